@@ -1,0 +1,1 @@
+"""A report spec becomes a Dag: load, check, build."""

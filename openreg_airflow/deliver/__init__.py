@@ -1,0 +1,1 @@
+"""From an artifact to the regulator: one channel module a protocol."""

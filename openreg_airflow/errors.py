@@ -1,0 +1,113 @@
+"""Errors that say which report, stage and field, why, and what to do next.
+
+Every error of ours is either permanent or transient. The Dag factory gives each task a
+retry policy that fails at once on :class:`PermanentError` and retries everything else.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+
+class OpenRegError(Exception):
+    """Base of all errors raised on purpose by this package.
+
+    Args:
+        message: what went wrong, in one sentence, with the value that caused it.
+        hint: what the reader can do about it.
+        report: report id, filled in by the stage's operator when the engine does not know it.
+        stage: ``extract``, ``transform``, ``validate``, ``artifact`` or ``deliver``.
+        where: file, line, column, row or field, as exact as it is known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        report: str | None = None,
+        stage: str | None = None,
+        where: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.report = report
+        self.stage = stage
+        self.where = where
+
+    def at(
+        self, *, report: str | None = None, stage: str | None = None, where: str | None = None
+    ) -> Self:
+        """Fill in what is still unknown about the place of the error; return the error itself."""
+        self.report = self.report or report
+        self.stage = self.stage or stage
+        self.where = self.where or where
+        return self
+
+    def __str__(self) -> str:
+        place = [
+            f"{label} {value}"
+            for label, value in (("report", self.report), ("stage", self.stage))
+            if value
+        ]
+        if self.where:
+            place.append(self.where)
+        text = f"{', '.join(place)}: {self.message}" if place else self.message
+        return f"{text}\nHint: {self.hint}" if self.hint else text
+
+
+class PermanentError(OpenRegError):
+    """Trying again without a change gives the same failure: the task fails at once."""
+
+
+class TransientError(OpenRegError):
+    """Trying again later may help: time-outs, reset connections, a full disk."""
+
+
+class SpecError(PermanentError):
+    """A report spec, or a file it names, is missing or wrong."""
+
+
+class SourceError(PermanentError):
+    """A source refuses: login, missing table, query error, a value that does not fit its type."""
+
+
+class SourceUnavailableError(TransientError):
+    """A source cannot be reached or dropped the connection."""
+
+
+class TransformError(PermanentError):
+    """A report's transform raised, or returned something that cannot be stored."""
+
+
+class SandboxUnavailableError(TransientError):
+    """The container engine or the sandbox image cannot be had."""
+
+
+class SandboxLimitError(PermanentError):
+    """A transform was stopped at one of its limits."""
+
+
+class BlockingRulesError(PermanentError):
+    """At least one blocking rule failed; nothing may be delivered."""
+
+
+class ArtifactError(PermanentError):
+    """A value or layout cannot be written in the artifact's format, or the result is invalid."""
+
+
+class IntegrityError(PermanentError):
+    """A file is not the one that was recorded: its size or SHA-256 differs."""
+
+
+class DeliveryRefusedError(PermanentError):
+    """The receiving side refuses: login, host key, permission, a name that is taken."""
+
+
+class DeliveryError(TransientError):
+    """A delivery did not finish and may be tried again."""
+
+
+class StorageError(TransientError):
+    """The workspace cannot be written or read now, for example because a disk is full."""

@@ -1,0 +1,1 @@
+"""SQL source to Parquet: one reader module a database."""

@@ -1,0 +1,88 @@
+"""Provider information: how Airflow's own commands know of us and of our ``[openreg]`` options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openreg_airflow import __version__
+
+SINCE = "0.1.0"
+
+
+def _option(
+    description: str, *, default: str = "", kind: str = "string", example: str | None = None
+) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": SINCE,
+        "type": kind,
+        "example": example,
+        "default": default,
+    }
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Describe this package to Airflow's providers manager."""
+    store = _option(
+        "SQLAlchemy URL of the product's own tables. SQLite below AIRFLOW_HOME when empty.",
+        example="postgresql+psycopg2://user:password@host/openreg",
+    )
+    store["sensitive"] = True
+    return {
+        "package-name": "openreg-airflow",
+        "name": "OpenReg",
+        "description": "Regulatory reports as Airflow Dags.",
+        "versions": [__version__],
+        "config": {
+            "openreg": {
+                "description": "Options of OpenReg on Airflow.",
+                "options": {
+                    "spec_folders": _option(
+                        "Folders that hold one folder a report, separated as in PATH. "
+                        "AIRFLOW_HOME/report_specs when empty.",
+                        example="/opt/reports:/opt/more-reports",
+                    ),
+                    "workspace": _option(
+                        "Where the files of runs live: a folder or an object storage URI. "
+                        "AIRFLOW_HOME/openreg/workspace when empty.",
+                        example="s3://bucket/openreg",
+                    ),
+                    "workspace_conn_id": _option(
+                        "Airflow connection for a workspace on object storage."
+                    ),
+                    "store_url": store,
+                    "schema_folders": _option(
+                        "Folders with the XSD files of authorities, separated as in PATH.",
+                        example="/opt/schemas/iso20022",
+                    ),
+                    "sandbox": _option(
+                        "Where transforms run. docker is the fence. unsafe-subprocess has no fence "
+                        "at all and is for development only.",
+                        default="docker",
+                    ),
+                    "sandbox_image": _option(
+                        "Image in which transforms run; openreg sandbox build makes it.",
+                        default="openreg-sandbox:latest",
+                    ),
+                    "docker_conn_id": _option(
+                        "Airflow connection of the Docker engine; the local engine when empty."
+                    ),
+                    "max_memory_mb": _option(
+                        "Most memory, in MiB, that a spec may give its transform.",
+                        default="4096",
+                        kind="integer",
+                    ),
+                    "max_cpus": _option(
+                        "Most processors that a spec may give its transform.",
+                        default="2",
+                        kind="float",
+                    ),
+                    "max_seconds": _option(
+                        "Longest wall time, in seconds, that a spec may give its transform.",
+                        default="3600",
+                        kind="integer",
+                    ),
+                },
+            }
+        },
+    }

@@ -1,0 +1,128 @@
+"""What stages hand to one another: small JSON records that point at files, never rows.
+
+Each record is a pydantic model; ``model_dump(mode="json")`` is what goes through XCom and
+``Model.model_validate`` brings it back.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """Base of the records: immutable and strict about its fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileRef(Record):
+    """A finished file in the workspace.
+
+    Attributes:
+        uri: where it is, as the workspace's root spells it.
+        bytes: its size.
+        sha256: lower-case hexadecimal SHA-256 of its bytes.
+    """
+
+    uri: str
+    bytes: int
+    sha256: str
+
+
+class Column(Record):
+    """One column of a dataset; ``type`` is Arrow's own spelling, e.g. ``decimal128(18, 5)``."""
+
+    name: str
+    type: str
+    nullable: bool = True
+
+
+class Dataset(FileRef):
+    """A Parquet file: one table handed from one stage to the next."""
+
+    rows: int
+    columns: tuple[Column, ...]
+
+
+class RuleResult(Record):
+    """How one validation rule ended.
+
+    Attributes:
+        failed: number of failing rows; 0 means the rule passed.
+        checked: rows of the table the rule speaks of.
+        samples: the first few failing rows as text, by column, for logs and summaries.
+    """
+
+    rule_id: str
+    title: str
+    severity: Literal["blocking", "warning"]
+    table: str
+    failed: int
+    checked: int
+    seconds: float
+    message: str
+    samples: tuple[dict[str, str | None], ...] = ()
+
+
+class Verdict(Record):
+    """The outcome of a validation stage; ``failures`` holds the failing rows as Parquet."""
+
+    results: tuple[RuleResult, ...]
+    failures: FileRef | None = None
+
+    @property
+    def blocking(self) -> tuple[RuleResult, ...]:
+        """The blocking rules that failed."""
+        return tuple(r for r in self.results if r.failed and r.severity == "blocking")
+
+    @property
+    def warnings(self) -> tuple[RuleResult, ...]:
+        """The warning rules that failed."""
+        return tuple(r for r in self.results if r.failed and r.severity == "warning")
+
+
+class Artifact(FileRef):
+    """A finished file for the authority, still inside the house.
+
+    Attributes:
+        name: the artifact's name in the spec.
+        filename: the name under which it is delivered.
+        records: reported records in it.
+        schema_check: ``valid``, or why the file was not held against a schema.
+    """
+
+    name: str
+    filename: str
+    format: str
+    records: int
+    schema_check: str
+
+
+class Receipt(Record):
+    """Proof that an artifact reached one destination.
+
+    Attributes:
+        destination: where it lies, without credentials, e.g. ``sftp://host:22/inbox/file.xml``.
+        already_there: the same bytes were found under the final name and nothing was sent.
+    """
+
+    route: str
+    artifact: str
+    destination: str
+    filename: str
+    bytes: int
+    sha256: str
+    delivered_at: datetime
+    seconds: float
+    already_there: bool = False
+
+
+class RunKey(Record):
+    """One run of one report: the key of everything that the run leaves behind."""
+
+    report_id: str
+    business_date: date
+    run_id: str

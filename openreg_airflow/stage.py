@@ -1,0 +1,96 @@
+"""What the operators of all stages have in common; the only Airflow code that engines share."""
+
+from __future__ import annotations
+
+import errno
+from abc import abstractmethod
+from datetime import date
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator, ObjectStoragePath
+
+from openreg_airflow import settings
+from openreg_airflow.errors import OpenRegError, SpecError, StorageError
+from openreg_airflow.records import RunKey
+from openreg_airflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+#: Rendered by a macro that the Dag factory gives to every report's Dag.
+BUSINESS_DATE = "{{ business_date(dag_run, params) }}"
+
+
+class StageMixin:
+    """Run key, workspace and error edge of one stage of one report.
+
+    A stage's operator inherits from this and from an Airflow operator, sets ``stage`` and
+    implements :meth:`run_stage`.
+    """
+
+    stage: ClassVar[str]
+    report_id: str
+    business_date: str
+
+    @abstractmethod
+    def run_stage(self, context: Context, run: RunKey) -> Any:
+        """Do the work; return what goes to XCom: records dumped as JSON, never rows."""
+
+    def execute(self, context: Context) -> Any:
+        """Run the stage; an error of ours leaves with the report and the stage named."""
+        try:
+            return self.run_stage(context, self.run_key(context))
+        except OpenRegError as error:
+            raise error.at(report=self.report_id, stage=self.stage)  # noqa: B904
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            message = f"the disk is full: {error}"
+            raise StorageError(
+                message,
+                hint="Free space, then clear the task.",
+                report=self.report_id,
+                stage=self.stage,
+            ) from error
+
+    def run_key(self, context: Context) -> RunKey:
+        """The run that this task belongs to.
+
+        Raises:
+            SpecError: the business date that the run was started with is not a date.
+        """
+        try:
+            day = date.fromisoformat(self.business_date)
+        except ValueError as error:
+            message = f"business date {self.business_date!r} is not a date"
+            raise SpecError(message, hint="Write it as YYYY-MM-DD.") from error
+        return RunKey(
+            report_id=self.report_id, business_date=day, run_id=str(context["dag_run"].run_id)
+        )
+
+    @cached_property
+    def settings(self) -> settings.Settings:
+        """The installation's settings, read when a task first asks for them."""
+        return settings.load()
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace that the settings name."""
+        root = ObjectStoragePath(self.settings.workspace, conn_id=self.settings.workspace_conn_id)
+        return Workspace(root)
+
+
+class StageOperator(StageMixin, BaseOperator):
+    """Base of the stages that run in the task's own process."""
+
+    template_fields: Sequence[str] = ("business_date",)
+
+    def __init__(
+        self, *, report_id: str, business_date: str = BUSINESS_DATE, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.report_id = report_id
+        self.business_date = business_date

@@ -1,0 +1,1 @@
+"""Parquet to Parquet: the sandbox and the runner inside it."""

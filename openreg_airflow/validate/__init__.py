@@ -1,0 +1,1 @@
+"""Parquet to a verdict: rules and their failing rows."""

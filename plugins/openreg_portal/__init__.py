@@ -1,0 +1,1 @@
+"""The portal: views that regulatory work needs inside Airflow's UI."""

@@ -1,0 +1,11 @@
+"""The Airflow plugin through which the portal's views reach Airflow."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+
+class OpenRegPlugin(AirflowPlugin):
+    """Registers OpenReg with Airflow; listed under Admin, Plugins."""
+
+    name = "openreg"

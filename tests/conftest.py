@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import importlib.util
+
+pytest_plugins = [
+    name
+    for name in (
+        "tests.services.postgres",
+        "tests.services.sshd",
+        "tests.services.docker_engine",
+    )
+    if importlib.util.find_spec(name)
+]
