@@ -1,0 +1,106 @@
+"""The report spec: what a ``report.yaml`` may say."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, model_validator
+
+from openreg_airflow.artifacts.spec import ArtifactSpec
+from openreg_airflow.deliver.spec import DeliverSection
+from openreg_airflow.extract.spec import ExtractSection
+from openreg_airflow.section import Name, Section
+from openreg_airflow.transform.spec import TransformSection
+from openreg_airflow.validate.spec import ValidateSection
+
+#: The version of the schema that this package reads.
+VERSION = 1
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError) as error:
+        message = f"{name!r} is not a time zone of the IANA database, such as Europe/Berlin"
+        raise ValueError(message) from error
+    return name
+
+
+class Schedule(Section):
+    """When Airflow starts a run by itself, and which business date that run reports.
+
+    Attributes:
+        cron: five fields; runs start only by hand or by backfill when it is left out.
+        timezone: IANA zone in which ``cron`` is read and the business date is taken.
+        start_date: no scheduled run before this day.
+        catchup: whether runs missed while the Dag was paused are made up for.
+        business_date: ``run_date`` reports the day on which the run falls;
+            ``previous_weekday`` the weekday before it, for T+1 reports.
+    """
+
+    cron: str | None = None
+    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    start_date: date = date(2024, 1, 1)
+    catchup: bool = False
+    business_date: Literal["run_date", "previous_weekday"] = "run_date"
+
+    @model_validator(mode="after")
+    def _cron_is_readable(self) -> Self:
+        if self.cron is not None:
+            from croniter import croniter
+
+            if len(self.cron.split()) != 5 or not croniter.is_valid(self.cron):
+                message = f"{self.cron!r} is not a cron line of five fields"
+                raise ValueError(message)
+        return self
+
+
+class Retries(Section):
+    """How often a task is tried again after a transient error.
+
+    The wait doubles from ``delay_seconds`` up to ``max_delay_seconds``. A permanent error, such
+    as a refused login or a failed blocking rule, is never retried.
+    """
+
+    count: Annotated[int, Field(ge=0, le=20)] = 3
+    delay_seconds: Annotated[int, Field(ge=1, le=86_400)] = 30
+    max_delay_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
+
+
+class ReportSpec(Section):
+    """One regulatory report: a section for each stage, and what Airflow needs to know.
+
+    Attributes:
+        openreg: version of this schema.
+        id: the report's folder and its Dag are named by it.
+        title: shown to people in the Airflow UI.
+        description: Markdown, shown on the Dag's page.
+        owner: the team that answers for the report.
+        tags: for filtering in the Airflow UI; ``openreg`` is always added.
+    """
+
+    openreg: Literal[1]
+    id: Name
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    description: str = ""
+    owner: Annotated[str, Field(min_length=1, max_length=100)] = "openreg"
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
+    schedule: Schedule = Schedule()
+    retries: Retries = Retries()
+    extract: ExtractSection
+    transform: TransformSection | None = None
+    validate_: ValidateSection | None = Field(default=None, alias="validate")
+    artifacts: Annotated[dict[Name, ArtifactSpec], Field(min_length=1)]
+    deliver: DeliverSection | None = None
+
+    @model_validator(mode="after")
+    def _routes_name_known_artifacts(self) -> Self:
+        for route, spec in (self.deliver.routes if self.deliver else {}).items():
+            for name in spec.artifacts or ():
+                if name not in self.artifacts:
+                    known = ", ".join(self.artifacts)
+                    message = f"route {route} names the artifact {name!r}; there are: {known}"
+                    raise ValueError(message)
+        return self
