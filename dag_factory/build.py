@@ -1,0 +1,189 @@
+"""One checked spec becomes one Dag."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import (
+    DAG,
+    CronTriggerTimetable,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    TaskGroup,
+)
+
+from dag_factory.business_date import business_date
+from openreg_airflow.artifacts.operator import ArtifactOperator
+from openreg_airflow.deliver.operator import DeliverOperator
+from openreg_airflow.errors import PermanentError
+from openreg_airflow.extract.operator import ExtractOperator
+from openreg_airflow.transform.operator import TransformOperator
+from openreg_airflow.validate.operator import ValidateOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from airflow.sdk import BaseOperator
+
+    from dag_factory.report import ReportSpec
+    from openreg_airflow.deliver.spec import RouteSpec
+
+#: Every Dag of this factory carries it, so that the UI can show them alone.
+TAG = "openreg"
+
+#: A permanent error fails its task at once; everything else uses up the task's retries.
+FAIL_AT_ONCE = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(
+            exception=PermanentError,
+            action=RetryAction.FAIL,
+            reason="permanent: a retry without a change would fail again",
+        )
+    ]
+)
+
+
+def build_dag(spec: ReportSpec, folder: Path) -> DAG:
+    """The Dag of a report.
+
+    Args:
+        spec: the report's checked spec.
+        folder: the report's folder; stages read its SQL, script and layout when they run.
+
+    Returns:
+        A Dag named like the report, with the tasks extract, transform, validate, artifact and
+        deliver. Where a report has several sources, artifacts or deliveries, the stage is a
+        group with a task for each.
+    """
+    with _dag(spec) as dag:
+        tables: Any = _extract(spec, folder)
+        before: list[BaseOperator] = []
+        if spec.transform is not None:
+            transform = TransformOperator(
+                task_id="transform",
+                report_id=spec.id,
+                folder=folder,
+                spec=spec.transform,
+                inputs=tables,
+            )
+            tables = transform.output
+        verdict = None
+        if spec.validate_ is not None:
+            validate = ValidateOperator(
+                task_id="validate",
+                report_id=spec.id,
+                folder=folder,
+                spec=spec.validate_,
+                tables=tables,
+            )
+            verdict = validate.output
+            before.append(validate)
+        artifacts = _artifacts(spec, folder, tables, verdict)
+        for task in before:
+            task >> list(artifacts.values())
+        if spec.deliver is not None:
+            _deliveries(spec, spec.deliver.routes, artifacts)
+    return dag
+
+
+def _dag(spec: ReportSpec) -> DAG:
+    schedule = spec.schedule
+    zone = ZoneInfo(schedule.timezone)
+    timetable = CronTriggerTimetable(schedule.cron, timezone=schedule.timezone)
+    retries = spec.retries
+    return DAG(
+        dag_id=spec.id,
+        dag_display_name=spec.title,
+        description=spec.description.split("\n", 1)[0] or spec.title,
+        doc_md=spec.description or None,
+        tags={TAG, *spec.tags},
+        schedule=timetable if schedule.cron else None,
+        start_date=datetime.combine(schedule.start_date, time(), zone).astimezone(UTC),
+        catchup=schedule.catchup,
+        params={"business_date": _business_date_param(schedule.timezone)},
+        user_defined_macros={"business_date": partial(business_date, schedule)},
+        default_args={
+            "owner": spec.owner,
+            "retries": retries.count,
+            "retry_delay": timedelta(seconds=retries.delay_seconds),
+            "retry_exponential_backoff": 2.0,
+            "max_retry_delay": timedelta(seconds=retries.max_delay_seconds),
+            "retry_policy": FAIL_AT_ONCE,
+        },
+    )
+
+
+def _business_date_param(zone: str) -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="Business date",
+        description=f"The day to report. When empty: the date of the run in {zone}.",
+    )
+
+
+def _extract(spec: ReportSpec, folder: Path) -> dict[str, Any]:
+    sources = spec.extract.sources
+    with _stage("extract", sources):
+        return {
+            name: ExtractOperator(
+                task_id="extract" if len(sources) == 1 else name,
+                report_id=spec.id,
+                folder=folder,
+                source=name,
+                spec=source,
+            ).output
+            for name, source in sources.items()
+        }
+
+
+def _artifacts(
+    spec: ReportSpec, folder: Path, tables: Any, verdict: Any
+) -> dict[str, ArtifactOperator]:
+    with _stage("artifact", spec.artifacts):
+        return {
+            name: ArtifactOperator(
+                task_id="artifact" if len(spec.artifacts) == 1 else name,
+                report_id=spec.id,
+                folder=folder,
+                artifact=name,
+                spec=artifact,
+                tables=tables,
+                verdict=verdict,
+            )
+            for name, artifact in spec.artifacts.items()
+        }
+
+
+def _deliveries(
+    spec: ReportSpec, routes: Mapping[str, RouteSpec], artifacts: Mapping[str, ArtifactOperator]
+) -> None:
+    pairs = {
+        f"{name}_to_{route}": (name, route)
+        for route, wanted in routes.items()
+        for name in (wanted.artifacts or artifacts)
+    }
+    with _stage("deliver", pairs):
+        for task_id, (name, route) in pairs.items():
+            DeliverOperator(
+                task_id="deliver" if len(pairs) == 1 else task_id,
+                report_id=spec.id,
+                route=route,
+                spec=routes[route],
+                artifact=artifacts[name].output,
+            )
+
+
+def _stage(name: str, tasks: Mapping[str, Any]) -> AbstractContextManager[Any]:
+    """A group for a stage of several tasks; nothing for a stage of one."""
+    from contextlib import nullcontext
+
+    return TaskGroup(name) if len(tasks) > 1 else nullcontext()
