@@ -111,3 +111,11 @@ class DeliveryError(TransientError):
 
 class StorageError(TransientError):
     """The workspace cannot be written or read now, for example because a disk is full."""
+
+
+class StoreNotReadyError(PermanentError):
+    """The product's tables are missing, or are not the ones that this version works with."""
+
+
+class StoreUnavailableError(TransientError):
+    """The database with the product's tables cannot be reached, or is locked for too long."""

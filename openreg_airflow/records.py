@@ -120,6 +120,38 @@ class Receipt(Record):
     already_there: bool = False
 
 
+#: ``started`` stays when the process was killed before it could say how the attempt ended.
+AttemptResult = Literal["started", "delivered", "already-there", "failed"]
+
+
+class DeliveryAttempt(Record):
+    """One try to bring one artifact to one destination.
+
+    Attributes:
+        attempt: Airflow's number of the task's try, from 1.
+        destination: where to, without credentials, e.g. ``sftp://host:22/inbox/file.xml``.
+        bytes: bytes sent; 0 when nothing had to be or could be sent.
+        sha256: hash of the artifact, which tells a repeated delivery from a new one.
+        seconds: how long it took; 0 while it runs.
+        error_class: name of the error's class when it failed.
+        error: what went wrong, without secrets.
+    """
+
+    route: str
+    artifact: str
+    attempt: int
+    channel: str
+    destination: str
+    filename: str
+    sha256: str
+    started_at: datetime
+    result: AttemptResult
+    bytes: int = 0
+    seconds: float = 0.0
+    error_class: str | None = None
+    error: str | None = None
+
+
 class RunKey(Record):
     """One run of one report: the key of everything that the run leaves behind."""
 

@@ -1,0 +1,165 @@
+"""The product's tables as SQLAlchemy models.
+
+Every table of a run begins with ``report_id`` (the Dag's id), ``business_date`` and ``run_id``,
+and its unique key begins with them too, so that looking up a report on a date uses that index.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Date,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
+#: Length of Airflow's own Dag ids and run ids.
+ID = 250
+#: Length of a lower-case hexadecimal SHA-256.
+SHA256 = 64
+#: SQLite numbers rows by itself only in a column declared INTEGER.
+RowId = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant, always aware and in UTC; SQLite, which has no zones, keeps it without one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse an instant without a zone; it could mean anything."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = f"{value.isoformat()} has no time zone"
+            raise ValueError(message)
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the instant in UTC, whatever zone the session speaks."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+class FreeText(TypeDecorator[str]):
+    """Text from outside, such as a server's error; what a database cannot hold is escaped.
+
+    PostgreSQL refuses NUL, and no driver can encode half of a surrogate pair.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Escape what cannot be stored."""
+        if value is None:
+            return None
+        return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+class Base(DeclarativeBase):
+    """Base of the models; constraints get the same name in every database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "uq": "uq_%(table_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        }
+    )
+
+
+class RunRow(Base):
+    """The columns that every row of a run begins with."""
+
+    __abstract__ = True
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=True)
+    report_id: Mapped[str] = mapped_column(String(ID))
+    business_date: Mapped[date] = mapped_column(Date)
+    run_id: Mapped[str] = mapped_column(String(ID))
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ValidationResult(RunRow):
+    """How one rule ended in one run.
+
+    ``failures`` is the record of the Parquet file with the failing rows of all rules of the run.
+    """
+
+    __tablename__ = "openreg_validation_result"
+    __table_args__ = (UniqueConstraint("report_id", "business_date", "run_id", "rule_id"),)
+
+    rule_id: Mapped[str] = mapped_column(String(ID))
+    position: Mapped[int] = mapped_column(Integer)
+    title: Mapped[str] = mapped_column(FreeText)
+    severity: Mapped[str] = mapped_column(String(20))
+    table: Mapped[str] = mapped_column("table_name", String(ID))
+    failed: Mapped[int] = mapped_column(BigInteger)
+    checked: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[float] = mapped_column(Double)
+    message: Mapped[str] = mapped_column(FreeText)
+    samples: Mapped[list[dict[str, str | None]]] = mapped_column(JSON)
+    failures: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class ArtifactFile(RunRow):
+    """One finished artifact of one run."""
+
+    __tablename__ = "openreg_artifact"
+    __table_args__ = (
+        UniqueConstraint("report_id", "business_date", "run_id", "name"),
+        Index(None, "sha256"),
+    )
+
+    name: Mapped[str] = mapped_column(String(ID))
+    filename: Mapped[str] = mapped_column(FreeText)
+    format: Mapped[str] = mapped_column(String(50))
+    uri: Mapped[str] = mapped_column(FreeText)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(SHA256))
+    records: Mapped[int] = mapped_column(BigInteger)
+    schema_check: Mapped[str] = mapped_column(FreeText)
+
+
+class Attempt(RunRow):
+    """One attempt to deliver one artifact over one route."""
+
+    __tablename__ = "openreg_delivery_attempt"
+    __table_args__ = (
+        UniqueConstraint("report_id", "business_date", "run_id", "route", "artifact", "attempt"),
+        Index(None, "sha256"),
+        Index(None, "started_at"),
+    )
+
+    route: Mapped[str] = mapped_column(String(ID))
+    artifact: Mapped[str] = mapped_column(String(ID))
+    attempt: Mapped[int] = mapped_column(Integer)
+    channel: Mapped[str] = mapped_column(String(50))
+    destination: Mapped[str] = mapped_column(FreeText)
+    filename: Mapped[str] = mapped_column(FreeText)
+    sha256: Mapped[str] = mapped_column(String(SHA256))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    result: Mapped[str] = mapped_column(String(20))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[float] = mapped_column(Double)
+    error_class: Mapped[str | None] = mapped_column(String(ID))
+    error: Mapped[str | None] = mapped_column(FreeText)

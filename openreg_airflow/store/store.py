@@ -1,0 +1,138 @@
+"""What a run leaves in the product's own tables, and how it is read again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from sqlalchemy import UniqueConstraint, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from openreg_airflow.records import Artifact, DeliveryAttempt, FileRef, Record, RuleResult, Verdict
+from openreg_airflow.store import schema
+from openreg_airflow.store.engine import connect_engine, parse_url, transaction
+from openreg_airflow.store.models import ArtifactFile, Attempt, RunRow, ValidationResult
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import Column, ColumnElement, Connection, Table
+
+    from openreg_airflow.records import RunKey
+
+R = TypeVar("R", bound=Record)
+
+
+class Store:
+    """The product's own tables, in SQLite or PostgreSQL.
+
+    A repeated task replaces what its earlier try wrote. No connection stays open between calls.
+    Every method raises :class:`~openreg_airflow.errors.StoreNotReadyError` when the tables were
+    not made (``openreg db upgrade``) and :class:`~openreg_airflow.errors.StoreUnavailableError`
+    when the database cannot be reached.
+
+    Args:
+        url: SQLAlchemy URL, as the setting ``[openreg] store_url`` has it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = connect_engine(parse_url(url))
+        self._ready = False
+
+    def record_verdict(self, run: RunKey, verdict: Verdict) -> None:
+        """Record how each rule of the run ended; rules that are no longer there go."""
+        failures = verdict.failures.model_dump(mode="json") if verdict.failures else None
+        rows = [
+            result.model_dump(mode="json") | {"position": position, "failures": failures}
+            for position, result in enumerate(verdict.results)
+        ]
+        kept = [row["rule_id"] for row in rows]
+        with self._transaction(write=True) as connection:
+            connection.execute(
+                delete(ValidationResult)
+                .where(*_of_run(ValidationResult, run))
+                .where(ValidationResult.rule_id.not_in(kept))
+            )
+            _put(connection, ValidationResult, run, rows)
+
+    def record_artifact(self, run: RunKey, artifact: Artifact) -> None:
+        """Record one artifact of the run."""
+        with self._transaction(write=True) as connection:
+            _put(connection, ArtifactFile, run, [artifact.model_dump()])
+
+    def record_attempt(self, run: RunKey, attempt: DeliveryAttempt) -> None:
+        """Record one delivery attempt; the same attempt again replaces its row."""
+        with self._transaction(write=True) as connection:
+            _put(connection, Attempt, run, [attempt.model_dump()])
+
+    def verdict(self, run: RunKey) -> Verdict | None:
+        """The run's verdict; None when no rule was recorded."""
+        rows = self._rows(ValidationResult, run, "position")
+        if not rows:
+            return None
+        failures = rows[0]["failures"]
+        return Verdict(
+            results=tuple(_record(RuleResult, row) for row in rows),
+            failures=FileRef.model_validate(failures) if failures else None,
+        )
+
+    def artifacts(self, run: RunKey) -> tuple[Artifact, ...]:
+        """The run's artifacts by name."""
+        return tuple(_record(Artifact, row) for row in self._rows(ArtifactFile, run, "name"))
+
+    def attempts(self, run: RunKey) -> tuple[DeliveryAttempt, ...]:
+        """The run's delivery attempts by route, artifact and number."""
+        rows = self._rows(Attempt, run, "route", "artifact", "attempt")
+        return tuple(_record(DeliveryAttempt, row) for row in rows)
+
+    def _rows(self, model: type[RunRow], run: RunKey, *order: str) -> list[dict[str, Any]]:
+        columns = _columns(model)
+        query = select(*(column.label(name) for name, column in columns.items()))
+        query = query.where(*_of_run(model, run)).order_by(*(columns[name] for name in order))
+        with self._transaction(write=False) as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _transaction(self, *, write: bool) -> AbstractContextManager[Connection]:
+        if not self._ready:
+            schema.require(self._engine)
+            self._ready = True
+        return transaction(self._engine, write=write)
+
+
+def _put(
+    connection: Connection, model: type[RunRow], run: RunKey, rows: list[dict[str, Any]]
+) -> None:
+    """Insert rows of a run, or update those that are there: their ids stay as they were."""
+    if not rows:
+        return
+    table = cast("Table", model.__table__)
+    columns = _columns(model)
+    fixed = run.model_dump() | {"recorded_at": datetime.now(UTC)}
+    values = [{columns[name].name: value for name, value in (row | fixed).items()} for row in rows]
+    [key] = (c for c in table.constraints if isinstance(c, UniqueConstraint))
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(table)
+    new = {name: insert.excluded[name] for name in values[0] if name not in key.columns}
+    connection.execute(
+        insert.on_conflict_do_update(index_elements=list(key.columns), set_=new), values
+    )
+
+
+def _columns(model: type[RunRow]) -> dict[str, Column[Any]]:
+    """The columns of a model by the name of their attribute, which is a record's field."""
+    return {
+        attribute.key: cast("Column[Any]", attribute.columns[0])
+        for attribute in model.__mapper__.column_attrs
+    }
+
+
+def _of_run(model: type[RunRow], run: RunKey) -> tuple[ColumnElement[bool], ...]:
+    return (
+        model.report_id == run.report_id,
+        model.business_date == run.business_date,
+        model.run_id == run.run_id,
+    )
+
+
+def _record(kind: type[R], row: dict[str, Any]) -> R:
+    return kind.model_validate({name: row[name] for name in kind.model_fields})
