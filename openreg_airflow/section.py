@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 #: Names that become task ids, table names and parts of paths: lower case, digits, underscore.
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
+
+def _below(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        message = f"{path!r} leads out of the report's folder"
+        raise ValueError(message)
+    return path
+
+
 #: A path below the report's own folder, never absolute and never upwards.
 RelativeFile = Annotated[
-    str, StringConstraints(pattern=r"^(?!/)(?!.*(?:^|/)\.\.(?:/|$))[^\\\0]+$", max_length=255)
+    str, StringConstraints(pattern=r"^[^\\\x00]+$", max_length=255), AfterValidator(_below)
 ]
 
 
