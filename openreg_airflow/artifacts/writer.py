@@ -1,0 +1,105 @@
+"""What a writer of a format is, and how it is found.
+
+A package adds a format by an entry point in the group ``openreg.writers``: the entry point's name
+is the format, its value a class that satisfies :class:`Writer`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from openreg_airflow.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from openreg_airflow.problem import Problem
+    from openreg_airflow.records import RunKey
+
+GROUP = "openreg.writers"
+_PROGRESS_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One file to write.
+
+    Attributes:
+        artifact: the artifact's name in the spec.
+        spec: its section.
+        filename: the name under which the file will be delivered.
+        folder: the report's folder.
+        run: the run that the file belongs to.
+        tables: local Parquet files by table name; all that :meth:`Writer.tables` asked for.
+        rows: the number of rows of each of the tables.
+        schema_folders: where schema files of authorities are looked for.
+    """
+
+    artifact: str
+    spec: Any
+    filename: str
+    folder: Path
+    run: RunKey
+    tables: Mapping[str, Path]
+    rows: Mapping[str, int]
+    schema_folders: tuple[Path, ...] = ()
+
+
+class Writer(Protocol):
+    """Writes Parquet tables as a file of one format. It has no state and takes no arguments."""
+
+    def tables(self, spec: Any, folder: Path) -> frozenset[str]:
+        """The names of the tables that the file is made of."""
+
+    def write(self, job: Job, target: Path) -> str:
+        """Write the file, with memory that does not grow with the rows.
+
+        Returns:
+            ``valid``, or why the file was not held against a schema.
+
+        Raises:
+            openreg_airflow.errors.ArtifactError: a value that the format cannot carry, a column
+                that is not there, or a result that its schema refuses.
+        """
+
+    def check(self, spec: Any, folder: Path) -> Iterator[Problem]:
+        """Faults that show without data; their ``keys`` are relative to the artifact's section."""
+
+
+def known_formats() -> tuple[str, ...]:
+    """The formats that can be written in this installation."""
+    return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
+
+
+def writer(name: str) -> Writer:
+    """The writer of a format.
+
+    Raises:
+        SpecError: no installed package writes that format.
+    """
+    for entry in entry_points(group=GROUP, name=name):
+        return cast("Writer", entry.load()())
+    message = f"no writer for format {name!r} is installed; known are {', '.join(known_formats())}"
+    raise SpecError(message, hint="Install the package that brings it, or mend the format.")
+
+
+@dataclass
+class Progress:
+    """Says in the log how far a long piece of work is, about every five seconds."""
+
+    what: str
+    total: int
+    _next: float = field(default_factory=lambda: time.monotonic() + _PROGRESS_SECONDS)
+
+    def at(self, done: int) -> None:
+        """Tell that ``done`` of the total are done."""
+        if (now := time.monotonic()) >= self._next:
+            self._next = now + _PROGRESS_SECONDS
+            log.info("%s: %d of %d records", self.what, done, self.total)
