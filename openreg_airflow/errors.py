@@ -93,6 +93,14 @@ class BlockingRulesError(PermanentError):
     """At least one blocking rule failed; nothing may be delivered."""
 
 
+class RuleLimitError(PermanentError):
+    """The rules of a report were stopped at their time limit; nothing may be delivered."""
+
+
+class RuleEngineError(TransientError):
+    """The process that evaluates the rules died or could not be started."""
+
+
 class ArtifactError(PermanentError):
     """A value or layout cannot be written in the artifact's format, or the result is invalid."""
 

@@ -51,9 +51,16 @@ class RuleResult(Record):
     """How one validation rule ended.
 
     Attributes:
-        failed: number of failing rows; 0 means the rule passed.
+        failed: number of failing rows; 0 when the rule passed or could not be evaluated.
         checked: rows of the table the rule speaks of.
+        seconds: wall time that the rule took.
+        message: what the rule says of its first failing row, or why it could not be evaluated;
+            empty when it passed.
         samples: the first few failing rows as text, by column, for logs and summaries.
+        messages: what the rule says of each sample.
+        fields: the columns that the rule speaks of, as its author names them.
+        reference: the paragraph of regulation that the rule comes from.
+        error: why the rule could not be evaluated; such a rule counts as failed.
     """
 
     rule_id: str
@@ -65,6 +72,15 @@ class RuleResult(Record):
     seconds: float
     message: str
     samples: tuple[dict[str, str | None], ...] = ()
+    messages: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    reference: str | None = None
+    error: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the rule was evaluated and no row failed it."""
+        return not self.failed and self.error is None
 
 
 class Verdict(Record):
@@ -76,12 +92,12 @@ class Verdict(Record):
     @property
     def blocking(self) -> tuple[RuleResult, ...]:
         """The blocking rules that failed."""
-        return tuple(r for r in self.results if r.failed and r.severity == "blocking")
+        return tuple(r for r in self.results if not r.passed and r.severity == "blocking")
 
     @property
     def warnings(self) -> tuple[RuleResult, ...]:
         """The warning rules that failed."""
-        return tuple(r for r in self.results if r.failed and r.severity == "warning")
+        return tuple(r for r in self.results if not r.passed and r.severity == "warning")
 
 
 class Artifact(FileRef):

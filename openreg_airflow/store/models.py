@@ -118,6 +118,10 @@ class ValidationResult(RunRow):
     seconds: Mapped[float] = mapped_column(Double)
     message: Mapped[str] = mapped_column(FreeText)
     samples: Mapped[list[dict[str, str | None]]] = mapped_column(JSON)
+    messages: Mapped[list[str]] = mapped_column(JSON)
+    fields: Mapped[list[str]] = mapped_column(JSON)
+    reference: Mapped[str | None] = mapped_column(FreeText)
+    error: Mapped[str | None] = mapped_column(FreeText)
     failures: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
