@@ -1,0 +1,84 @@
+# Everything a person needs: `make demo`, `make test`, `make up`. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+INSTALLED := $(VENV)/.installed
+TEST_PACKAGES := $(VENV)/.test-packages
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down test test-unit test-integration test-e2e lint types format \
+	schema lock dist clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED) ## Set up .venv with pinned and hashed dependencies
+
+$(INSTALLED): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
+	@tools/debian-packages
+	@echo "Installing into $(VENV): about two minutes the first time"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
+	@touch $@
+
+$(TEST_PACKAGES): tools/debian-packages $(INSTALLED)
+	@tools/debian-packages tests
+	@touch $@
+
+demo: install ## Run the example reports end to end, from an empty Airflow to an inbox
+	@$(BIN)/openreg demo
+
+up: install ## Start Airflow with the example reports on 127.0.0.1 (PORT=8080)
+	@$(BIN)/openreg up --port $(PORT)
+
+down: install ## Stop what `make up` started
+	@$(BIN)/openreg down
+
+test: install $(TEST_PACKAGES) ## Run all tests, with real services
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/unit tests/integration tests/e2e
+
+test-unit: install ## Run the tests that need nothing but Python
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/unit
+
+test-integration: install $(TEST_PACKAGES) ## Run the tests against real services
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/integration
+
+test-e2e: install $(TEST_PACKAGES) ## Run the tests through a real Airflow and a real browser
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e
+
+lint: install ## Check formatting, style, and that generated files are current
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/openreg check
+	$(BIN)/openreg schema | diff - dag_factory/report.schema.json
+
+types: install ## Check types
+	$(BIN)/mypy
+
+format: install ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schema: install ## Write the JSON Schema of report.yaml anew
+	$(BIN)/openreg schema > dag_factory/report.schema.json.new
+	@mv dag_factory/report.schema.json.new dag_factory/report.schema.json
+
+lock: ## Resolve the dependencies anew into constraints.txt (needs uv on the PATH)
+	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--generate-hashes --upgrade --quiet --custom-compile-command "make lock" \
+		--output-file constraints.txt
+
+dist: install ## Build wheel and sdist
+	$(BIN)/python -m build --no-isolation
+
+clean: ## Stop what runs and remove everything that was made
+	@if [ -x $(BIN)/openreg ]; then $(BIN)/openreg down; fi
+	rm -rf .demo $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,136 @@
+"""The few calls of Airflow's REST API that the demonstration needs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+import httpx
+
+if TYPE_CHECKING:
+    from datetime import date
+    from types import TracebackType
+
+FINAL = frozenset({"success", "failed", "upstream_failed", "skipped", "removed"})
+
+
+class AirflowClientError(Exception):
+    """Airflow's API answered with an error, or not in time."""
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """How far one task has come; ``seconds`` is its running time once it has ended."""
+
+    task_id: str
+    state: str | None
+    try_number: int
+    seconds: float | None
+
+
+class AirflowClient:
+    """A session with one Airflow, logged in as one user.
+
+    Args:
+        url: base address of the API server.
+        username: a user of the FAB auth manager.
+        password: that user's password.
+    """
+
+    def __init__(self, url: str, username: str, password: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+        answer = self._http.post("/auth/token", json={"username": username, "password": password})
+        token = _checked(answer)["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def wait_for_dags(self, dag_ids: set[str], *, seconds: float = 120.0) -> None:
+        """Return when Airflow has parsed all these Dags.
+
+        Raises:
+            AirflowClientError: some are still missing when the time is over.
+        """
+        end = time.monotonic() + seconds
+        missing = set(dag_ids)
+        while missing and time.monotonic() < end:
+            found = _checked(self._http.get("/api/v2/dags", params={"limit": 1000}))
+            missing -= {dag["dag_id"] for dag in found["dags"]}
+            if missing:
+                time.sleep(0.5)
+        if missing:
+            message = f"Airflow does not show these Dags: {', '.join(sorted(missing))}"
+            raise AirflowClientError(message)
+
+    def trigger(self, dag_id: str, business_date: date) -> str:
+        """Unpause a Dag and start one run for a business date; return the run's id."""
+        _checked(self._http.patch(f"/api/v2/dags/{quote(dag_id)}", json={"is_paused": False}))
+        body = {"logical_date": None, "conf": {"business_date": business_date.isoformat()}}
+        answer = _checked(self._http.post(f"/api/v2/dags/{quote(dag_id)}/dagRuns", json=body))
+        return str(answer["dag_run_id"])
+
+    def pause(self, dag_id: str) -> None:
+        """Stop a Dag from being scheduled."""
+        _checked(self._http.patch(f"/api/v2/dags/{quote(dag_id)}", json={"is_paused": True}))
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """The state of a run: ``queued``, ``running``, ``success`` or ``failed``."""
+        return str(_checked(self._http.get(_run(dag_id, run_id)))["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[TaskState]:
+        """The states of a run's tasks, in the order in which they started."""
+        found = _checked(self._http.get(f"{_run(dag_id, run_id)}/taskInstances"))
+        instances = sorted(found["task_instances"], key=lambda t: t["start_date"] or "9999")
+        return [
+            TaskState(
+                task["task_id"],
+                task["state"],
+                task["try_number"],
+                task["duration"] if task["state"] in FINAL else None,
+            )
+            for task in instances
+        ]
+
+    def result(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """What a task returned, or None when it returned nothing."""
+        path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/return_value"
+        answer = self._http.get(path, params={"deserialize": "false"})
+        return None if answer.status_code == httpx.codes.NOT_FOUND else _checked(answer)["value"]
+
+    def log(self, dag_id: str, run_id: str, task: TaskState) -> list[str]:
+        """The lines that a task logged in its last try."""
+        path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task.task_id)}/logs/{task.try_number}"
+        answer = self._http.get(path, headers={"Accept": "application/json"})
+        content = _checked(answer).get("content", [])
+        return [_log_line(entry) for entry in content]
+
+
+def _log_line(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return str(entry)
+    details = entry.get("error_detail") or []
+    causes = [f"{cause.get('exc_type')}: {cause.get('exc_value')}" for cause in details]
+    return "\n".join([str(entry.get("event", "")), *causes])
+
+
+def _run(dag_id: str, run_id: str) -> str:
+    return f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _checked(answer: httpx.Response) -> Any:
+    if answer.is_error:
+        request = answer.request
+        message = f"{request.method} {request.url.path}: {answer.status_code} {answer.text[:500]}"
+        raise AirflowClientError(message)
+    return answer.json()

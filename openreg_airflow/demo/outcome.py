@@ -1,0 +1,103 @@
+"""What a demonstration run left behind, gathered from Airflow and checked against the inbox."""
+
+from __future__ import annotations
+
+import filecmp
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from openreg_airflow.records import Artifact, Dataset, Receipt, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from openreg_airflow.demo.client import AirflowClient, TaskState
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed task and the end of its log."""
+
+    task_id: str
+    log: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished run of one report.
+
+    Attributes:
+        sources: what was read, by source.
+        tables: what the transform made, by table.
+        delivered: each receipt, with whether the received file is byte for byte the artifact.
+    """
+
+    report_id: str
+    run_id: str
+    state: str
+    sources: dict[str, Dataset] = field(default_factory=dict)
+    tables: dict[str, Dataset] = field(default_factory=dict)
+    verdict: Verdict | None = None
+    artifacts: tuple[Artifact, ...] = ()
+    delivered: tuple[tuple[Receipt, bool], ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def proven(self) -> bool:
+        """The run succeeded and every artifact lies in the inbox, byte for byte."""
+        received = {receipt.artifact for receipt, same in self.delivered if same}
+        wanted = {artifact.name for artifact in self.artifacts}
+        return self.state == "success" and bool(wanted) and wanted <= received
+
+
+def gather(
+    client: AirflowClient, report_id: str, run_id: str, tasks: list[TaskState], inbox: Path
+) -> Outcome:
+    """Read the records that the tasks of a finished run handed on.
+
+    Args:
+        client: a session with the Airflow that ran it.
+        report_id: the report, which is also the Dag's id.
+        run_id: the run.
+        tasks: the final states of its tasks.
+        inbox: the local folder behind the regulator's server.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    failures = []
+    for task in tasks:
+        stage, _, name = task.task_id.partition(".")
+        if task.state == "success":
+            value = client.result(report_id, run_id, task.task_id)
+            results.setdefault(stage, {})[name] = value
+        elif task.state == "failed":
+            log = client.log(report_id, run_id, task)
+            failures.append(Failure(task.task_id, tuple(log[-12:])))
+    artifacts = tuple(Artifact.model_validate(v) for v in results.get("artifact", {}).values())
+    by_name = {artifact.name: artifact for artifact in artifacts}
+    receipts = [Receipt.model_validate(v) for v in results.get("deliver", {}).values()]
+    verdict = results.get("validate", {}).get("")
+    return Outcome(
+        report_id=report_id,
+        run_id=run_id,
+        state=client.run_state(report_id, run_id),
+        sources=_datasets(results.get("extract", {})),
+        tables=_datasets(results.get("transform", {}).get("") or {}),
+        verdict=Verdict.model_validate(verdict) if verdict else None,
+        artifacts=artifacts,
+        delivered=tuple((r, _same(by_name.get(r.artifact), r, inbox)) for r in receipts),
+        failures=tuple(failures),
+    )
+
+
+def _datasets(found: dict[str, Any]) -> dict[str, Dataset]:
+    return {name: Dataset.model_validate(value) for name, value in found.items()}
+
+
+def _same(artifact: Artifact | None, receipt: Receipt, inbox: Path) -> bool:
+    """Compare what the regulator holds with what we made, not with what we say of it."""
+    if artifact is None:
+        return False
+    found = [path for path in inbox.rglob(receipt.filename) if path.is_file()]
+    if len(found) != 1:
+        return False
+    return filecmp.cmp(found[0], artifact.uri.removeprefix("file://"), shallow=False)
