@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator
 
 from openreg_airflow.artifacts import placeholder, value_format
-from openreg_airflow.artifacts.placeholder import Placeholder
 
 if TYPE_CHECKING:
     from datetime import date
 
+    from openreg_airflow.artifacts.placeholder import Placeholder
     from openreg_airflow.records import RunKey
 
 FIELDS = ("business_date", "report_id", "artifact")

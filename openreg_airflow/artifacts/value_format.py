@@ -98,8 +98,9 @@ def _pattern(text: str) -> Pattern:
         literal += text[end : match.start()]
         end = match.end()
         if match[1] not in _DIRECTIVES:
-            message = f"{match[0]!r} in format {text!r} is unknown; known are %Y %m %d %H %M %S %3f"
-            raise ValueError(f"{message} %f %%")
+            known = "%Y %m %d %H %M %S %3f %f %%"
+            message = f"{match[0]!r} in format {text!r} is unknown; known are {known}"
+            raise ValueError(message)
         if match[1] == "%":
             literal += "%"
             continue
