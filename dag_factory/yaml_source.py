@@ -63,7 +63,8 @@ def _date(loader: Any, node: yaml.ScalarNode) -> date:
 _resolve("null", r"^(?:~|null|Null|NULL)$", "~nN")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^$"), [""])
 _resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
-_resolve("int", r"^[-+]?[0-9]+$", "-+0123456789")
+# A leading zero makes a code, not a number, and more than 18 digits are an identifier.
+_resolve("int", r"^[-+]?(?:0|[1-9][0-9]{0,17})$", "-+0123456789")
 _resolve("float", r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789")
 _resolve("timestamp", r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", "0123456789")
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _date)

@@ -49,6 +49,8 @@ def test_plain_data_reads_back_as_it_was_written(data: dict[str, object]) -> Non
         ("12:30", "12:30"),
         ("1e5", "1e5"),
         ("0x10", "0x10"),
+        ("007", "007"),
+        ("9" * 5000, "9" * 5000),
         ("true", True),
         ("~", None),
         ("2026-09-30", date(2026, 9, 30)),
