@@ -1,0 +1,1 @@
+"""One module a protocol; found through the entry points of group ``openreg.channels``."""

@@ -1,0 +1,92 @@
+"""Which failures of SSH and SFTP are final, and what the reader can do about them."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import asyncssh
+
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
+
+if TYPE_CHECKING:
+    from openreg_airflow.deliver.channels.sftp_login import SftpLogin
+    from openreg_airflow.errors import OpenRegError
+
+_FULL = (asyncssh.SFTPNoSpaceOnFilesystem, asyncssh.SFTPQuotaExceeded)
+_DENIED = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPWriteProtect, asyncssh.SFTPCannotDelete)
+_REFUSED = (
+    asyncssh.SFTPInvalidFilename,
+    asyncssh.SFTPInvalidParameter,
+    asyncssh.SFTPNotADirectory,
+    asyncssh.SFTPFileIsADirectory,
+    asyncssh.SFTPOpUnsupported,
+    asyncssh.SFTPLinkLoop,
+)
+
+
+def translated(error: Exception, login: SftpLogin, doing: str) -> OpenRegError:
+    """The error of ours for one of asyncssh or of the network.
+
+    Args:
+        error: what was raised.
+        login: where to and as whom.
+        doing: the step, such as ``renaming a to b``.
+    """
+    where = login.where
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return DeliveryRefusedError(
+            f"the host key of {where} is not the pinned one: {error.reason}",
+            hint="Ask the authority whether it changed its key. Pin a new one only if it says so.",
+        )
+    if isinstance(error, asyncssh.PermissionDenied):
+        return DeliveryRefusedError(
+            f"{where} refuses the login of {login.login}",
+            hint=f"Check login, key and password of connection {login.connection.id}.",
+        )
+    if isinstance(error, asyncssh.KeyExchangeFailed | asyncssh.ProtocolNotSupported):
+        return DeliveryRefusedError(
+            f"{where} and this side share no algorithm: {error.reason}",
+            hint="If it speaks of host keys, pin a host key of a type that the server offers.",
+        )
+    if isinstance(error, asyncssh.SFTPError):
+        return _sftp(error, where, doing)
+    if isinstance(error, asyncssh.Error):
+        text = f"{error.reason or type(error).__name__} while {doing}"
+        if isinstance(error, asyncssh.ChannelOpenError) and error.code == (
+            asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
+        ):
+            return DeliveryRefusedError(
+                f"{where} does not offer SFTP: {text}", hint="Ask the authority."
+            )
+        return DeliveryError(f"{where}: {text}", hint="It is tried again.")
+    if isinstance(error, socket.gaierror):
+        return DeliveryError(
+            f"the name {login.host} cannot be resolved: {error.strerror}",
+            hint=f"Check the host of connection {login.connection.id} and the name service.",
+        )
+    return DeliveryError(
+        f"{where} cannot be reached or dropped the connection while {doing}: {error}",
+        hint="It is tried again. If it stays so, check host, port and firewall.",
+    )
+
+
+def disk_full(where: str, free: int, needed: int) -> DeliveryError:
+    """The error for a destination without room."""
+    return DeliveryError(
+        f"the disk of {where} is full: {free} bytes are free, {needed} are needed",
+        hint="Tell the receiving side; it is tried again.",
+    )
+
+
+def _sftp(error: asyncssh.SFTPError, where: str, doing: str) -> OpenRegError:
+    text = f"{where}: {error.reason or type(error).__name__} while {doing}"
+    if isinstance(error, _DENIED):
+        return DeliveryRefusedError(
+            text, hint="The login may not write there; check the folder, or ask the authority."
+        )
+    if isinstance(error, _REFUSED):
+        return DeliveryRefusedError(text, hint="Check the folder and the filename.")
+    if isinstance(error, _FULL):
+        return DeliveryError(f"the disk is full: {text}", hint="Tell the receiving side.")
+    return DeliveryError(text, hint="It is tried again.")

@@ -1,0 +1,171 @@
+"""Host, login and pinned host key of an SFTP destination, from an Airflow connection.
+
+The extra fields are those of Airflow's own ``sftp`` and ``ssh`` connections: ``private_key`` (its
+text), ``key_file`` (its path), ``private_key_passphrase`` or ``passphrase``, ``host_key`` (one or
+more OpenSSH public keys, one a line) or ``known_hosts`` (a file of OpenSSH's form).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncssh
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from openreg_airflow.deliver.connection import Connection
+    from openreg_airflow.errors import DeliveryRefusedError
+
+PORT = 22
+_UNCHECKED = ("no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change")
+_PIN = (
+    "Ask the authority for its host key, compare it with ssh-keyscan HOST, and put its line "
+    "into the extra field host_key."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftpLogin:
+    """Everything needed to log in; secrets stay out of its ``repr``.
+
+    Attributes:
+        host_key: OpenSSH public keys, one a line; any of them may be the server's.
+        known_hosts_file: used when ``host_key`` is not given.
+    """
+
+    connection: Connection
+    host: str
+    port: int
+    login: str
+    password: str | None = field(default=None, repr=False)
+    private_key: str | None = field(default=None, repr=False)
+    key_file: Path | None = None
+    passphrase: str | None = field(default=None, repr=False)
+    host_key: str | None = None
+    known_hosts_file: Path | None = None
+
+    @classmethod
+    def of(cls, connection: Connection) -> SftpLogin:
+        """Read a connection.
+
+        Raises:
+            DeliveryRefusedError: host, login, credentials or the pinned host key are missing, or
+                the connection asks not to check the host key.
+        """
+        extra = connection.extra
+        for name in _UNCHECKED:
+            if str(extra.get(name, "")).strip().lower() in ("true", "1", "yes"):
+                raise connection.refused(
+                    fault=f"sets {name}, and an unchecked host key is never accepted",
+                    hint=f"Remove {name}. {_PIN}",
+                )
+        if not connection.host:
+            raise connection.refused(fault="has no host", hint="Fill in the host.")
+        if not connection.login:
+            raise connection.refused(fault="has no login", hint="Fill in the login.")
+        if not (extra.get("host_key") or extra.get("known_hosts")):
+            raise connection.refused(fault="pins no host key", hint=_PIN)
+        if not (connection.password or extra.get("private_key") or extra.get("key_file")):
+            raise connection.refused(
+                fault="has neither a password nor a key",
+                hint="Set private_key, key_file or the password.",
+            )
+        return cls(
+            connection=connection,
+            host=connection.host,
+            port=connection.port or PORT,
+            login=connection.login,
+            password=connection.password or None,
+            private_key=_text(extra.get("private_key")),
+            key_file=_path(extra.get("key_file")),
+            passphrase=_text(extra.get("private_key_passphrase") or extra.get("passphrase")),
+            host_key=_text(extra.get("host_key")),
+            known_hosts_file=_path(extra.get("known_hosts")),
+        )
+
+    @staticmethod
+    def address(connection: Connection) -> str:
+        """Host and port as in a URL."""
+        host = connection.host or "?"
+        return f"{f'[{host}]' if ':' in host else host}:{connection.port or PORT}"
+
+    @property
+    def where(self) -> str:
+        """Host and port, for messages."""
+        return self.address(self.connection)
+
+    def client_keys(self) -> list[asyncssh.SSHKey] | None:
+        """The private keys to log in with; None for a password alone.
+
+        Raises:
+            DeliveryRefusedError: a key or its file cannot be read.
+        """
+        texts = []
+        if self.private_key:
+            texts.append(("private_key", self.private_key.encode()))
+        if self.key_file:
+            texts.append((f"key_file {self.key_file}", self._read("key_file", self.key_file)))
+        keys = []
+        for name, text in texts:
+            try:
+                keys.append(asyncssh.import_private_key(text, self.passphrase))
+            except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+                raise self._refused(
+                    fault=f"has a {name} that cannot be read: {error}",
+                    hint="Check the key and the extra field private_key_passphrase.",
+                ) from error
+        return keys or None
+
+    def known_hosts(
+        self,
+    ) -> tuple[list[asyncssh.SSHKey], list[Any], list[Any]] | asyncssh.SSHKnownHosts:
+        """What asyncssh holds the server's host key against; never empty.
+
+        Raises:
+            DeliveryRefusedError: the pinned key or the file cannot be read.
+        """
+        if self.host_key is None:
+            file = self.known_hosts_file or Path()
+            try:
+                return asyncssh.import_known_hosts(self._read("known_hosts", file).decode())
+            except ValueError as error:
+                raise self._refused(
+                    fault=f"names known_hosts {file}, which cannot be read: {error}",
+                    hint="Write one line a host: its name, the key's type and the key.",
+                ) from error
+        keys = []
+        for line in filter(None, map(str.strip, self.host_key.splitlines())):
+            # Airflow's hook takes a key without its type for RSA.
+            text = line if " " in line else f"ssh-rsa {line}"
+            try:
+                keys.append(asyncssh.import_public_key(text))
+            except asyncssh.KeyImportError as error:
+                raise self._refused(
+                    fault=f"has a host_key that cannot be read: {error}", hint=_PIN
+                ) from error
+        if not keys:
+            raise self._refused(fault="pins no host key", hint=_PIN)
+        return keys, [], []
+
+    def _read(self, name: str, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise self._refused(
+                fault=f"names {name} {path}, which cannot be read: {error.strerror}",
+                hint="The file must be there, and readable, on every worker.",
+            ) from error
+
+    def _refused(self, *, fault: str, hint: str) -> DeliveryRefusedError:
+        return self.connection.refused(fault=fault, hint=hint)
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
+
+
+def _path(value: object) -> Path | None:
+    return Path(str(value)).expanduser() if value else None

@@ -1,0 +1,56 @@
+"""What can be wrong in a ``deliver`` section before anything is sent."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from openreg_airflow.deliver.registry import channel_names
+from openreg_airflow.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from openreg_airflow.deliver.spec import DeliverSection, RouteSpec
+
+
+def check(spec: DeliverSection, folder: Path) -> Iterator[Problem]:  # noqa: ARG001
+    """Find unknown channels, artifacts named twice, and routes to one and the same place."""
+    known = channel_names()
+    for name, route in spec.routes.items():
+        if route.channel not in known:
+            near = get_close_matches(route.channel, known, n=1)
+            yield Problem(
+                message=f"there is no delivery channel {route.channel!r}",
+                hint=f"Did you mean {near[0]}?" if near else f"Installed are: {', '.join(known)}.",
+                keys=("routes", name, "channel"),
+            )
+        named = route.artifacts or ()
+        for index, artifact in enumerate(named):
+            if artifact in named[:index]:
+                yield Problem(
+                    message=f"artifact {artifact} is named twice",
+                    hint="Name it once.",
+                    keys=("routes", name, "artifacts", index),
+                )
+    for (first, one), (second, other) in combinations(spec.routes.items(), 2):
+        if _place(one) == _place(other) and _share(one, other):
+            yield Problem(
+                message=f"routes {first} and {second} bring the same artifact to the same folder",
+                hint="Join the two routes, or give one of them another folder.",
+                keys=("routes", second),
+            )
+
+
+def _place(route: RouteSpec) -> tuple[str, str, str]:
+    folder = "/".join(part for part in route.folder.split("/") if part not in ("", "."))
+    rooted = "/" if route.folder.startswith("/") else ""
+    return route.channel, route.connection, rooted + folder
+
+
+def _share(one: RouteSpec, other: RouteSpec) -> bool:
+    if one.artifacts is None or other.artifacts is None:
+        return True
+    return bool(set(one.artifacts) & set(other.artifacts))

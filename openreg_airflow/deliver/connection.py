@@ -1,0 +1,39 @@
+"""An Airflow connection as a plain object, so that channels know no Airflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from openreg_airflow.errors import DeliveryRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """Where to deliver and with which credentials; secrets stay out of its ``repr``.
+
+    Attributes:
+        id: the Airflow connection's id.
+        type: its type, such as ``sftp``.
+        extra: its extra fields.
+    """
+
+    id: str
+    type: str
+    host: str | None = None
+    port: int | None = None
+    login: str | None = None
+    password: str | None = field(default=None, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def refused(self, *, fault: str, hint: str) -> DeliveryRefusedError:
+        """The error for a connection that cannot be used as it is.
+
+        Args:
+            fault: the rest of the sentence that begins with the connection's name.
+            hint: what to do about it.
+        """
+        return DeliveryRefusedError(f"connection {self.id} {fault}", hint=hint)

@@ -1,0 +1,146 @@
+"""The order of steps by which a file appears at a destination once, complete and unchanged.
+
+The file goes up under a temporary name, is verified, and is renamed without overwriting. So a
+process killed anywhere in between leaves either nothing or the complete file under the final
+name; the next try removes leftovers and recognises a file that is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import posixpath
+import secrets
+from typing import TYPE_CHECKING
+
+from openreg_airflow.deliver.channel import NameTakenError, Outcome
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, OpenRegError
+
+if TYPE_CHECKING:
+    from openreg_airflow.deliver.channel import Parcel, RemoteFiles, Verify
+
+_SUFFIX = ".part"
+
+log = logging.getLogger(__name__)
+
+
+def place(files: RemoteFiles, parcel: Parcel, folder: str, verify: Verify) -> Outcome:
+    """Bring one parcel to a remote folder.
+
+    Args:
+        files: the destination.
+        parcel: the local file and the name that it gets.
+        folder: remote folder; it is made when missing.
+        verify: what is compared after sending, besides the size.
+
+    Raises:
+        DeliveryRefusedError: the name is taken by other content or cannot be a file's name, the
+            artifact is empty, or the destination refuses.
+        DeliveryError: the delivery did not finish; it may be tried again.
+    """
+    check_parcel(parcel)
+    final = posixpath.join(folder, parcel.filename)
+    if _is_there(files, parcel, final):
+        _remove_leftovers(files, parcel, folder)
+        return Outcome(bytes_sent=0, already_there=True)
+    files.make_folder(folder)
+    _remove_leftovers(files, parcel, folder)
+    temporary = posixpath.join(folder, f"{_prefix(parcel)}{secrets.token_hex(6)}{_SUFFIX}")
+    try:
+        files.upload(parcel, temporary)
+        _verify(files, parcel, temporary, verify)
+        files.publish(temporary, final)
+    except NameTakenError:
+        # Another process published between our look and our rename.
+        _tidy(files, temporary)
+        if _is_there(files, parcel, final):
+            return Outcome(bytes_sent=parcel.bytes, already_there=True)
+        raise
+    except OpenRegError:
+        _tidy(files, temporary)
+        raise
+    found = files.size(final)
+    if found is not None and found != parcel.bytes:
+        message = f"{final} has {found} bytes after renaming, sent were {parcel.bytes}"
+        raise DeliveryError(message, hint="Ask the receiving side what happened to the file.")
+    return Outcome(bytes_sent=parcel.bytes, already_there=False)
+
+
+def check_parcel(parcel: Parcel) -> None:
+    """Refuse what must not leave the house.
+
+    Raises:
+        DeliveryRefusedError: the file is empty, or its name would lead out of the folder.
+    """
+    name = parcel.filename
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        message = f"{name!r} cannot be the name of a file at a destination"
+        raise DeliveryRefusedError(message, hint="Correct the artifact's filename in the spec.")
+    if parcel.bytes == 0:
+        message = f"{name} is empty"
+        raise DeliveryRefusedError(message, hint="An empty file is no report; see the artifact.")
+
+
+def _is_there(files: RemoteFiles, parcel: Parcel, final: str) -> bool:
+    """Whether the same content is there; other content under the name is refused."""
+    size = files.size(final)
+    if size is None:
+        return False
+    hint = "It was not overwritten. Find out what was delivered before, or change the filename."
+    if size != parcel.bytes:
+        message = f"{final} is there already with {size} bytes; this artifact has {parcel.bytes}"
+        raise DeliveryRefusedError(message, hint=hint)
+    digest = files.sha256(final)
+    if digest is None:
+        message = f"{final} is there already with the same size, but may not be read to compare it"
+        raise DeliveryRefusedError(message, hint=hint)
+    if digest != parcel.sha256:
+        message = f"{final} is there already with other content of the same size: SHA-256 {digest}"
+        raise DeliveryRefusedError(message, hint=hint)
+    log.info("%s is there already with the same content; nothing is sent", final)
+    return True
+
+
+def _verify(files: RemoteFiles, parcel: Parcel, path: str, verify: Verify) -> None:
+    size = files.size(path)
+    if size != parcel.bytes:
+        message = f"{path} has {size} bytes after sending {parcel.bytes}"
+        raise DeliveryError(message, hint="The destination lost part of it; it is sent again.")
+    if verify == "size":
+        return
+    digest = files.sha256(path)
+    if digest is None:
+        message = f"{path} may not be read back"
+        raise DeliveryRefusedError(message, hint="Set verify: size for this route.")
+    if digest != parcel.sha256:
+        message = f"{path} reads back with SHA-256 {digest}, sent was {parcel.sha256}"
+        raise DeliveryError(message, hint="The destination changed it; it is sent again.")
+
+
+def _prefix(parcel: Parcel) -> str:
+    """How temporary names of one final name begin: hidden, and of the same length for all."""
+    return f".openreg-{hashlib.sha256(parcel.filename.encode()).hexdigest()[:12]}-"
+
+
+def _remove_leftovers(files: RemoteFiles, parcel: Parcel, folder: str) -> None:
+    """Remove what interrupted tries at the same final name left behind.
+
+    If one of them belongs to a try that still runs, that try cannot publish any more, which is
+    what we want: only the newest one goes through.
+    """
+    names = files.names(folder)
+    if names is None:
+        log.warning("folder %s may not be listed: leftovers of earlier tries may stay", folder)
+        return
+    for name in names:
+        if name.startswith(_prefix(parcel)) and name.endswith(_SUFFIX):
+            log.info("removing %s, left behind by an interrupted try", name)
+            files.remove(posixpath.join(folder, name))
+
+
+def _tidy(files: RemoteFiles, temporary: str) -> None:
+    """Remove our temporary file after a failure, if the destination still answers."""
+    try:
+        files.remove(temporary)
+    except OpenRegError as error:
+        log.warning("%s stays behind for the next try to remove: %s", temporary, error.message)

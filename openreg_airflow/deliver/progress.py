@@ -1,0 +1,41 @@
+"""Saying in the log how far a long transfer is."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+log = logging.getLogger(__name__)
+
+MIB = 1 << 20
+
+
+class Progress:
+    """Logs bytes, share and speed, at most once every few seconds.
+
+    Args:
+        what: verb and name, such as ``sent report.xml``.
+        total: bytes to come.
+        every: seconds between lines.
+    """
+
+    def __init__(self, what: str, total: int, *, every: float = 5.0) -> None:
+        self._what = what
+        self._total = total
+        self._every = every
+        self._began = self._said = time.monotonic()
+
+    def reached(self, done: int) -> None:
+        """Note that ``done`` bytes are through."""
+        now = time.monotonic()
+        if now - self._said < self._every:
+            return
+        self._said = now
+        log.info(
+            "%s: %.1f of %.1f MiB (%d %%), %.1f MiB/s",
+            self._what,
+            done / MIB,
+            self._total / MIB,
+            100 * done // max(self._total, 1),
+            done / MIB / (now - self._began),
+        )

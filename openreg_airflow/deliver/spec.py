@@ -1,0 +1,53 @@
+"""The ``deliver`` section of a report spec."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from openreg_airflow.section import Name, Section
+
+#: What Airflow accepts as a connection id.
+ConnectionId = Annotated[str, StringConstraints(pattern=r"^[\w#!()\-.:/\\]{1,250}$")]
+
+#: A folder at the destination: absolute, or below the folder that a login starts in.
+RemoteFolder = Annotated[
+    str,
+    StringConstraints(pattern=r"^(?!.*(?:^|/)\.\.(?:/|$))[^\\\0\r\n]+$", max_length=1024),
+]
+
+
+class RouteSpec(Section):
+    """One destination and what goes there.
+
+    Attributes:
+        channel: protocol, as named among the entry points ``openreg.channels``.
+        connection: Airflow connection with host, login and secrets.
+        folder: folder at the destination; it is made when missing.
+        artifacts: which artifacts go there; all when not given.
+        timeout_seconds: longest time that the other side may keep silent.
+        verify: after sending, compare the ``size`` at the destination, or read the file back and
+            compare its ``content``, which costs the transfer a second time.
+    """
+
+    channel: Name = Field(description="Protocol of the destination, for example sftp.")
+    connection: ConnectionId = Field(description="Airflow connection of the destination.")
+    folder: RemoteFolder = Field(
+        default=".", description="Folder at the destination; made when missing."
+    )
+    artifacts: tuple[Name, ...] | None = Field(
+        default=None, min_length=1, description="Names of the artifacts to deliver; default: all."
+    )
+    timeout_seconds: float = Field(
+        default=60, gt=0, le=3600, description="Longest silence of the other side, in seconds."
+    )
+    verify: Literal["size", "content"] = Field(
+        default="size", description="What is compared at the destination after sending."
+    )
+
+
+class DeliverSection(Section):
+    """Where the artifacts of a report go."""
+
+    routes: dict[Name, RouteSpec] = Field(min_length=1, description="Destinations by name.")
