@@ -1,0 +1,115 @@
+"""What ``openreg check`` finds in a transform section without running the script."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from openreg_airflow.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from openreg_airflow.transform.spec import TransformSection
+
+#: Longest script in bytes.
+MAX_SCRIPT = 1 << 20
+_EXAMPLE = "Define it as:  def transform(inputs, context): ..."
+
+
+def check(spec: TransformSection, folder: Path) -> Iterator[Problem]:
+    """Find faults of the section and of the script that it names.
+
+    Args:
+        spec: the section.
+        folder: the report's folder.
+    """
+    path = folder / spec.script
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        yield Problem(
+            message=f"there is no file {spec.script}",
+            hint="Create it in the report's folder, or remove the transform section.",
+            keys=("script",),
+        )
+        return
+    except OSError as error:
+        yield Problem(message=f"cannot read {spec.script}: {error.strerror}", keys=("script",))
+        return
+    if len(raw) > MAX_SCRIPT:
+        yield Problem(
+            message=f"{spec.script} has {len(raw)} bytes; at most {MAX_SCRIPT} are possible",
+            keys=("script",),
+        )
+        return
+    yield from _check_source(raw, path)
+
+
+def _check_source(raw: bytes, path: Path) -> Iterator[Problem]:
+    try:
+        source = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        yield Problem(message="not UTF-8", hint="Save it as UTF-8.", file=path, line=line)
+        return
+    try:
+        module = ast.parse(source, filename=path.name)
+    except SyntaxError as error:
+        yield Problem(message=str(error.msg), file=path, line=error.lineno, column=error.offset)
+        return
+    except ValueError as error:
+        yield Problem(message=f"not Python: {error}", file=path, line=1)
+        return
+    yield from _check_function(module, path)
+
+
+def _check_function(module: ast.Module, path: Path) -> Iterator[Problem]:
+    found = [
+        node
+        for node in module.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == "transform"
+    ]
+    if not found:
+        if _assigns_transform(module):
+            return
+        yield Problem(message="there is no function transform", hint=_EXAMPLE, file=path, line=1)
+        return
+    function = found[-1]
+    place = Problem(
+        message="transform is async",
+        hint=_EXAMPLE,
+        file=path,
+        line=function.lineno,
+        column=function.col_offset + 1,
+    )
+    if isinstance(function, ast.AsyncFunctionDef):
+        yield place
+    given = function.args
+    positional = len(given.posonlyargs) + len(given.args)
+    required = positional - len(given.defaults)
+    unmet = [d for d in given.kw_defaults if d is None]
+    if (positional < 2 and given.vararg is None) or required > 2 or unmet:
+        message = f"transform({ast.unparse(given)}) cannot be called with inputs and context"
+        yield replace(place, message=message)
+    if not any(isinstance(node, ast.Return) for node in ast.walk(function)):
+        yield replace(
+            place,
+            message="transform returns nothing",
+            hint="Return a table, or a dict of tables.",
+        )
+
+
+def _assigns_transform(module: ast.Module) -> bool:
+    """Whether the name comes about in another way, such as by an import."""
+    return any(
+        isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.If | ast.Try | ast.With)
+        and any(
+            (isinstance(part, ast.Name) and part.id == "transform")
+            or (isinstance(part, ast.alias) and (part.asname or part.name) == "transform")
+            for part in ast.walk(node)
+        )
+        for node in module.body
+    )
