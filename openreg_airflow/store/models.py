@@ -102,6 +102,7 @@ class RunRow(Base):
 class ValidationResult(RunRow):
     """How one rule ended in one run.
 
+    ``detail`` holds what is read with the result but never searched, such as its samples;
     ``failures`` is the record of the Parquet file with the failing rows of all rules of the run.
     """
 
@@ -117,11 +118,9 @@ class ValidationResult(RunRow):
     checked: Mapped[int] = mapped_column(BigInteger)
     seconds: Mapped[float] = mapped_column(Double)
     message: Mapped[str] = mapped_column(FreeText)
-    samples: Mapped[list[dict[str, str | None]]] = mapped_column(JSON)
-    messages: Mapped[list[str]] = mapped_column(JSON)
-    fields: Mapped[list[str]] = mapped_column(JSON)
     reference: Mapped[str | None] = mapped_column(FreeText)
     error: Mapped[str | None] = mapped_column(FreeText)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
     failures: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 

@@ -42,10 +42,13 @@ class Store:
     def record_verdict(self, run: RunKey, verdict: Verdict) -> None:
         """Record how each rule of the run ended; rules that are no longer there go."""
         failures = verdict.failures.model_dump(mode="json") if verdict.failures else None
-        rows = [
-            result.model_dump(mode="json") | {"position": position, "failures": failures}
-            for position, result in enumerate(verdict.results)
-        ]
+        columns = _columns(ValidationResult)
+        rows = []
+        for position, result in enumerate(verdict.results):
+            fields = result.model_dump(mode="json")
+            row = {name: value for name, value in fields.items() if name in columns}
+            detail = {name: value for name, value in fields.items() if name not in columns}
+            rows.append(row | {"position": position, "detail": detail, "failures": failures})
         kept = [row["rule_id"] for row in rows]
         with self._transaction(write=True) as connection:
             connection.execute(
@@ -72,7 +75,7 @@ class Store:
             return None
         failures = rows[0]["failures"]
         return Verdict(
-            results=tuple(_record(RuleResult, row) for row in rows),
+            results=tuple(_record(RuleResult, row | row["detail"]) for row in rows),
             failures=FileRef.model_validate(failures) if failures else None,
         )
 
@@ -135,4 +138,4 @@ def _of_run(model: type[RunRow], run: RunKey) -> tuple[ColumnElement[bool], ...]
 
 
 def _record(kind: type[R], row: dict[str, Any]) -> R:
-    return kind.model_validate({name: row[name] for name in kind.model_fields})
+    return kind.model_validate({name: row[name] for name in kind.model_fields if name in row})

@@ -38,11 +38,9 @@ def upgrade() -> None:
         sa.Column("checked", sa.BigInteger, nullable=False),
         sa.Column("seconds", sa.Double, nullable=False),
         sa.Column("message", sa.Text, nullable=False),
-        sa.Column("samples", sa.JSON, nullable=False),
-        sa.Column("messages", sa.JSON, nullable=False),
-        sa.Column("fields", sa.JSON, nullable=False),
         sa.Column("reference", sa.Text),
         sa.Column("error", sa.Text),
+        sa.Column("detail", sa.JSON, nullable=False),
         sa.Column("failures", sa.JSON),
         sa.PrimaryKeyConstraint("id", name="pk_openreg_validation_result"),
         sa.UniqueConstraint(
