@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from openreg_airflow.section import Name, Section
 
 #: What Airflow accepts as a connection id.
-ConnectionId = Annotated[str, StringConstraints(pattern=r"^[\w#!()\-.:/\\]{1,250}$")]
+ConnectionId = Annotated[str, StringConstraints(pattern=r"^[\w#!()\-.:/\\]+$", max_length=250)]
 
 
 def _no_way_up(folder: str) -> str:
