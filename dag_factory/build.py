@@ -96,7 +96,6 @@ def build_dag(spec: ReportSpec, folder: Path) -> DAG:
 def _dag(spec: ReportSpec) -> DAG:
     schedule = spec.schedule
     zone = ZoneInfo(schedule.timezone)
-    timetable = CronTriggerTimetable(schedule.cron, timezone=schedule.timezone)
     retries = spec.retries
     return DAG(
         dag_id=spec.id,
@@ -104,7 +103,9 @@ def _dag(spec: ReportSpec) -> DAG:
         description=spec.description.split("\n", 1)[0] or spec.title,
         doc_md=spec.description or None,
         tags={TAG, *spec.tags},
-        schedule=timetable if schedule.cron else None,
+        schedule=CronTriggerTimetable(schedule.cron, timezone=schedule.timezone)
+        if schedule.cron
+        else None,
         start_date=datetime.combine(schedule.start_date, time(), zone).astimezone(UTC),
         catchup=schedule.catchup,
         params={"business_date": _business_date_param(schedule.timezone)},

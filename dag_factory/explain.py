@@ -88,8 +88,6 @@ def _words(detail: ErrorDetails, keys: Sequence[str | int]) -> tuple[str, str | 
         return f"the key {key!r} is missing", f"Add `{key}:` here."
     if kind == "string_pattern_mismatch":
         hint = _NAME_HINT if str(context.get("pattern", "")).startswith("^[a-z]") else None
-        if "\\.\\." in str(context.get("pattern", "")):
-            hint = "Write a path below the report's folder, without '..'."
         return f"{_show(value)} is not allowed here", hint
     if kind in _EXPECTED:
         hint = None

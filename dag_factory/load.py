@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from dag_factory import yaml_source
 from dag_factory.finding import Finding, InvalidSpecError
+from dag_factory.names import UnknownName, unknown_names
 from dag_factory.report import ReportSpec
 
 if TYPE_CHECKING:
@@ -65,7 +66,17 @@ def _validate(data: dict[str, Any], file: Path, text: str) -> ReportSpec:
             "Name the folder and the report alike: a Dag is found by its folder.",
         )
         raise InvalidSpecError([finding], report=name)
+    if unknown := unknown_names(spec):
+        places = yaml_source.Places(text)
+        raise InvalidSpecError([_name(u, file, places) for u in unknown], report=name)
     return spec
+
+
+def _name(unknown: UnknownName, file: Path, places: yaml_source.Places) -> Finding:
+    place = places.of(unknown.keys)
+    dotted = ".".join(str(key) for key in unknown.keys)
+    message = f"{dotted}: there is no {unknown.kind} {unknown.name!r}"
+    return Finding(file, place.line, place.column, message, f"There are: {unknown.known}.")
 
 
 def _read(file: Path, report: str) -> str:

@@ -22,7 +22,7 @@ VERSION = 1
 def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         message = f"{name!r} is not a time zone of the IANA database, such as Europe/Berlin"
         raise ValueError(message) from error
     return name
@@ -95,12 +95,11 @@ class ReportSpec(Section):
     artifacts: Annotated[dict[Name, ArtifactSpec], Field(min_length=1)]
     deliver: DeliverSection | None = None
 
-    @model_validator(mode="after")
-    def _routes_name_known_artifacts(self) -> Self:
-        for route, spec in (self.deliver.routes if self.deliver else {}).items():
-            for name in spec.artifacts or ():
-                if name not in self.artifacts:
-                    known = ", ".join(self.artifacts)
-                    message = f"route {route} names the artifact {name!r}; there are: {known}"
-                    raise ValueError(message)
-        return self
+    def tables(self) -> tuple[str, ...] | None:
+        """The tables that rules and artifacts can name; None when only the script knows them."""
+        sources = tuple(self.extract.sources)
+        if self.transform is None:
+            return sources
+        if self.transform.tables:
+            return tuple(self.transform.tables)
+        return None

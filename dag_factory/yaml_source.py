@@ -80,7 +80,7 @@ def _refuse_aliases(text: str) -> None:
             raise YamlError(message, mark.line + 1, mark.column + 1)
 
 
-def _at(node: yaml.Node, message: str) -> YamlError:
+def _at(node: Any, message: str) -> YamlError:
     return YamlError(message, node.start_mark.line + 1, node.start_mark.column + 1)
 
 

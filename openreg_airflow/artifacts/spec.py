@@ -153,7 +153,10 @@ class OtherArtifact(ArtifactBase):
     """
 
     format: Annotated[
-        str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$"), AfterValidator(_installed)
+        str,
+        StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$"),
+        AfterValidator(_installed),
+        Field(json_schema_extra={"not": {"enum": list(BUILT_IN)}}),
     ]
     options: dict[str, JsonValue] = Field(default_factory=dict)
 
