@@ -1,0 +1,169 @@
+"""The ``extract`` section of a report spec: where the report's tables come from."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from openreg_airflow.column_types import ColumnType
+from openreg_airflow.section import Name, RelativeFile, Section
+
+#: The parameter that every query has without declaring it.
+BUSINESS_DATE = "business_date"
+
+#: A parameter's value, or one of the values of a list.
+Value = date | Decimal | int | str
+
+_LONGEST_INTEGER = 2**63
+
+
+def _no_float(value: Any) -> Any:
+    """Keep a YAML number with a point out: it went through binary floating point already."""
+    if isinstance(value, float):
+        message = f"{value!r} is a binary number and not exact: put it in quotes"
+        raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueError, not TypeError
+    if isinstance(value, bool) or not isinstance(value, str | int | date):
+        message = f"{value!r} is not a value: write a date, a number or text"
+        raise ValueError(message)
+    return value
+
+
+Scalar = Annotated[StrictInt | StrictStr | date, BeforeValidator(_no_float)]
+
+
+class ParameterSpec(Section):
+    """A typed value for a query, bound by the database's driver and never put into the text."""
+
+    type: Literal["date", "decimal", "integer", "string"] = Field(
+        description="The type under which the value is bound."
+    )
+    value: Scalar | None = Field(
+        default=None, description="One value. A decimal is written in quotes: '1000.50'."
+    )
+    values: tuple[Scalar, ...] | None = Field(
+        default=None, min_length=1, description="Several values, used as IN (:name)."
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.value is None) == (self.values is None):
+            message = "a parameter has either value or values"
+            raise ValueError(message)
+        self.bound()
+        return self
+
+    def bound(self) -> Value | tuple[Value, ...]:
+        """The value, or the values of a list, in the declared type.
+
+        Raises:
+            ValueError: a value is not of the declared type.
+        """
+        if self.values is not None:
+            return tuple(_typed(self.type, value) for value in self.values)
+        return _typed(self.type, self.value)
+
+
+class SourceSpec(Section):
+    """One query against one database; its result is one table of the report."""
+
+    connection: Annotated[str, StringConstraints(pattern=r"^[\w.\-]+$", max_length=200)] = Field(
+        description="Id of the Airflow connection; its type chooses the reader."
+    )
+    sql: RelativeFile = Field(
+        description="File in the report's folder with one query that reads. "
+        ":business_date and the declared parameters are bound in it."
+    )
+    columns: dict[str, ColumnType] = Field(
+        default_factory=dict,
+        description="Types of columns, enforced exactly: a value that does not fit is an error, "
+        "never rounded. Columns that are not named keep the type that the database gives.",
+    )
+    parameters: dict[Name, ParameterSpec] = Field(
+        default_factory=dict, description="Further typed parameters of the query."
+    )
+    timeout_seconds: int = Field(
+        default=3600,
+        ge=1,
+        le=7 * 24 * 3600,
+        description="The query is cancelled on the server when it takes longer.",
+    )
+    max_rows: int | None = Field(
+        default=None, ge=1, description="More rows than this are an error, not a cut."
+    )
+
+    @field_validator("parameters")
+    @classmethod
+    def _not_built_in(cls, parameters: dict[str, ParameterSpec]) -> dict[str, ParameterSpec]:
+        if BUSINESS_DATE in parameters:
+            message = f":{BUSINESS_DATE} is given to every query and cannot be declared"
+            raise ValueError(message)
+        return parameters
+
+    def bind(self, business_date: date) -> dict[str, Value | tuple[Value, ...]]:
+        """The values of all parameters that the query may use, by name."""
+        values: dict[str, Value | tuple[Value, ...]] = {BUSINESS_DATE: business_date}
+        values.update({name: given.bound() for name, given in self.parameters.items()})
+        return values
+
+
+class ExtractSection(Section):
+    """The tables that the report starts from."""
+
+    sources: dict[Name, SourceSpec] = Field(
+        min_length=1, description="The sources; each gives one table of its name."
+    )
+
+
+def _typed(kind: str, value: Any) -> Value:
+    try:
+        typed = _CONVERSIONS[kind](value)
+    except (ValueError, ArithmeticError) as error:
+        message = f"{value!r} is not {_EXPECTED[kind]}"
+        raise ValueError(message) from error
+    return typed
+
+
+def _date(value: Any) -> date:
+    if isinstance(value, datetime):
+        raise ValueError(value)  # noqa: TRY004 - see _no_float
+    return value if isinstance(value, date) else date.fromisoformat(str(value))
+
+
+def _decimal(value: Any) -> Decimal:
+    number = Decimal(str(value).strip())
+    if not number.is_finite():
+        raise ValueError(value)
+    return number
+
+
+def _integer(value: Any) -> int:
+    number = int(str(value))
+    if not -_LONGEST_INTEGER <= number < _LONGEST_INTEGER:
+        raise ValueError(value)
+    return number
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(value)
+    return value
+
+
+_CONVERSIONS = {"date": _date, "decimal": _decimal, "integer": _integer, "string": _string}
+_EXPECTED = {
+    "date": "a date; write it as YYYY-MM-DD",
+    "decimal": "an exact number; write it in quotes, like '1000.50'",
+    "integer": "a whole number of at most 64 bits",
+    "string": "text; put it in quotes",
+}

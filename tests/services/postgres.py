@@ -1,0 +1,196 @@
+"""A private PostgreSQL cluster: made, started and stopped by the tests themselves."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+import pytest
+
+from tests.services import free_port, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DEBIAN = Path("/usr/lib/postgresql")
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running cluster. ``user`` is its superuser; logins need the password."""
+
+    folder: Path
+    binaries: Path
+    port: int
+    password: str
+    host: str = "127.0.0.1"
+    user: str = "openreg"
+    database: str = "postgres"
+
+    @property
+    def url(self) -> str:
+        """SQLAlchemy URL of the superuser."""
+        return (
+            f"postgresql+psycopg2://{self.user}:{self.password}"
+            f"@{self.host}:{self.port}/{self.database}"
+        )
+
+    @contextmanager
+    def connect(self, **options: Any) -> Iterator[Any]:
+        """Give an autocommitting psycopg2 connection; ``options`` override the superuser's."""
+        given = {
+            "host": self.host,
+            "port": self.port,
+            "user": self.user,
+            "password": self.password,
+            "dbname": self.database,
+        } | options
+        with closing(psycopg2.connect(**given)) as connection:
+            connection.autocommit = True
+            yield connection
+
+    def execute(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        """Run one statement as superuser; return its rows, if it has any."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def restart(self) -> None:
+        """Stop the cluster, breaking every session, and start it again on the same port."""
+        _ctl(self, "restart", "-m", "immediate")
+
+    def stop(self) -> None:
+        """Stop the cluster at once, breaking every session."""
+        _ctl(self, "stop", "-m", "immediate")
+
+    def start(self) -> None:
+        """Start the stopped cluster again on the same port."""
+        _ctl(self, "start")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The cluster itself, for a test that breaks or configures it; most want ``postgres``."""
+    binaries = _binaries()
+    folder = Path(tempfile.mkdtemp(prefix="openreg-postgres-"))
+    server = PostgresServer(folder, binaries, free_port(), secrets.token_urlsafe(12))
+    try:
+        _make(server)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """The cluster with a database of the test's own, dropped afterwards."""
+    name = f"test_{secrets.token_hex(6)}"
+    postgres_server.execute(f"CREATE DATABASE {name}")
+    server = postgres_server
+    yield PostgresServer(
+        server.folder, server.binaries, server.port, server.password, database=name
+    )
+    postgres_server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _make(server: PostgresServer) -> None:
+    account = _account()
+    if account:
+        os.chown(server.folder, account.pw_uid, account.pw_gid)
+    secret = server.folder / "password"
+    secret.write_text(server.password)
+    if account:
+        os.chown(secret, account.pw_uid, account.pw_gid)
+    _run(
+        server,
+        server.binaries / "initdb",
+        "--pgdata", server.folder / "data",
+        "--username", server.user,
+        "--pwfile", secret,
+        "--auth", "scram-sha-256",
+        "--encoding", "UTF8",
+        "--locale", "C.UTF-8",
+        "--no-sync",
+    )  # fmt: skip
+    with (server.folder / "data" / "postgresql.conf").open("a") as configuration:
+        configuration.write(
+            f"listen_addresses = '127.0.0.1'\n"
+            f"port = {server.port}\n"
+            "unix_socket_directories = ''\n"
+            "lc_messages = 'C'\n"
+            "fsync = off\n"
+            "synchronous_commit = off\n"
+            "full_page_writes = off\n"
+        )
+
+
+def _ctl(server: PostgresServer, action: str, *options: str) -> None:
+    _run(
+        server,
+        server.binaries / "pg_ctl",
+        action, *options,
+        "--pgdata", server.folder / "data",
+        "--log", server.folder / "log",
+        "--wait", "--timeout", "60",
+    )  # fmt: skip
+
+
+def _run(server: PostgresServer, *command: str | Path) -> None:
+    """Run a server's program as an unprivileged account: PostgreSQL refuses to run as root."""
+    account = _account()
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=server.folder,
+        stdin=subprocess.DEVNULL,
+        # pg_ctl's server inherits what it is given: with a pipe the wait would never end.
+        stdout=(server.folder / "output").open("wb"),
+        stderr=subprocess.STDOUT,
+        timeout=120,
+        check=False,
+        **(
+            {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
+        ),
+    )
+    if done.returncode:
+        said = [
+            (server.folder / name).read_text(errors="replace")
+            for name in ("output", "log")
+            if (server.folder / name).exists()
+        ]
+        unavailable(f"{command[0]} ended with {done.returncode}: {''.join(said)[-2000:]}")
+
+
+def _account() -> pwd.struct_passwd | None:
+    """The account that the server runs as, or None to stay what we are."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    unavailable("neither the account postgres nor nobody exists")
+
+
+def _binaries() -> Path:
+    """The folder with initdb and pg_ctl: the newest of Debian's, or the one on the PATH."""
+    versions = [path for path in _DEBIAN.glob("*/bin") if (path / "initdb").exists()]
+    if versions:
+        return max(versions, key=lambda path: float(path.parent.name))
+    found = shutil.which("initdb")
+    if not found:
+        unavailable("PostgreSQL is not installed; on Debian: apt-get install postgresql")
+    return Path(found).resolve().parent
