@@ -75,13 +75,11 @@ def _refuse_aliases(text: str) -> None:
         return
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
-            mark = event.start_mark
-            message = "aliases (*name) are not allowed; write the value out"
-            raise YamlError(message, mark.line + 1, mark.column + 1)
+            raise _at(event, "aliases (*name) are not allowed; write the value out")
 
 
-def _at(node: Any, message: str) -> YamlError:
-    return YamlError(message, node.start_mark.line + 1, node.start_mark.column + 1)
+def _at(marked: Any, message: str) -> YamlError:
+    return YamlError(message, marked.start_mark.line + 1, marked.start_mark.column + 1)
 
 
 def parse(text: str) -> Any:
