@@ -59,6 +59,9 @@ class SftpChannel:
     def open(self, connection: Connection, *, timeout_seconds: float) -> Iterator[SftpSession]:
         """Connect and log in; see :class:`openreg_airflow.deliver.channel.Channel`."""
         login = SftpLogin.of(connection)
+        # One line a request would bury our own; an admin may still set a level.
+        if logging.getLogger("asyncssh").level == logging.NOTSET:
+            asyncssh.set_log_level(logging.WARNING)
         with asyncio.Runner() as runner:
             session = SftpSession(runner, login, timeout_seconds)
             try:
