@@ -6,10 +6,11 @@ PORT ?= 8080
 INSTALLED := $(VENV)/.installed
 TEST_PACKAGES := $(VENV)/.test-packages
 PYTEST_ARGS ?=
+BENCHMARK_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down test test-unit test-integration test-e2e lint types format \
-	schema lock dist clean
+	schema lock dist clean benchmark-dag-parse
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -71,14 +72,19 @@ schema: install ## Write the JSON Schema of report.yaml anew
 	@mv dag_factory/report.schema.json.new dag_factory/report.schema.json
 
 lock: ## Resolve the dependencies anew into constraints.txt (needs uv on the PATH)
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --upgrade --quiet --custom-compile-command "make lock" \
 		--output-file constraints.txt
+
+benchmark-dag-parse: install ## Measure Dag parsing beside dag-factory
+	@test -d .benchmarks/dag-factory || $(BIN)/python -m pip install --quiet --no-deps \
+		--require-hashes --target .benchmarks/dag-factory -r benchmarks/dag-factory.txt
+	@$(BIN)/python -m benchmarks.dag_parse $(BENCHMARK_ARGS)
 
 dist: install ## Build wheel and sdist
 	$(BIN)/python -m build --no-isolation
 
 clean: ## Stop what runs and remove everything that was made
 	@if [ -x $(BIN)/openreg ]; then $(BIN)/openreg down; fi
-	rm -rf .demo $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .demo .benchmarks $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
