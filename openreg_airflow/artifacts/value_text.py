@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -62,6 +63,14 @@ def is_number(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     )
+
+
+def joined_bytes(texts: pa.StringArray) -> memoryview:
+    """All the texts one after the other in UTF-8, without a copy: Arrow keeps them that way."""
+    _, offsets, values = texts.buffers()
+    bounds = np.frombuffer(offsets, dtype=np.int32)
+    begin, end = bounds[texts.offset], bounds[texts.offset + len(texts)]
+    return memoryview(values or b"")[begin:end]
 
 
 @singledispatch

@@ -6,16 +6,17 @@ is the format, its value a class that satisfies :class:`Writer`.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from openreg_airflow.errors import SpecError
+from openreg_airflow.errors import ArtifactError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from openreg_airflow.problem import Problem
@@ -88,6 +89,14 @@ def writer(name: str) -> Writer:
         return cast("Writer", entry.load()())
     message = f"no writer for format {name!r} is installed; known are {', '.join(known_formats())}"
     raise SpecError(message, hint="Install the package that brings it, or mend the format.")
+
+
+def unknown_column(table: str, column: str, known: Sequence[str]) -> ArtifactError:
+    """The error of a spec or layout that names a column which its table does not have."""
+    close = difflib.get_close_matches(column, known, 1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    message = f"table {table} has no column {column}"
+    return ArtifactError(message, hint=f"{hint}Its columns are {', '.join(known)}.")
 
 
 @dataclass

@@ -1,0 +1,177 @@
+"""XML layouts: a file that shows the document as it will look.
+
+A layout is well-formed XML in the target namespace. Text and attributes hold placeholders,
+``{column}`` or ``{column:format}`` (:mod:`~openreg_airflow.artifacts.value_format` lists the
+formats), and attributes in the namespace ``urn:openreg:layout:1`` say what XML itself cannot:
+
+==================  ================================================================================
+``r:each="table"``  the element is written once for each row of the table
+``r:key="column"``  with ``r:each``: the column by which messages name a record
+``r:when="..."``    the element is written only where the condition holds
+                    (:mod:`~openreg_airflow.artifacts.condition`)
+``r:required``      ``"true"``: a record in which the element would be left out stops the run
+``r:choice``        ``"true"``: at most one of the children may be written
+``r:optional``      attributes of the element that are left out when they are NULL; other
+                    attributes must have a value when their element has one
+==================  ================================================================================
+
+An element is left out when all placeholders in it are NULL or empty; there are no empty elements.
+Outside ``r:each``, placeholders speak of the run: ``{run.business_date}``, ``{run.report_id}``,
+``{run.artifact}``, ``{run.filename}``, ``{run.records}``. Space around texts, space between
+elements and comments are not written.
+
+This module reads a layout and knows what may stand where;
+:mod:`openreg_airflow.artifacts.render` writes records by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from openreg_airflow.errors import ArtifactError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from openreg_airflow.artifacts.condition import Condition
+    from openreg_airflow.artifacts.placeholder import Placeholder, Template
+
+#: 1-based line and column.
+Place = tuple[int, int]
+
+NAMESPACE = "urn:openreg:layout:1"
+INSTRUCTIONS = ("each", "key", "when", "required", "choice", "optional")
+RUN_VALUES = ("business_date", "report_id", "artifact", "filename", "records")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong in a layout, and where."""
+
+    place: Place
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute as it is written, with its prefix; namespace declarations are attributes."""
+
+    name: str
+    value: Template
+
+
+@dataclass(frozen=True, kw_only=True)
+class Element:
+    """One element of a layout.
+
+    Attributes:
+        name: as written, with its prefix.
+        tag: ``{namespace}local``, as lxml spells it.
+        places: where its parts begin: 1-based line and column of the element itself (``""``), its
+            text (``"text()"``) and the values of its attributes, by name; an instruction's name
+            begins with ``r:`` here, whatever the layout's prefix is.
+        text: its text; empty when it has children.
+        each, key, when, required, choice, optional: the instructions on it.
+    """
+
+    name: str
+    tag: str
+    places: Mapping[str, Place]
+    attributes: tuple[Attribute, ...] = ()
+    text: Template = ()
+    children: tuple[Element, ...] = ()
+    each: str | None = None
+    key: str | None = None
+    when: Condition | None = None
+    required: bool = False
+    choice: bool = False
+    optional: frozenset[str] = field(default=frozenset())
+
+    @property
+    def line(self) -> int:
+        """The 1-based line where it begins."""
+        return self.places[""][0]
+
+    def place(self, part: str) -> Place:
+        """Where a part begins; the element itself when the part is not written."""
+        return self.places.get(part, self.places[""])
+
+    @property
+    def own_placeholders(self) -> Iterator[Placeholder]:
+        """The placeholders of its text and attributes."""
+        for template in (self.text, *(attribute.value for attribute in self.attributes)):
+            yield from (part for part in template if not isinstance(part, str))
+
+    def walk(self) -> Iterator[Element]:
+        """The element and all below it, in the order of the document."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def columns(self) -> Iterator[tuple[str, int]]:
+        """The columns that the element and those below it speak of, with their lines."""
+        for element in self.walk():
+            names = {p.name for p in element.own_placeholders if not p.of_run}
+            names |= element.when.columns if element.when else frozenset()
+            names |= {element.key} if element.key else set()
+            yield from ((name, element.line) for name in sorted(names))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A whole layout, free of faults."""
+
+    path: Path
+    root: Element
+
+    def each(self) -> Iterator[tuple[Element, tuple[str, ...]]]:
+        """The repeated elements, each with the tags from the root down to it."""
+        yield from _each(self.root, ())
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables that the document is made of."""
+        return frozenset(element.each for element, _ in self.each() if element.each)
+
+
+def _each(element: Element, above: tuple[str, ...]) -> Iterator[tuple[Element, tuple[str, ...]]]:
+    way = (*above, element.tag)
+    if element.each:
+        yield element, way
+    for child in element.children:
+        yield from _each(child, way)
+
+
+def inspect(data: bytes) -> tuple[Element | None, list[Fault]]:
+    """Read a layout; all its faults are found at once, in the order of the file."""
+    from openreg_airflow.artifacts import layout_reader, layout_rules
+
+    root, faults = layout_reader.parse(data)
+    if root is not None:
+        faults += layout_rules.judge(root)
+    return root, sorted(faults, key=lambda fault: fault.place)
+
+
+def read(path: Path) -> Layout:
+    """Read a layout file.
+
+    Raises:
+        SpecError: the file is missing.
+        ArtifactError: the layout has faults; the message says the first, ``where`` its place.
+    """
+    try:
+        root, faults = inspect(path.read_bytes())
+    except FileNotFoundError as error:
+        message = f"layout {path.name} is missing"
+        raise SpecError(message, where=str(path), hint="Put it beside report.yaml.") from error
+    if root is None or faults:
+        first, more = faults[0], len(faults) - 1
+        raise ArtifactError(
+            first.message + (f" (and {more} more; openreg check lists all)" if more else ""),
+            hint=first.hint,
+            where=f"{path.name}, line {first.place[0]}, column {first.place[1]}",
+        )
+    return Layout(path, root)

@@ -1,0 +1,146 @@
+"""Writes XML documents by a layout, streaming, and holds the result against its schema."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from openreg_airflow.artifacts import layout
+from openreg_airflow.artifacts.writer import Job, Progress, unknown_column
+from openreg_airflow.errors import ArtifactError
+from openreg_airflow.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from openreg_airflow.artifacts.spec import XmlArtifact
+
+log = logging.getLogger(__name__)
+
+#: Rows rendered at a time: few enough for bounded memory, many enough for columns to pay.
+BATCH_ROWS = 8192
+_TABLE_HINT = "The artifact's table is the one whose rows are its records."
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
+
+
+class XmlWriter:
+    """The writer of ``format: xml``."""
+
+    def tables(self, spec: XmlArtifact, folder: Path) -> frozenset[str]:
+        """The tables that the layout repeats elements for."""
+        return layout.read(folder / spec.layout).tables | {spec.table}
+
+    def write(self, job: Job, target: Path) -> str:
+        """Write the document and check it; see :meth:`~openreg_airflow.artifacts.writer.Writer`."""
+        spec: XmlArtifact = job.spec
+        document = layout.read(job.folder / spec.layout)
+        if spec.table not in document.tables:
+            message = _not_repeated(spec, document.tables)
+            raise ArtifactError(message, where=f"artifact {job.artifact}", hint=_TABLE_HINT)
+        schema, unchecked = _schema(spec, job)
+        _refuse_unknown_columns(document, job)
+        _write(document, job, target)
+        if schema is None:
+            log.warning("%s: %s", job.filename, unchecked)
+            return unchecked
+        from openreg_airflow.artifacts import xsd
+
+        way = next(way for element, way in document.each() if element.each == spec.table)
+        xsd.validate(target, schema, way)
+        return "valid"
+
+    def check(self, spec: XmlArtifact, folder: Path) -> Iterator[Problem]:
+        """Faults of the layout, with line and column."""
+        path = folder / spec.layout
+        if not path.is_file():
+            message = f"layout {spec.layout} is missing"
+            yield Problem(message=message, hint="Put it beside report.yaml.", keys=("layout",))
+            return
+        root, faults = layout.inspect(path.read_bytes())
+        for fault in faults:
+            line, column = fault.place
+            yield Problem(
+                message=fault.message, hint=fault.hint, file=path, line=line, column=column
+            )
+        if root is None or faults:
+            return
+        tables = layout.Layout(path, root).tables
+        if spec.table not in tables:
+            yield Problem(message=_not_repeated(spec, tables), hint=_TABLE_HINT, keys=("table",))
+
+
+def _not_repeated(spec: XmlArtifact, tables: frozenset[str]) -> str:
+    known = ", ".join(sorted(tables))
+    return f"layout {spec.layout} has no r:each for table {spec.table}, but for {known}"
+
+
+def _schema(spec: XmlArtifact, job: Job) -> tuple[Any, str]:
+    """The compiled schema, or why there is none."""
+    if spec.xsd is None:
+        return None, "not checked: the spec names no schema"
+    from openreg_airflow.artifacts import xsd
+
+    folders = (job.folder, *job.schema_folders)
+    path = xsd.find(spec.xsd.file, folders)
+    if path is not None:
+        return xsd.compile_schema(path), ""
+    advice = xsd.where_to_get(spec.xsd.file, folders)
+    looked = ", ".join(str(folder) for folder in folders)
+    if spec.xsd.required:
+        message = f"schema {spec.xsd.file} was not found in {looked}"
+        raise ArtifactError(message, where=f"artifact {job.artifact}", hint=advice)
+    log.warning("%s", advice)
+    return None, f"not checked: {spec.xsd.file} was not found in {looked}"
+
+
+def _refuse_unknown_columns(document: layout.Layout, job: Job) -> None:
+    import pyarrow.parquet as pq
+
+    for element, _ in document.each():
+        table = str(element.each)
+        known = pq.read_schema(job.tables[table]).names
+        for column, line in element.columns():
+            if column not in known:
+                where = f"{document.path.name}, line {line}"
+                raise unknown_column(table, column, known).at(where=where)
+
+
+def _write(document: layout.Layout, job: Job, target: Path) -> None:
+    from openreg_airflow.artifacts import render
+    from openreg_airflow.artifacts.value_text import joined_bytes
+
+    run = {
+        "business_date": job.run.business_date,
+        "report_id": job.run.report_id,
+        "artifact": job.artifact,
+        "filename": job.filename,
+        "records": job.rows[job.spec.table],
+    }
+    name = document.path.name
+    around = render.envelope(document.root, job.rows, run, name).split(render.HOLE)
+    # An element without rows leaves no hole.
+    repeated = [element for element, _ in document.each() if job.rows[str(element.each)]]
+    with target.open("wb") as file:
+        file.write((_DECLARATION + around[0]).encode())
+        for element, after in zip(repeated, around[1:], strict=True):
+            renderer = render.Renderer(element, run, layout=name)
+            progress = Progress(job.filename, job.rows[str(element.each)])
+            file.write(b"\n")
+            first = 1
+            for batch in _batches(job.tables[str(element.each)], element):
+                file.write(joined_bytes(renderer.records(batch, first)))
+                first += batch.num_rows
+                progress.at(first - 1)
+            file.write(after.encode())
+        file.write(b"\n")
+
+
+def _batches(path: Path, element: layout.Element) -> Iterator[pa.RecordBatch]:
+    import pyarrow.parquet as pq
+
+    columns = sorted({column for column, _ in element.columns()})
+    with pq.ParquetFile(path) as table:
+        yield from table.iter_batches(BATCH_ROWS, columns=columns, use_threads=False)

@@ -1,0 +1,143 @@
+"""Holds a finished XML file against its schema: streaming, without network and without entities.
+
+The whole document is checked, not record by record, so that constraints of the document (counts,
+uniqueness) are seen too. Only when it is invalid are the records looked at one by one, to say
+which it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from lxml import etree
+
+from openreg_airflow.artifacts.xsd_fault import locate, not_well_formed
+from openreg_airflow.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_XS = "{http://www.w3.org/2001/XMLSchema}"
+_REFERENCES = tuple(_XS + name for name in ("include", "import", "redefine", "override"))
+_ISO_20022 = re.compile(r"[a-z]{4}\.\d{3}\.\d{3}\.\d{2}")
+_BLOCK = 1 << 18
+#: Nothing is ever fetched, and no entity is ever replaced by what it stands for.
+SAFE: dict[str, Any] = {"no_network": True, "resolve_entities": False, "load_dtd": False}
+
+
+def find(name: str, folders: Iterable[Path]) -> Path | None:
+    """The first of the folders' files of that name."""
+    return next((path for folder in folders if (path := folder / name).is_file()), None)
+
+
+def where_to_get(name: str, folders: Iterable[Path]) -> str:
+    """What to tell somebody whose schema file is missing: from where to get it, where to put it."""
+    if message := _ISO_20022.match(name):
+        source = f"the ISO 20022 message catalogue (iso20022.org, message definition {message[0]})"
+    else:
+        source = "the authority that defines the format"
+    places = " or ".join(str(folder) for folder in folders)
+    return (
+        f"Get {name} from {source} and put it into {places}; "
+        "[openreg] schema_folders may name further folders."
+    )
+
+
+def compile_schema(path: Path) -> etree.XMLSchema:
+    """Read a schema with the files that it includes.
+
+    Raises:
+        ArtifactError: the file is not a schema, or one that it includes is not on the disk.
+    """
+    _refuse_missing(path, set())
+    try:
+        return etree.XMLSchema(etree.parse(path, etree.XMLParser(**SAFE)))
+    except (etree.XMLSchemaParseError, etree.XMLSyntaxError) as error:
+        message = f"schema {path.name} cannot be used: {error}"
+        raise ArtifactError(
+            message, where=str(path), hint="Put the original file there."
+        ) from error
+
+
+def _refuse_missing(path: Path, seen: set[Path]) -> None:
+    seen.add(path.resolve())
+    try:
+        document = etree.parse(path, etree.XMLParser(**SAFE))
+    except etree.XMLSyntaxError as error:
+        message = f"schema {path.name} is not well-formed XML: {error}"
+        raise ArtifactError(
+            message, where=str(path), hint="Put the original file there."
+        ) from error
+    for reference in document.getroot().iterchildren(*_REFERENCES):
+        location = reference.get("schemaLocation")
+        if location is None:
+            continue
+        other = path.parent / location
+        if "://" in location or not other.is_file():
+            line = reference.sourceline
+            message = f"schema {path.name} includes {location}, which is not on this machine"
+            raise ArtifactError(
+                message,
+                where=f"{path}, line {line}",
+                hint=f"Put the file into {path.parent} and let schemaLocation be its bare name.",
+            )
+        if other.resolve() not in seen:
+            _refuse_missing(other, seen)
+
+
+def validate(path: Path, schema: etree.XMLSchema, record: tuple[str, ...]) -> int:
+    """Hold a file against a schema.
+
+    Args:
+        path: the XML file.
+        schema: from :func:`compile_schema`.
+        record: the tags, ``{namespace}local``, from the root down to the element of one record.
+
+    Returns:
+        The number of records that were checked.
+
+    Raises:
+        ArtifactError: the file is invalid; the message says record, element, line and reason.
+    """
+    begun = time.monotonic()
+    parser = etree.XMLPullParser(events=("end",), tag=record[-1], schema=schema, **SAFE)
+    records = read = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            try:
+                parser.feed(block)
+            except etree.XMLSyntaxError as error:
+                raise not_well_formed(error) from error
+            # A fault shows here at once, but would be raised only at the end of the file.
+            if len(parser.feed_error_log):
+                reason = parser.feed_error_log[0].message
+                raise locate(path, schema, record, (read, read + len(block)), reason)
+            read += len(block)
+            records += _forget(parser, len(record) - 1)
+    try:
+        parser.close()
+    except etree.XMLSyntaxError as error:
+        raise locate(path, schema, record, (read, read), str(error)) from error
+    seconds = time.monotonic() - begun
+    log.info("schema check: %d records, %d bytes valid in %.1f s", records, read, seconds)
+    return records
+
+
+def _forget(parser: Any, depth: int) -> int:
+    """Drop the records that are read; give how many there were."""
+    records = 0
+    for _, element in parser.read_events():
+        # An element of the same name may also stand inside a record.
+        if sum(1 for _ in element.iterancestors()) != depth:
+            continue
+        records += 1
+        element.clear()
+        while (done := element.getprevious()) is not None:
+            element.getparent().remove(done)
+    return records
