@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -42,8 +43,9 @@ class AirflowClient:
     def __init__(self, url: str, username: str, password: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
         answer = self._http.post("/auth/token", json={"username": username, "password": password})
-        token = _checked(answer)["access_token"]
-        self._http.headers["Authorization"] = f"Bearer {token}"
+        #: Sent with every request; also what a script of one's own needs.
+        self.token = str(_checked(answer)["access_token"])
+        self._http.headers["Authorization"] = f"Bearer {self.token}"
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +85,41 @@ class AirflowClient:
     def pause(self, dag_id: str) -> None:
         """Stop a Dag from being scheduled."""
         _checked(self._http.patch(f"/api/v2/dags/{quote(dag_id)}", json={"is_paused": True}))
+
+    def clear(self, dag_id: str, run_id: str, task_ids: list[str]) -> None:
+        """Let tasks of a finished run, and all that come after them, run again."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": task_ids,
+            "only_failed": False,
+            "reset_dag_runs": True,
+            "include_downstream": True,
+        }
+        path = f"/api/v2/dags/{quote(dag_id)}/clearTaskInstances"
+        _checked(self._http.post(path, json=body))
+
+    def add_connection(self, conn_id: str, fields: dict[str, Any]) -> None:
+        """Make a connection; ``fields`` as in Airflow's JSON form, ``extra`` being a mapping."""
+        body = {"connection_id": conn_id, **fields}
+        if "extra" in body:
+            body["extra"] = json.dumps(body["extra"])
+        _checked(self._http.post("/api/v2/connections", json=body))
+
+    def connection(self, conn_id: str) -> dict[str, Any]:
+        """A connection as Airflow shows it: secrets are masked."""
+        found: dict[str, Any] = _checked(self._http.get(f"/api/v2/connections/{quote(conn_id)}"))
+        return found
+
+    def dag(self, dag_id: str) -> dict[str, Any]:
+        """What Airflow knows of a Dag, with its description and documentation."""
+        found: dict[str, Any] = _checked(self._http.get(f"/api/v2/dags/{quote(dag_id)}/details"))
+        return found
+
+    def import_errors(self) -> list[str]:
+        """The errors of Dag files that could not be parsed."""
+        found = _checked(self._http.get("/api/v2/importErrors"))
+        return [str(error["stack_trace"]) for error in found["import_errors"]]
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """The state of a run: ``queued``, ``running``, ``success`` or ``failed``."""

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from openreg_airflow.demo.site import BUSINESS_DATE, REPORTS
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Stack
+
+
+def test_no_dag_file_has_an_import_error(stack: Stack) -> None:
+    assert stack.client.import_errors() == []
+
+
+@pytest.mark.parametrize("report_id", REPORTS)
+def test_an_example_report_arrives_byte_for_byte(stack: Stack, report_id: str) -> None:
+    outcome = stack.run(report_id, BUSINESS_DATE)
+    assert outcome.proven, outcome.failures
+    assert outcome.verdict is not None
+    assert not outcome.verdict.blocking
+
+
+def test_a_second_run_gives_the_same_bytes_and_sends_nothing_twice(stack: Stack) -> None:
+    first, second = stack.run("right"), stack.run("right")
+    assert first.proven
+    assert second.proven
+    assert [a.sha256 for a in first.artifacts] == [a.sha256 for a in second.artifacts]
+    assert [receipt.already_there for receipt, _ in second.delivered] == [True]
+
+
+def test_a_warning_lets_the_run_go_on_and_is_counted(stack: Stack) -> None:
+    outcome = stack.run("right")
+    assert outcome.verdict is not None
+    assert [(w.rule_id, w.failed) for w in outcome.verdict.warnings] == [("price_positive", 1)]
+    (receipt, _) = outcome.delivered[0]
+    (found,) = stack.site.inbox.rglob(receipt.filename)
+    with found.open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["id", "price"],
+            ["1", "10.50"],
+            ["2", "0.00"],
+            ["3", "7.25"],
+        ]
+
+
+def test_a_blocking_rule_stops_artifact_and_delivery(stack: Stack) -> None:
+    outcome = stack.run("blocked")
+    assert outcome.state == "failed"
+    tasks = stack.tasks("blocked", outcome.run_id)
+    assert tasks["validate"].state == "failed"
+    assert tasks["artifact"].state == tasks["deliver"].state == "upstream_failed"
+    assert not list(stack.site.inbox.rglob("blocked_*"))
+    log = stack.log("blocked", outcome.run_id, "validate")
+    assert "price 0.00 of trade 2" in log
+
+
+@pytest.mark.parametrize(
+    ("report_id", "task_id", "words"),
+    [
+        ("missing_sql", "extract", ["report missing_sql", "stage extract", "trades.sql"]),
+        ("empty_sql", "extract", ["report empty_sql", "stage extract", "trades.sql"]),
+        ("query_error", "extract", ["report query_error", "stage extract", "no_such_column"]),
+        ("source_gone", "extract", ["report source_gone", "stage extract", "e2e_gone"]),
+        ("raises", "transform", ["report raises", "transform.py", "line 3", "colour"]),
+        ("no_table", "transform", ["report no_table", "stage transform", "int"]),
+        ("wrong_host_key", "deliver", ["report wrong_host_key", "stage deliver", "host key"]),
+    ],
+)
+def test_each_fault_fails_its_own_task_and_says_why(
+    stack: Stack, report_id: str, task_id: str, words: list[str]
+) -> None:
+    outcome = stack.run(report_id)
+    assert outcome.state == "failed"
+    failed = [t for t, s in stack.tasks(report_id, outcome.run_id).items() if s.state == "failed"]
+    assert failed == [task_id]
+    log = stack.log(report_id, outcome.run_id, task_id)
+    assert [word for word in words if word not in log] == [], log
+    assert "secret-of-the-source" not in log
+    assert not list(stack.site.inbox.rglob(f"{report_id}_*"))
+
+
+def test_a_cleared_task_succeeds_once_the_cause_is_gone(stack: Stack) -> None:
+    outcome = stack.run("missing_sql")
+    assert outcome.state == "failed"
+    sql = stack.site.project / "report_specs" / "missing_sql" / "trades.sql"
+    sql.write_text("SELECT id, price FROM trades ORDER BY id\n")
+    try:
+        stack.client.clear("missing_sql", outcome.run_id, ["extract"])
+        again = stack.finish("missing_sql", outcome.run_id)
+    finally:
+        sql.unlink()
+    assert again.proven
+
+
+def test_a_broken_spec_stays_visible_and_fails_with_its_error(stack: Stack) -> None:
+    dag = stack.client.dag("broken_spec")
+    assert "openreg-broken" in {tag["name"] for tag in dag["tags"]}
+    assert dag["timetable_summary"] is None
+    assert "artefacts: unknown key" in dag["doc_md"]
+    outcome = stack.run("broken_spec")
+    assert outcome.state == "failed"
+    log = stack.log("broken_spec", outcome.run_id, "spec_error")
+    assert "report.yaml:" in log
+    assert "Did you mean artifacts?" in log
+
+
+def test_a_killed_task_is_retried_and_gives_the_same_bytes(stack: Stack) -> None:
+    reference = stack.run("right")
+    stack.client.wait_for_dags({"killed"})
+    run_id = stack.client.trigger("killed", reference_day())
+    _kill_the_task(stack, "killed", run_id, "transform")
+    outcome = stack.finish("killed", run_id)
+    assert outcome.proven, outcome.failures
+    assert stack.tasks("killed", run_id)["transform"].try_number > 1
+    assert outcome.artifacts[0].sha256 == reference.artifacts[0].sha256
+    assert outcome.delivered[0][0].already_there is False
