@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -19,6 +19,9 @@ from pydantic import (
 from openreg_airflow.column_types import ColumnType
 from openreg_airflow.section import Name, RelativeFile, Section
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 #: The parameter that every query has without declaring it.
 BUSINESS_DATE = "business_date"
 
@@ -32,7 +35,7 @@ def _no_float(value: Any) -> Any:
     """Keep a YAML number with a point out: it went through binary floating point already."""
     if isinstance(value, float):
         message = f"{value!r} is a binary number and not exact: put it in quotes"
-        raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueError, not TypeError
+        raise ValueError(message)
     if isinstance(value, bool) or not isinstance(value, str | int | date):
         message = f"{value!r} is not a value: write a date, a number or text"
         raise ValueError(message)
@@ -136,7 +139,7 @@ def _typed(kind: str, value: Any) -> Value:
 
 def _date(value: Any) -> date:
     if isinstance(value, datetime):
-        raise ValueError(value)  # noqa: TRY004 - see _no_float
+        raise ValueError(value)
     return value if isinstance(value, date) else date.fromisoformat(str(value))
 
 
@@ -160,7 +163,12 @@ def _string(value: Any) -> str:
     return value
 
 
-_CONVERSIONS = {"date": _date, "decimal": _decimal, "integer": _integer, "string": _string}
+_CONVERSIONS: dict[str, Callable[[Any], Value]] = {
+    "date": _date,
+    "decimal": _decimal,
+    "integer": _integer,
+    "string": _string,
+}
 _EXPECTED = {
     "date": "a date; write it as YYYY-MM-DD",
     "decimal": "an exact number; write it in quotes, like '1000.50'",
