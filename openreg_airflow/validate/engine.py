@@ -1,0 +1,217 @@
+"""Evaluates rules over Parquet files: all rules of a stage in one locked DuckDB connection.
+
+A rule is first counted, which reads only the columns that its condition needs; only a rule that
+failed is asked for its rows. :mod:`openreg_airflow.validate.fence` runs this in a process of its
+own with hard limits.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from openreg_airflow.errors import RuleLimitError
+from openreg_airflow.records import RuleResult
+from openreg_airflow.validate.failures import FailureWriter
+from openreg_airflow.validate.message import MessageTemplate, shown
+from openreg_airflow.validate.query import FailingRows, RuleFailedError
+from openreg_airflow.validate.session import open_session
+from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from openreg_airflow.validate.job import Job, Rule
+
+#: Failing rows of one rule that go into its result, and rules of a run that may show any.
+SAMPLES = 5
+SAMPLED_RULES = 200
+#: Columns of a sample when the rule names no fields.
+SAMPLE_COLUMNS = 12
+
+
+def run_rules(
+    job: Job, starting: Callable[[str], object] = lambda _: None
+) -> tuple[RuleResult, ...]:
+    """Evaluate the rules and write their failing rows to ``job.failures``.
+
+    A rule that cannot be evaluated (an unknown column, a division by zero, too little memory) has
+    its ``error`` set and counts as failed; the other rules run all the same.
+
+    Args:
+        job: rules, tables and limits.
+        starting: called with the id of each rule before it runs.
+
+    Returns:
+        One result a rule, in the order of the job.
+
+    Raises:
+        RuleLimitError: the time limit of the stage was reached.
+        StorageError: a file cannot be read, or a temporary file cannot be written.
+    """
+    run = _Run(job)
+    deadline = time.monotonic() + job.limits.seconds
+    results: list[RuleResult] = []
+    try:
+        with FailureWriter(job.failures) as failures, _interrupting(run.interrupt, deadline):
+            for rule in job.rules:
+                starting(rule.rule_id)
+                if time.monotonic() >= deadline:
+                    raise _too_late(job, rule)
+                try:
+                    results.append(run.result(rule, failures))
+                except duckdb.InterruptException as error:
+                    raise _too_late(job, rule) from error
+    finally:
+        run.close()
+    return tuple(results)
+
+
+class _Run:
+    """One evaluation of a job's rules: its connection, and how many rules have shown samples."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._tables = frozenset(job.tables)
+        self._sampled = 0
+        self._connection = self._open()
+
+    def interrupt(self) -> None:
+        """Stop the statement that runs now; called by another thread."""
+        with suppress(duckdb.ConnectionException):
+            self._connection.interrupt()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def result(self, rule: Rule, failures: FailureWriter) -> RuleResult:
+        """Evaluate one rule."""
+        started = time.perf_counter()
+        try:
+            outcome = self._evaluate(rule, failures)
+        except RuleSqlError as error:
+            place = f" ({error.where})" if error.where else ""
+            outcome = _unevaluated(f"{error.message}{place}")
+        except RuleFailedError as error:
+            outcome = _unevaluated(str(error))
+            if error.fatal:
+                self._connection.close()
+                self._connection = self._open()
+        table = self._job.tables.get(rule.spec.table)
+        return RuleResult(
+            rule_id=rule.rule_id,
+            title=rule.spec.title,
+            severity=rule.spec.severity,
+            table=rule.spec.table,
+            checked=table.rows if table else 0,
+            seconds=round(time.perf_counter() - started, 6),
+            fields=rule.spec.fields,
+            reference=rule.spec.reference,
+            **outcome,
+        )
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        tables = {name: table.path for name, table in self._job.tables.items()}
+        return open_session(tables, self._job.limits, self._job.scratch)
+
+    def _evaluate(self, rule: Rule, failures: FailureWriter) -> dict[str, Any]:
+        """Count a rule's failing rows, and gather the first of them when there are any."""
+        if rule.spec.table not in self._tables:
+            listed = ", ".join(sorted(self._tables)) or "none"
+            message = f"there is no table {rule.spec.table!r} in this run; its tables: {listed}"
+            raise RuleFailedError(message)
+        statement = parse(rule.sql)
+        statement.require_tables(self._tables)
+        query = FailingRows(self._connection, statement, self._job.business_date)
+        columns = query.columns()
+        template = MessageTemplate(rule.spec.message)
+        if unknown := template.unknown((*columns, BUSINESS_DATE)):
+            message = (
+                f"the message shows {', '.join(unknown)}, but the rule returns {', '.join(columns)}"
+            )
+            raise RuleFailedError(message)
+        failed = query.count()
+        if not failed:
+            return {"failed": 0, "message": ""}
+        return {"failed": failed} | self._gather(rule, query, columns, template, failures)
+
+    def _gather(
+        self,
+        rule: Rule,
+        query: FailingRows,
+        columns: tuple[str, ...],
+        template: MessageTemplate,
+        failures: FailureWriter,
+    ) -> dict[str, Any]:
+        """Write the failing rows that are kept; give the samples and messages of the first few."""
+        self._sampled += 1
+        most_samples = SAMPLES if self._sampled <= SAMPLED_RULES else 0
+        samples: list[dict[str, str | None]] = []
+        messages: list[str] = []
+        dated: dict[str, str | None] = {BUSINESS_DATE: self._job.business_date.isoformat()}
+        rows = query.first(columns, max(self._job.failing_rows, SAMPLES))
+        for number, values in enumerate(rows, start=1):
+            message = template.format(dated | values)
+            if number <= SAMPLES:
+                messages.append(message)
+            if number <= most_samples:
+                samples.append(_sample(rule, values))
+            if number <= self._job.failing_rows:
+                failures.add(rule, number, message, values)
+        return {
+            "message": messages[0] if messages else "",
+            "messages": tuple(messages[:most_samples]),
+            "samples": tuple(samples),
+        }
+
+
+def _unevaluated(text: str) -> dict[str, Any]:
+    return {"failed": 0, "message": text, "error": text}
+
+
+def _sample(rule: Rule, values: dict[str, str | None]) -> dict[str, str | None]:
+    """The columns that the rule speaks of, or else the first few, fit for a log."""
+    fields = {name.casefold() for name in rule.spec.fields}
+    names = [name for name in values if name.casefold() in fields] or list(values)
+    return {
+        name: None if (value := values[name]) is None else shown(value)
+        for name in names[:SAMPLE_COLUMNS]
+    }
+
+
+def _too_late(job: Job, rule: Rule) -> RuleLimitError:
+    ids = [other.rule_id for other in job.rules]
+    left = len(ids) - ids.index(rule.rule_id)
+    message = (
+        f"the rules were stopped after {job.limits.seconds} s at rule {rule.rule_id}; "
+        f"{left} of {len(ids)} rules were not evaluated"
+    )
+    return RuleLimitError(message, hint="Make the rule cheaper, or raise validate.limits.seconds.")
+
+
+@contextmanager
+def _interrupting(interrupt: Callable[[], None], deadline: float) -> Iterator[None]:
+    """Interrupt whatever runs inside the block from the deadline on.
+
+    An interrupt that comes between two statements is lost, so it is repeated until the block ends.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        wait = deadline - time.monotonic()
+        while not done.wait(max(wait, 0.05)):
+            interrupt()
+            wait = 0
+
+    watcher = threading.Thread(target=watch, name="rules-deadline", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()

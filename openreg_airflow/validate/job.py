@@ -1,0 +1,50 @@
+"""What the process that evaluates the rules is given, and what it gives back."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from openreg_airflow.records import Record
+from openreg_airflow.validate.spec import RuleSpec, ValidateLimits
+
+
+class Rule(Record):
+    """A rule with its SQL at hand.
+
+    Attributes:
+        sql: the SELECT, whether it stood in the spec or in a file.
+    """
+
+    rule_id: str
+    spec: RuleSpec
+    sql: str
+
+
+class TableFile(Record):
+    """A table of the report as a local Parquet file."""
+
+    path: Path
+    rows: int
+
+
+class Job(Record):
+    """All rules of one stage of one run.
+
+    Attributes:
+        rules: in the order of the spec, which is the order of the results.
+        tables: the tables that rules may read, by name.
+        business_date: the value of ``$business_date``.
+        limits: what the rules together may use.
+        failing_rows: most failing rows that are kept of each rule.
+        failures: where the failing rows are written as Parquet.
+        scratch: a private folder for temporary files.
+    """
+
+    rules: tuple[Rule, ...]
+    tables: dict[str, TableFile]
+    business_date: date
+    limits: ValidateLimits
+    failing_rows: int
+    failures: Path
+    scratch: Path

@@ -1,0 +1,106 @@
+"""The Airflow skin of validation."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from openreg_airflow.stage import StageOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from airflow.sdk import Context
+
+    from openreg_airflow.records import Dataset, RunKey, Verdict
+    from openreg_airflow.validate.spec import ValidateSection
+
+log = logging.getLogger(__name__)
+
+
+class ValidateOperator(StageOperator):
+    """Evaluates a report's rules over its tables and records the verdict in the store.
+
+    Args:
+        report_id: the report.
+        folder: the report's folder, where the rules' SQL files are.
+        spec: the ``validate`` section of its spec.
+        tables: the tables of the stage before, by name, as dumped datasets.
+
+    Returns (to XCom):
+        The dumped :class:`~openreg_airflow.records.Verdict`.
+
+    Raises:
+        BlockingRulesError: a blocking rule failed; the verdict is recorded all the same.
+    """
+
+    stage: ClassVar[str] = "validate"
+    template_fields: Sequence[str] = (*StageOperator.template_fields, "tables")
+
+    def __init__(
+        self,
+        *,
+        report_id: str,
+        folder: Path,
+        spec: ValidateSection,
+        tables: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(report_id=report_id, **kwargs)
+        self.folder = folder
+        self.spec = spec
+        self.tables = tables
+
+    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:  # noqa: ARG002
+        """Evaluate the rules; raise when one that blocks failed."""
+        from openreg_airflow.records import Dataset
+        from openreg_airflow.store import Store
+        from openreg_airflow.validate import summary
+
+        tables = {name: Dataset.model_validate(table) for name, table in self.tables.items()}
+        started = time.perf_counter()
+        verdict = self.verdict(run, tables)
+        Store(self.settings.store_url).record_verdict(run, verdict)
+        for line in summary.lines(verdict):
+            log.info("%s", line)
+        log.info("%s in %.1f s.", summary.count(verdict), time.perf_counter() - started)
+        if verdict.blocking:
+            raise summary.blocking_error(verdict)
+        return verdict.model_dump(mode="json")
+
+    def verdict(self, run: RunKey, tables: Mapping[str, Dataset]) -> Verdict:
+        """Evaluate the rules in a fenced process, with the failing rows in the workspace."""
+        from openreg_airflow.records import Verdict
+        from openreg_airflow.validate.fence import run_fenced
+        from openreg_airflow.validate.job import Job, TableFile
+        from openreg_airflow.validate.prepare import limits_within, read_rules
+
+        rules = read_rules(self.spec, self.folder)
+        if not rules:
+            return Verdict(results=())
+        folder = self.workspace.folder(run, self.stage)
+        with ExitStack() as stack:
+            local = {
+                name: TableFile(
+                    path=stack.enter_context(self.workspace.open_local(table)).absolute(),
+                    rows=table.rows,
+                )
+                for name, table in tables.items()
+            }
+            scratch = stack.enter_context(self.workspace.scratch_folder())
+            with folder.writing("failing_rows.parquet") as pending:
+                results = run_fenced(
+                    Job(
+                        rules=rules,
+                        tables=local,
+                        business_date=run.business_date,
+                        limits=limits_within(self.spec.limits, self.settings),
+                        failing_rows=self.spec.failing_rows,
+                        failures=pending.path.absolute(),
+                        scratch=scratch.absolute(),
+                    )
+                )
+        return Verdict(results=results, failures=pending.ref)

@@ -1,0 +1,58 @@
+"""Makes a spec's rules ready to run: SQL read and checked, limits within the installation's."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from openreg_airflow.errors import SpecError
+from openreg_airflow.validate.check import check, read_sql
+from openreg_airflow.validate.job import Rule
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from openreg_airflow.settings import Settings
+    from openreg_airflow.validate.spec import ValidateLimits, ValidateSection
+
+log = logging.getLogger(__name__)
+
+
+def read_rules(spec: ValidateSection, folder: Path) -> tuple[Rule, ...]:
+    """The rules with their SQL.
+
+    Raises:
+        SpecError: a file is missing or a statement is refused; nothing has run then.
+    """
+    problems = list(check(spec, folder))
+    if problems:
+        first = problems[0]
+        message = first.message
+        if len(problems) > 1:
+            message += f" (and {len(problems) - 1} faults more)"
+        where = None
+        if first.file is not None:
+            where = f"{first.file}, line {first.line or 1}, column {first.column or 1}"
+        raise SpecError(message, hint=first.hint, where=where)
+    return tuple(
+        Rule(rule_id=rule_id, spec=rule, sql=read_sql(rule, folder))
+        for rule_id, rule in spec.rules.items()
+    )
+
+
+def limits_within(limits: ValidateLimits, settings: Settings) -> ValidateLimits:
+    """The spec's limits, lowered to the installation's maxima; the log says what was lowered."""
+    maxima = {
+        "memory_mb": settings.max_memory_mb,
+        "threads": max(1, int(settings.max_cpus)),
+        "seconds": settings.max_seconds,
+    }
+    lowered = {name: most for name, most in maxima.items() if getattr(limits, name) > most}
+    for name, most in lowered.items():
+        log.warning(
+            "validate.limits.%s is %s; the installation's maximum of %s holds.",
+            name,
+            getattr(limits, name),
+            most,
+        )
+    return limits.model_copy(update=lowered)

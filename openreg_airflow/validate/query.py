@@ -1,0 +1,109 @@
+"""The questions that the engine asks of one rule's SQL: its columns, how many rows, which rows."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from openreg_airflow.errors import StorageError
+from openreg_airflow.validate.session import reason
+from openreg_airflow.validate.statement import BUSINESS_DATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date
+
+    from openreg_airflow.validate.statement import Statement
+
+#: Most characters of one value that are kept of a failing row; a longer one ends in ``…``.
+KEPT = 4096
+_FETCH = 1024
+
+
+class RuleFailedError(Exception):
+    """A rule could not be evaluated; the text says why.
+
+    ``fatal`` means that the connection cannot be used any more.
+    """
+
+    def __init__(self, text: str, *, fatal: bool = False) -> None:
+        super().__init__(text)
+        self.fatal = fatal
+
+
+class FailingRows:
+    """The rows that one rule's SQL returns.
+
+    Every method raises :class:`RuleFailedError` when DuckDB cannot evaluate the SQL,
+    :class:`~openreg_airflow.errors.StorageError` when a file cannot be read or written, and
+    ``duckdb.InterruptException`` when the connection was interrupted.
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, statement: Statement, business_date: date
+    ) -> None:
+        self._connection = connection
+        self._statement = statement
+        self._parameters = {BUSINESS_DATE: business_date} if statement.dated else {}
+
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns; doubles are numbered by DuckDB."""
+        list(self._ask("SELECT * FROM (", ") LIMIT 0"))
+        return tuple(column[0] for column in self._connection.description or ())
+
+    def count(self) -> int:
+        """The number of rows."""
+        [(rows,)] = self._ask("SELECT count(*) FROM (", ")")
+        return int(rows)
+
+    def first(self, columns: tuple[str, ...], most: int) -> Iterator[dict[str, str | None]]:
+        """The first rows as text by column.
+
+        They come in their author's order, or sorted by all columns from left to right.
+
+        Args:
+            columns: what :meth:`columns` gave.
+            most: at most so many rows.
+        """
+        names = [f"c{number}" for number in range(len(columns))]
+        texts = ", ".join(f"left(CAST({name} AS VARCHAR), {KEPT + 1})" for name in names)
+        order = "" if self._statement.ordered else f"ORDER BY {', '.join(names)}"
+        before = f"SELECT {texts} FROM (SELECT * FROM ("  # noqa: S608 - names of ours only
+        after = f") AS failing({', '.join(names)}) {order} LIMIT {most})"
+        for row in self._ask(before, after):
+            yield dict(zip(columns, map(_cut, row), strict=True))
+
+    def _ask(self, before: str, after: str) -> Iterator[tuple[Any, ...]]:
+        """Run the rule's SQL, on lines of its own, between two pieces of ours."""
+        text = f"{before}\n{self._statement.sql}\n{after}"
+        try:
+            self._connection.execute(text, self._parameters)
+            while rows := self._connection.fetchmany(_FETCH):
+                yield from rows
+        except duckdb.InterruptException:
+            raise
+        except duckdb.IOException as error:
+            raise _storage(error) from error
+        except duckdb.Error as error:
+            fatal = isinstance(error, duckdb.FatalException | duckdb.InternalException)
+            offset = len(before.encode()) + 1
+            said = reason(error, self._statement.sql, offset)
+            raise RuleFailedError(said, fatal=fatal) from error
+        except MemoryError as error:
+            text = "Out of memory; the limit is validate.limits.memory_mb"
+            raise RuleFailedError(text) from error
+
+
+def _cut(value: str | None) -> str | None:
+    return value if value is None or len(value) <= KEPT else f"{value[:KEPT]}…"
+
+
+def _storage(error: duckdb.IOException) -> Exception:
+    """A failed read or write is the machine's fault, not the rule's."""
+    if os.strerror(errno.ENOSPC) in str(error):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "temporary files of the rules")
+    message = f"a file of the run cannot be read or written: {error}"
+    return StorageError(message, hint="See whether the disk is well, then clear the task.")

@@ -1,0 +1,97 @@
+"""A DuckDB connection that can read the report's tables and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from openreg_airflow.validate.statement import place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from openreg_airflow.validate.spec import ValidateLimits
+
+
+def open_session(
+    tables: Mapping[str, Path], limits: ValidateLimits, scratch: Path
+) -> duckdb.DuckDBPyConnection:
+    """Open a connection with the tables as views, then lock it.
+
+    After that the connection reads the tables' own files and its temporary files; every other
+    file, the network, extensions and all settings are out of reach of any statement. Division by
+    zero and other undefined results are errors, never NULL or infinity.
+
+    Args:
+        tables: local Parquet files by table name.
+        limits: memory, disk and threads that the connection may use.
+        scratch: an existing private folder for temporary files.
+    """
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": f"{limits.memory_mb}MiB",
+            "threads": limits.threads,
+            "temp_directory": str(scratch / "spill"),
+            "max_temp_directory_size": f"{limits.disk_mb}MiB",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_community_extensions": False,
+            "allow_persistent_secrets": False,
+            "python_enable_replacements": False,
+            "python_scan_all_frames": False,
+            "ieee_floating_point_ops": False,
+            "error_on_division_by_zero": True,
+            "errors_as_json": True,
+        },
+    )
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET parquet_metadata_cache = true")
+        paths = ", ".join(_quoted(str(path)) for path in tables.values())
+        connection.execute(f"SET allowed_paths = [{paths}]")
+        for name, path in tables.items():
+            view = name.replace('"', '""')
+            query = f"FROM read_parquet({_quoted(str(path))})"
+            connection.execute(f'CREATE VIEW "{view}" AS {query}')
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def reason(error: duckdb.Error, sql: str, offset: int) -> str:
+    """What DuckDB says of a failed statement, on one line, with the place in the rule's SQL.
+
+    Args:
+        error: the error; DuckDB gives it as JSON in this session.
+        sql: the rule's SQL.
+        offset: where that SQL begins in the statement that failed, in bytes.
+    """
+    kind, _, text = str(error).partition(": ")
+    try:
+        details = json.loads(text)
+    except ValueError:
+        details = {"exception_message": text or kind}
+    said = str(details["exception_message"])
+    # What follows is advice about settings that a rule cannot change.
+    for advice in (". Use TRY(", "\n\nPossible solutions:"):
+        said = said.partition(advice)[0]
+    said = "; ".join(line.strip() for line in said.splitlines() if line.strip())
+    position = int(details.get("position", -1)) - offset
+    if 0 <= position <= len(sql.encode()):
+        line, column = place(sql, position)
+        said = f"{said} (line {line}, column {column} of its SQL)"
+    if isinstance(error, duckdb.OutOfMemoryException):
+        said = f"{said}; the limits are validate.limits.memory_mb and disk_mb"
+    return f"{kind}: {said}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'"
