@@ -104,7 +104,8 @@ def _is_there(files: RemoteFiles, parcel: Parcel, final: str) -> bool:
 def _verify(files: RemoteFiles, parcel: Parcel, path: str, verify: Verify) -> None:
     size = files.size(path)
     if size != parcel.bytes:
-        message = f"{path} has {size} bytes after sending {parcel.bytes}"
+        found = "is gone" if size is None else f"has {size} bytes"
+        message = f"{path} {found} after sending {parcel.bytes} bytes"
         raise DeliveryError(message, hint="The destination lost part of it; it is sent again.")
     if verify == "size":
         return

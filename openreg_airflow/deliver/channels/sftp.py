@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import posixpath
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -140,10 +141,12 @@ class SftpSession:
             password=login.password,
             client_keys=login.client_keys(),
             known_hosts=login.known_hosts(),
+            server_host_key_algs=login.host_key_algorithms(),
             # Nothing of the account that the task runs under may take part.
             config=None,
             agent_path=None,
             gss_host=None,
+            x509_trusted_certs=None,
             encryption_algs=_CIPHERS,
             compression_algs=("none",),
             connect_timeout=self._timeout,
@@ -165,10 +168,23 @@ class SftpSession:
         client = self._client
         if await client.isdir(folder):
             return
-        if await client.exists(folder):
-            message = f"{folder} at {self._login.where} is not a folder"
-            raise DeliveryRefusedError(message, hint="Correct the folder in the spec.")
-        await client.makedirs(folder, exist_ok=True)
+        path = "/" if folder.startswith("/") else ""
+        for part in filter(None, folder.split("/")):
+            path = posixpath.join(path, part)
+            if await client.isdir(path):
+                continue
+            try:
+                await client.mkdir(path)
+            except (asyncssh.SFTPFailure, asyncssh.SFTPFileAlreadyExists) as error:
+                # Another delivery may have made it just now.
+                if await client.isdir(path):
+                    continue
+                if not await client.exists(path):
+                    raise
+                message = f"{path} at {self._login.where} is not a folder"
+                raise DeliveryRefusedError(
+                    message, hint="Correct the folder in the spec."
+                ) from error
 
     async def _names(self, folder: str) -> list[str] | None:
         try:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _FULL = (asyncssh.SFTPNoSpaceOnFilesystem, asyncssh.SFTPQuotaExceeded)
 _DENIED = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPWriteProtect, asyncssh.SFTPCannotDelete)
 _REFUSED = (
+    # OpenSSH's answer to a name that is too long.
+    asyncssh.SFTPBadMessage,
     asyncssh.SFTPInvalidFilename,
     asyncssh.SFTPInvalidParameter,
     asyncssh.SFTPNotADirectory,

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 PORT = 22
 _UNCHECKED = ("no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change")
+#: Signature algorithms by preference, with the type of host key that each belongs to.
+_ALGORITHMS = {
+    "ssh-ed25519": "ssh-ed25519",
+    "ecdsa-sha2-nistp256": "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384": "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521": "ecdsa-sha2-nistp521",
+    "rsa-sha2-512": "ssh-rsa",
+    "rsa-sha2-256": "ssh-rsa",
+}
 _PIN = (
     "Ask the authority for its host key, compare it with ssh-keyscan HOST, and put its line "
     "into the extra field host_key."
@@ -149,6 +158,20 @@ class SftpLogin:
         if not keys:
             raise self._refused(fault="pins no host key", hint=_PIN)
         return keys, [], []
+
+    def host_key_algorithms(self) -> tuple[str, ...]:
+        """What to ask the server for: the pinned types first, then all others.
+
+        Asked for the pinned types alone, a server without them just hangs up, and a changed key
+        would look like a broken line. A ``known_hosts`` file leaves the choice to asyncssh, since
+        it may name certificate authorities.
+        """
+        if self.host_key is None:
+            return ()
+        pinned = {line.split()[0] for line in self.host_key.splitlines() if " " in line.strip()}
+        return tuple(
+            sorted(_ALGORITHMS, key=lambda name: _ALGORITHMS[name] not in (pinned or {"ssh-rsa"}))
+        )
 
     def _read(self, name: str, path: Path) -> bytes:
         try:

@@ -1,0 +1,495 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+import pytest
+
+from openreg_airflow.deliver.channel import Parcel
+from openreg_airflow.deliver.channels.sftp import SftpChannel
+from openreg_airflow.deliver.delivery import Delivery, deliver
+from openreg_airflow.deliver.spec import RouteSpec
+from openreg_airflow.errors import (
+    DeliveryError,
+    DeliveryRefusedError,
+    IntegrityError,
+    StoreNotReadyError,
+)
+from openreg_airflow.records import Artifact, DeliveryAttempt, Receipt, RunKey
+from openreg_airflow.store import Store, schema
+from openreg_airflow.workspace import Workspace, describe
+from tests.services import free_port, unavailable
+from tests.services.sshd import other_host_key
+from tests.services.tcp_proxy import stalling_proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from openreg_airflow.deliver.connection import Connection
+    from tests.services.sshd import SshServer
+
+MIB = 1 << 20
+#: Never the right one, and nowhere to be read.
+WORD = "hunter2-correct-horse"
+RUN = RunKey(report_id="mifir_transactions", business_date=date(2026, 3, 2), run_id="manual__1")
+
+
+@dataclass
+class House:
+    """This side of a delivery: workspace, store and one artifact."""
+
+    folder: Path
+    store_url: str
+    content: bytes
+    artifact: Artifact
+
+    @property
+    def store(self) -> Store:
+        return Store(self.store_url)
+
+    def deliver(self, connection: Connection, *, number: int = 1, **spec: Any) -> Receipt:
+        return deliver(
+            self.delivery(number=number, **spec),
+            connect=lambda: connection,
+            workspace=Workspace(self.folder),
+            store=self.store,
+        )
+
+    def delivery(self, *, number: int = 1, **spec: Any) -> Delivery:
+        return Delivery(
+            run=RUN, route="regulator", spec=route(**spec), artifact=self.artifact, number=number
+        )
+
+    @property
+    def attempts(self) -> tuple[DeliveryAttempt, ...]:
+        return self.store.attempts(RUN)
+
+
+def route(**spec: Any) -> RouteSpec:
+    return RouteSpec(
+        **({"channel": "sftp", "connection": "regulator_sftp", "folder": "in/mifir"} | spec)
+    )
+
+
+def make_house(folder: Path, size: int) -> House:
+    workspace = Workspace(folder / "workspace")
+    content = random.Random(size).randbytes(size)  # noqa: S311
+    with workspace.folder(RUN, "artifact").writing("transactions.xml") as pending:
+        pending.path.write_bytes(content)
+    artifact = Artifact(
+        **pending.ref.model_dump(),
+        name="transactions",
+        filename="DEMO_DATTRA_DE_20260302.xml",
+        format="xml",
+        records=1,
+        schema_check="valid",
+    )
+    url = f"sqlite:///{folder / 'store.db'}"
+    schema.upgrade(url)
+    return House(folder / "workspace", url, content, artifact)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return make_house(tmp_path, 300_000)
+
+
+@pytest.fixture
+def big_house(tmp_path: Path) -> House:
+    return make_house(tmp_path, 8 * MIB)
+
+
+FINAL = "in/mifir/DEMO_DATTRA_DE_20260302.xml"
+
+
+def test_artifact_arrives_byte_for_byte_under_its_name_alone(
+    sshd: SshServer, big_house: House
+) -> None:
+    receipt = big_house.deliver(sshd.connection())
+
+    assert sshd.files() == {FINAL: big_house.content}
+    assert receipt.destination == f"sftp://127.0.0.1:{sshd.port}/{FINAL}"
+    assert (receipt.bytes, receipt.sha256) == (8 * MIB, big_house.artifact.sha256)
+    assert not receipt.already_there
+    [attempt] = big_house.attempts
+    assert (attempt.result, attempt.bytes) == ("delivered", 8 * MIB)
+    assert attempt.destination == receipt.destination
+    assert attempt.seconds > 0
+
+
+def test_content_is_read_back_when_the_route_asks_for_it(sshd: SshServer, house: House) -> None:
+    assert house.deliver(sshd.connection(), verify="content").bytes == 300_000
+    assert sshd.files() == {FINAL: house.content}
+
+
+def test_same_content_under_the_name_is_recognised_and_not_sent_again(
+    sshd: SshServer, house: House
+) -> None:
+    house.deliver(sshd.connection())
+    written = (sshd.inbox / FINAL).stat()
+
+    receipt = house.deliver(sshd.connection(), number=2)
+
+    assert receipt.already_there
+    assert (sshd.inbox / FINAL).stat().st_mtime_ns == written.st_mtime_ns
+    assert (sshd.inbox / FINAL).stat().st_ino == written.st_ino
+    assert [(a.attempt, a.result, a.bytes) for a in house.attempts] == [
+        (1, "delivered", 300_000),
+        (2, "already-there", 0),
+    ]
+
+
+@pytest.mark.parametrize("change", [lambda b: b + b"x", lambda b: b[:-1] + bytes([b[-1] ^ 1])])
+def test_other_content_under_the_name_is_refused_and_kept(
+    sshd: SshServer, house: House, change: Callable[[bytes], bytes]
+) -> None:
+    other = change(house.content)
+    place_remote(sshd, FINAL, other)
+
+    with pytest.raises(DeliveryRefusedError, match="is there already"):
+        house.deliver(sshd.connection())
+
+    assert sshd.files() == {FINAL: other}
+    assert house.attempts[0].result == "failed"
+
+
+def test_same_size_file_that_may_not_be_read_is_refused(sshd: SshServer, house: House) -> None:
+    place_remote(sshd, FINAL, house.content).chmod(0o200)
+
+    with pytest.raises(DeliveryRefusedError, match="may not be read"):
+        house.deliver(sshd.connection())
+
+
+def test_changed_host_key_is_refused_before_logging_in(sshd: SshServer, house: House) -> None:
+    with pytest.raises(DeliveryRefusedError, match="host key") as caught:
+        house.deliver(sshd.connection(extra={"host_key": other_host_key()}))
+
+    assert "not the pinned one" in str(caught.value)
+    assert sshd.files() == {}
+    [attempt] = house.attempts
+    assert (attempt.result, attempt.error_class) == ("failed", "DeliveryRefusedError")
+    assert "host key" in (attempt.error or "")
+
+
+def test_one_of_several_pinned_host_keys_suffices(sshd: SshServer, house: House) -> None:
+    keys = f"{other_host_key()}\n{sshd.host_key}\n"
+
+    house.deliver(sshd.connection(extra={"host_key": keys}))
+
+    assert sshd.files() == {FINAL: house.content}
+
+
+@pytest.mark.parametrize("with_type", [True, False])
+def test_pinned_key_of_a_type_that_the_server_lacks_is_refused(
+    sshd: SshServer, house: House, with_type: bool
+) -> None:
+    rsa = asyncssh.generate_private_key("ssh-rsa", key_size=2048).export_public_key().decode()
+
+    with pytest.raises(DeliveryRefusedError, match="not the pinned one"):
+        house.deliver(sshd.connection(extra={"host_key": rsa if with_type else rsa.split(" ")[1]}))
+
+
+def test_known_hosts_file_pins_the_host_key(sshd: SshServer, house: House, tmp_path: Path) -> None:
+    known = tmp_path / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
+    extra = {"host_key": None, "known_hosts": str(known)}
+
+    house.deliver(sshd.connection(extra=extra))
+    assert sshd.files() == {FINAL: house.content}
+
+    known.write_text(f"[127.0.0.1]:{sshd.port} {other_host_key()}")
+    with pytest.raises(DeliveryRefusedError, match="host key"):
+        house.deliver(sshd.connection(extra=extra), number=2)
+
+
+@pytest.mark.parametrize("content", ["", "# nothing\n", "other.example ssh-ed25519 AAAA"])
+def test_known_hosts_file_without_the_host_is_refused(
+    sshd: SshServer,
+    house: House,
+    tmp_path: Path,
+    content: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = tmp_path / "known_hosts"
+    known.write_text(content)
+    # The account's own file knows the host, and must not count.
+    (tmp_path / ".ssh").mkdir()
+    own = tmp_path / ".ssh" / "known_hosts"
+    own.write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    with pytest.raises(DeliveryRefusedError):
+        house.deliver(sshd.connection(extra={"host_key": None, "known_hosts": str(known)}))
+
+
+def test_wrong_key_is_refused(sshd: SshServer, house: House) -> None:
+    with pytest.raises(DeliveryRefusedError, match="refuses the login"):
+        house.deliver(sshd.connection(extra={"key_file": str(sshd.folder / "other_key")}))
+
+
+def test_key_of_the_account_is_never_tried(
+    sshd: SshServer, house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".ssh").mkdir()
+    own = tmp_path / ".ssh" / "id_ed25519"
+    own.write_bytes(sshd.key_file.read_bytes())
+    own.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    connection = sshd.connection(extra={"key_file": None}, password=WORD)
+
+    with pytest.raises(DeliveryRefusedError, match="refuses the login"):
+        house.deliver(connection)
+
+
+def test_private_key_with_passphrase_logs_in(sshd: SshServer, house: House) -> None:
+    key = asyncssh.read_private_key(str(sshd.key_file))
+    text = key.export_private_key(passphrase=WORD).decode()
+    extra = {"key_file": None, "private_key": text, "private_key_passphrase": WORD}
+
+    house.deliver(sshd.connection(extra=extra))
+
+    assert sshd.files() == {FINAL: house.content}
+    wrong = extra | {"private_key_passphrase": "other-phrase"}
+    with pytest.raises(DeliveryRefusedError, match="private_key that cannot be read") as caught:
+        house.deliver(sshd.connection(extra=wrong), number=2)
+    assert "other-phrase" not in str(caught.value)
+
+
+def test_folder_without_permission_is_refused(sshd: SshServer, house: House) -> None:
+    sshd.inbox.chmod(0o555)
+    try:
+        with pytest.raises(DeliveryRefusedError, match="Permission denied"):
+            house.deliver(sshd.connection())
+    finally:
+        sshd.inbox.chmod(0o755)
+
+
+def test_server_that_lets_nobody_write_is_refused(read_only_sshd: SshServer, house: House) -> None:
+    with pytest.raises(DeliveryRefusedError, match="Permission denied"):
+        house.deliver(read_only_sshd.connection(), folder=".")
+    assert read_only_sshd.files() == {}
+
+
+def test_folder_that_is_a_file_is_refused(sshd: SshServer, house: House) -> None:
+    place_remote(sshd, "in/mifir", b"a file")
+
+    with pytest.raises(DeliveryRefusedError, match="in/mifir"):
+        house.deliver(sshd.connection())
+
+
+def test_name_that_the_server_cannot_store_is_refused(sshd: SshServer, house: House) -> None:
+    house.artifact = house.artifact.model_copy(update={"filename": "x" * 300})
+
+    with pytest.raises(DeliveryRefusedError, match=r"x{300}"):
+        house.deliver(sshd.connection())
+    assert sshd.files() == {}
+
+
+def test_unreachable_server_is_tried_again(sshd: SshServer, house: House) -> None:
+    with pytest.raises(DeliveryError, match="cannot be reached"):
+        house.deliver(sshd.connection(port=free_port()))
+
+
+def test_unknown_host_name_is_tried_again(sshd: SshServer, house: House) -> None:
+    with pytest.raises(DeliveryError, match=r"inbox\.invalid"):
+        house.deliver(sshd.connection(host="inbox.invalid"))
+
+
+def test_server_that_never_answers_ends_in_a_time_out(sshd: SshServer, house: House) -> None:
+    with (
+        stalling_proxy(sshd.port, bytes_to_server=0) as proxy,
+        pytest.raises(DeliveryError, match="silent for 1 s while connecting"),
+    ):
+        house.deliver(sshd.connection(port=proxy.port), timeout_seconds=1)
+
+
+def test_server_that_stalls_in_the_middle_ends_in_a_time_out_and_a_retry_succeeds(
+    sshd: SshServer, big_house: House
+) -> None:
+    with (
+        stalling_proxy(sshd.port, bytes_to_server=3 * MIB) as proxy,
+        pytest.raises(DeliveryError, match="silent for 1 s while sending"),
+    ):
+        big_house.deliver(sshd.connection(port=proxy.port), timeout_seconds=1)
+    [leftover] = sshd.files()
+    assert leftover.endswith(".part")
+
+    big_house.deliver(sshd.connection(), number=2)
+
+    assert sshd.files() == {FINAL: big_house.content}
+    assert [a.result for a in big_house.attempts] == ["failed", "delivered"]
+
+
+def test_server_killed_in_the_middle_is_tried_again(sshd: SshServer, big_house: House) -> None:
+    with stalling_proxy(sshd.port, bytes_to_server=3 * MIB) as proxy:
+        victim = start_victim(big_house, sshd.connection(port=proxy.port))
+        assert proxy.stalled.wait(60)
+        sshd.stop()
+        proxy.close()
+        assert victim.wait(60) != 0
+    assert FINAL not in sshd.files()
+    assert [a.error_class for a in big_house.attempts] == ["DeliveryError"]
+
+    sshd.start()
+    big_house.deliver(sshd.connection(), number=2)
+
+    assert sshd.files() == {FINAL: big_house.content}
+
+
+def test_process_killed_in_the_middle_of_sending_leaves_no_half_file(
+    sshd: SshServer, big_house: House
+) -> None:
+    with stalling_proxy(sshd.port, bytes_to_server=3 * MIB) as proxy:
+        victim = start_victim(big_house, sshd.connection(port=proxy.port), timeout_seconds=60)
+        assert proxy.stalled.wait(60)
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+    [leftover] = sshd.files()
+    assert leftover.endswith(".part")
+    assert [a.result for a in big_house.attempts] == ["started"]
+
+    big_house.deliver(sshd.connection(), number=2)
+
+    assert sshd.files() == {FINAL: big_house.content}
+    assert [a.result for a in big_house.attempts] == ["started", "delivered"]
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        f"{when} {step}"
+        for step in ("connect", "make_folder", "upload", "publish", "close")
+        for when in ("before", "after")
+    ],
+)
+def test_process_killed_at_any_step_ends_with_one_file_after_a_retry(
+    sshd: SshServer, house: House, point: str
+) -> None:
+    victim = start_victim(house, sshd.connection(), kill=point)
+    assert victim.wait(60) == -signal.SIGKILL
+    assert set(sshd.files().values()) <= {house.content}
+
+    receipt = house.deliver(sshd.connection(), number=2)
+
+    assert sshd.files() == {FINAL: house.content}
+    assert receipt.sha256 == house.artifact.sha256
+    published = point in ("after publish", "before close", "after close")
+    assert receipt.already_there == published
+    assert [a.result for a in house.attempts] == [
+        "started",
+        "already-there" if published else "delivered",
+    ]
+
+
+def test_full_disk_at_the_destination_is_tried_again(sshd: SshServer, house: House) -> None:
+    small = sshd.inbox / "small"
+    small.mkdir()
+    owner = sshd.inbox.stat().st_uid
+    command = ["mount", "-t", "tmpfs", "-o", f"size=128k,uid={owner}", "tmpfs", str(small)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        unavailable("mounting a small file system needs root and CAP_SYS_ADMIN")
+    try:
+        with pytest.raises(DeliveryError, match=r"disk of .* is full"):
+            house.deliver(sshd.connection(), folder="small")
+        assert sshd.files() == {}
+        subprocess.run(["mount", "-o", "remount,size=4m", str(small)], check=True)
+        house.deliver(sshd.connection(), folder="small", number=2)
+        assert sshd.files() == {"small/DEMO_DATTRA_DE_20260302.xml": house.content}
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_leftover_of_another_file_stays(sshd: SshServer, house: House) -> None:
+    place_remote(sshd, "in/mifir/.openreg-000000000000-abc.part", b"of another delivery")
+
+    house.deliver(sshd.connection())
+
+    assert len(sshd.files()) == 2
+
+
+def test_artifact_changed_after_it_was_recorded_is_not_sent(sshd: SshServer, house: House) -> None:
+    Path(house.artifact.uri).write_bytes(house.content[:-1] + b"!")
+
+    with pytest.raises(IntegrityError):
+        house.deliver(sshd.connection())
+
+    assert sshd.files() == {}
+    assert [(a.result, a.error_class) for a in house.attempts] == [("failed", "IntegrityError")]
+
+
+def test_nothing_is_sent_when_the_attempt_cannot_be_recorded(
+    sshd: SshServer, house: House, tmp_path: Path
+) -> None:
+    house.store_url = f"sqlite:///{tmp_path / 'empty.db'}"
+
+    with pytest.raises(StoreNotReadyError):
+        house.deliver(sshd.connection())
+    assert sshd.files() == {}
+
+
+def test_several_files_go_over_one_connection(
+    sshd: SshServer, house: House, tmp_path: Path
+) -> None:
+    with SftpChannel().open(sshd.connection(), timeout_seconds=10) as session:
+        for number in range(3):
+            path = tmp_path / f"{number}.csv"
+            path.write_text(f"row {number}\n")
+            found = describe(path)
+            parcel = Parcel(path=path, filename=path.name, bytes=found.bytes, sha256=found.sha256)
+            session.deliver(parcel, "csv", "size")
+
+    assert sorted(sshd.files()) == ["csv/0.csv", "csv/1.csv", "csv/2.csv"]
+
+
+def test_no_secret_reaches_log_error_or_store(
+    sshd: SshServer, house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    connection = sshd.connection(extra={"key_file": None}, password=WORD)
+
+    with pytest.raises(DeliveryRefusedError) as caught:
+        house.deliver(connection)
+
+    told = f"{caught.value} {caplog.text} {house.attempts} {connection!r}"
+    assert WORD not in told
+
+
+def place_remote(sshd: SshServer, name: str, content: bytes) -> Path:
+    """Put a file into the inbox as the login's own."""
+    path = sshd.inbox / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    if os.geteuid() == 0:
+        owner = sshd.inbox.stat()
+        for part in (path, *path.relative_to(sshd.inbox).parents):
+            os.chown(sshd.inbox / part, owner.st_uid, owner.st_gid)
+    return path
+
+
+def start_victim(
+    house: House, connection: Connection, *, kill: str | None = None, **spec: Any
+) -> subprocess.Popen[bytes]:
+    """Deliver in a process of its own."""
+    order = {
+        "run": RUN.model_dump(mode="json"),
+        "spec": route(**spec).model_dump(mode="json"),
+        "artifact": house.artifact.model_dump(mode="json"),
+        "connection": asdict(connection),
+        "number": 1,
+        "workspace": str(house.folder),
+        "store_url": house.store_url,
+        "kill": kill,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.delivery_victim", json.dumps(order)],
+        stderr=subprocess.DEVNULL,
+    )
