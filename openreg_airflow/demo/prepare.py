@@ -44,7 +44,7 @@ def _admin(admin: dict[str, str]) -> None:
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 
     with get_application_builder() as builder:
-        builder.add_permissions(update_perms=True)
+        builder.add_permissions(update_perms=True)  # type: ignore[no-untyped-call]
         builder.sm.sync_roles()
         role = builder.sm.find_role("Admin")
         user = builder.sm.find_user(admin["username"])
