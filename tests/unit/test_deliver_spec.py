@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from openreg_airflow.deliver.check import check
+from openreg_airflow.deliver.registry import channel_names, load_channel
+from openreg_airflow.deliver.spec import DeliverSection, RouteSpec
+from openreg_airflow.errors import SpecError
+
+
+def section(**routes: dict[str, Any]) -> DeliverSection:
+    return DeliverSection.model_validate(
+        {"routes": {name: {"channel": "sftp"} | spec for name, spec in routes.items()}}
+    )
+
+
+def problems(spec: DeliverSection) -> list[tuple[tuple[str | int, ...], str, str | None]]:
+    return [(p.keys, p.message, p.hint) for p in check(spec, Path())]
+
+
+def test_route_delivers_all_artifacts_to_the_login_folder_unless_told_otherwise() -> None:
+    [route] = section(regulator={"connection": "regulator_sftp"}).routes.values()
+
+    assert (route.folder, route.artifacts, route.verify) == (".", None, "size")
+    assert problems(section(regulator={"connection": "regulator_sftp"})) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"folder": "../elsewhere"},
+        {"folder": "in/../../etc"},
+        {"folder": "in\\mifir"},
+        {"folder": "in\nmifir"},
+        {"folder": ""},
+        {"connection": "two words"},
+        {"artifacts": []},
+        {"timeout_seconds": 0},
+        {"timeout_seconds": float("inf")},
+        {"verify": "never"},
+        {"overwrite": True},
+    ],
+)
+def test_wrong_value_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        RouteSpec.model_validate({"channel": "sftp", "connection": "regulator_sftp"} | wrong)
+
+
+def test_section_without_routes_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        DeliverSection.model_validate({"routes": {}})
+
+
+def test_unknown_channel_is_found_with_the_nearest_name() -> None:
+    spec = section(regulator={"connection": "c", "channel": "sftpp"})
+
+    [(keys, message, hint)] = problems(spec)
+
+    assert keys == ("routes", "regulator", "channel")
+    assert "sftpp" in message
+    assert hint == "Did you mean sftp?"
+
+
+def test_artifact_named_twice_is_found_at_its_second_mention() -> None:
+    spec = section(regulator={"connection": "c", "artifacts": ["one", "two", "one"]})
+
+    [(keys, message, _)] = problems(spec)
+
+    assert keys == ("routes", "regulator", "artifacts", 2)
+    assert "one" in message
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        ({"folder": "in"}, 1),
+        ({"folder": "./in/"}, 1),
+        ({"folder": "/in"}, 0),
+        ({"folder": "in", "connection": "d"}, 0),
+        ({"folder": "in", "artifacts": ["b"]}, 0),
+        ({"folder": "in", "artifacts": ["b", "a"]}, 1),
+    ],
+)
+def test_two_routes_to_one_place_are_found(other: dict[str, Any], found: int) -> None:
+    spec = section(
+        first={"connection": "c", "folder": "in", "artifacts": ["a"]},
+        second={"connection": "c"} | other,
+    )
+
+    assert len(problems(spec)) == found
+
+
+def test_channels_are_found_by_entry_point() -> None:
+    assert "sftp" in channel_names()
+    assert load_channel("sftp").connection_types == ("sftp", "ssh")
+
+
+def test_unknown_channel_names_those_installed() -> None:
+    with pytest.raises(SpecError, match="pigeon") as caught:
+        load_channel("pigeon")
+    assert "sftp" in (caught.value.hint or "")
+
+
+def test_spec_and_check_import_nothing_heavy() -> None:
+    code = (
+        "import sys, openreg_airflow.deliver.spec, openreg_airflow.deliver.check\n"
+        "print([n for n in ('asyncssh', 'sqlalchemy', 'airflow', 'pyarrow') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
