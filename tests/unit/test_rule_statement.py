@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,10 +156,8 @@ def test_a_statement_can_stand_in_parentheses_whatever_its_end(end: str) -> None
 
 @given(st.text())
 def test_any_text_is_accepted_or_refused_and_nothing_else(text: str) -> None:
-    try:
+    with suppress(RuleSqlError):
         parse(text)
-    except RuleSqlError as error:
-        assert error.message
 
 
 @given(st.text())
