@@ -1,0 +1,50 @@
+"""What a task expects of a sandbox image, and the runner that the image must carry."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openreg_airflow.errors import SandboxUnavailableError
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+#: The interpreter in the image, and the runner's module name there.
+PYTHON = "/opt/openreg/bin/python"
+RUNNER = "openreg_runner"
+#: Image label: which runner is inside.
+RUNNER_LABEL = "org.openreg.sandbox.runner"
+RUNNER_FOLDER = Path(__file__).parent / "runner"
+_BUILD = "Build it with:  openreg sandbox build"
+
+
+def runner_digest() -> str:
+    """SHA-256 over the names and bytes of the runner's modules."""
+    digest = hashlib.sha256()
+    for path in sorted(RUNNER_FOLDER.glob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def checked_image(client: APIClient, name: str) -> str:
+    """The id of the sandbox image, if it is there and carries the runner of this version.
+
+    Raises:
+        SandboxUnavailableError: it is not there, or was built by another version.
+    """
+    from docker.errors import NotFound
+
+    try:
+        found = client.inspect_image(name)  # type: ignore[no-untyped-call]
+    except NotFound as error:
+        message = f"there is no sandbox image {name}"
+        raise SandboxUnavailableError(message, hint=_BUILD) from error
+    inside = (found["Config"].get("Labels") or {}).get(RUNNER_LABEL)
+    if inside != runner_digest():
+        message = f"the sandbox image {name} was not built by this version of the product"
+        raise SandboxUnavailableError(message, hint=_BUILD)
+    return str(found["Id"])

@@ -1,0 +1,161 @@
+"""The transform stage as an Airflow operator."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.docker.operators.docker import DockerOperator
+
+from openreg_airflow.stage import BUSINESS_DATE, StageMixin
+from openreg_airflow.transform.engine import EngineAddress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from airflow.sdk import Context
+
+    from openreg_airflow.records import Dataset, RunKey
+    from openreg_airflow.transform.fence import Fence
+    from openreg_airflow.transform.job import Job
+    from openreg_airflow.transform.spec import TransformSection
+    from openreg_airflow.workspace import StageFolder
+
+
+class TransformOperator(StageMixin, DockerOperator):  # type: ignore[misc]
+    """Run a report's script in the sandbox.
+
+    It has DockerOperator's way to an engine, with none of its ways around a fence: the container
+    is made by :mod:`openreg_airflow.transform.container`, nothing is pulled at run time, and
+    nothing that comes back is ever unpickled.
+
+    Args:
+        report_id: the report.
+        folder: the report's folder, which holds the script.
+        spec: the report's transform section.
+        inputs: the extracted tables by source, as :class:`Dataset` records.
+        business_date: the day to report, as ``YYYY-MM-DD``.
+
+    Returns, in XCom, the transformed tables by name, as :class:`Dataset` records.
+    """
+
+    stage: ClassVar[str] = "transform"
+    template_fields: Sequence[str] = ("business_date", "inputs")
+    template_ext: Sequence[str] = ()
+    template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
+
+    def __init__(
+        self,
+        *,
+        report_id: str,
+        folder: Path,
+        spec: TransformSection,
+        inputs: dict[str, Any],
+        business_date: str = BUSINESS_DATE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(image="", **kwargs)
+        self.report_id = report_id
+        self.folder = folder
+        self.spec = spec
+        self.inputs = inputs
+        self.business_date = business_date
+        self._fence: Fence | None = None
+
+    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
+        """Run the script; see :func:`openreg_airflow.transform.execution.execute` for errors."""
+        from openreg_airflow.records import Dataset
+        from openreg_airflow.transform.job import Job, read_script
+        from openreg_airflow.transform.limits import check_bounds
+
+        check_bounds(self.spec.limits, self.settings)
+        source = read_script(self.spec, self.folder)
+        with ExitStack() as files:
+            job = Job(
+                run=run,
+                key=self._key(context, run),
+                spec=self.spec,
+                source=source,
+                inputs={
+                    name: files.enter_context(
+                        self.workspace.open_local(Dataset.model_validate(record))
+                    )
+                    for name, record in self.inputs.items()
+                },
+            )
+            tables = self._run(job, self.workspace.folder(run, self.stage))
+        return {name: table.model_dump(mode="json") for name, table in tables.items()}
+
+    def _key(self, context: Context, run: RunKey) -> str:
+        """Names this task among all tasks of all installations that share an engine."""
+        index = getattr(context.get("ti"), "map_index", -1)
+        parts = (self.settings.workspace, run.report_id, run.run_id, self.task_id, str(index))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+    def _run(self, job: Job, folder: StageFolder) -> dict[str, Dataset]:
+        if self.settings.sandbox == "unsafe-subprocess":
+            from openreg_airflow.transform.execution import execute
+            from openreg_airflow.transform.unfenced import UnfencedProcess
+
+            fence = UnfencedProcess(job)
+            self._started(fence)
+            return execute(fence, job, folder)
+        from openreg_airflow.transform.container import run_in_container
+
+        address = engine_address(self.settings.docker_conn_id)
+        return run_in_container(
+            self._client(address),
+            self.settings.sandbox_image,
+            job,
+            folder,
+            local=address.local,
+            starting=self._started,
+        )
+
+    def _client(self, address: EngineAddress) -> Any:
+        """DockerOperator's client, at our address."""
+        from airflow.sdk.exceptions import AirflowException
+
+        from openreg_airflow.errors import SandboxUnavailableError
+
+        self.docker_url = address.url
+        self.tls_ca_cert, self.tls_client_cert, self.tls_client_key = (
+            address.ca_cert,
+            address.client_cert,
+            address.client_key,
+        )
+        try:
+            return self.cli
+        except AirflowException as error:
+            message = f"the container engine at {address.url} does not answer"
+            hint = "`openreg sandbox status` tells what is found."
+            raise SandboxUnavailableError(message, hint=hint) from error
+
+    def _started(self, fence: Fence) -> None:
+        self._fence = fence
+
+    def on_kill(self) -> None:
+        """Stop the script at once."""
+        if self._fence is not None:
+            self._fence.kill()
+
+
+def engine_address(conn_id: str | None) -> EngineAddress:
+    """The engine of the installation.
+
+    Args:
+        conn_id: an Airflow connection; Docker's own environment variables count when None.
+
+    Raises:
+        SpecError: the connection says too little.
+    """
+    from openreg_airflow.transform.engine import address_from_connection, address_from_environment
+
+    if conn_id is None:
+        return address_from_environment()
+    from airflow.sdk import BaseHook
+
+    connection = BaseHook.get_connection(conn_id)
+    return address_from_connection(connection.host, connection.port, connection.extra_dejson)

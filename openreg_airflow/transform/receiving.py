@@ -1,0 +1,154 @@
+"""The task's side of the talk with a runner: tables go to files, the rest is remembered."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from openreg_airflow.errors import SandboxLimitError, TransformError
+from openreg_airflow.records import Dataset
+from openreg_airflow.transform.job import declared_schemas
+from openreg_airflow.transform.output import check_table
+from openreg_airflow.transform.runner import wire
+from openreg_airflow.transform.script_log import printable
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+    from typing import BinaryIO
+
+    from openreg_airflow.records import Column
+    from openreg_airflow.transform.spec import TransformSection
+    from openreg_airflow.workspace import Pending, StageFolder
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+_MOST_TABLES = 64
+
+
+class InputsNotVisibleError(Exception):
+    """The runner does not see the input files that were mounted for it."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A table that came back: where it is being written, and what it holds."""
+
+    pending: Pending
+    rows: int
+    columns: tuple[Column, ...]
+
+    def dataset(self) -> Dataset:
+        """Its record, once it is published."""
+        return Dataset(**self.pending.ref.model_dump(), rows=self.rows, columns=self.columns)
+
+
+class Receiver:
+    """Takes the frames of one runner; nothing that they say is believed unchecked.
+
+    Args:
+        spec: the section that the run follows.
+        folder: where tables are stored.
+        files: keeps the tables unpublished until it is closed, and drops them on an error.
+    """
+
+    def __init__(self, spec: TransformSection, folder: StageFolder, files: ExitStack) -> None:
+        self._spec = spec
+        self._folder = folder
+        self._files = files
+        self._decoder = wire.Decoder()
+        self._pending: dict[str, Pending] = {}
+        self._open: BinaryIO | None = None
+        #: Bytes of all tables so far.
+        self.received = 0
+        #: The runner's last words, each at most once: ``error``, ``done`` and ``exit``.
+        self.words: dict[str, dict[str, Any]] = {}
+
+    def feed(self, piece: bytes) -> None:
+        """Take bytes of the reply.
+
+        Raises:
+            TransformError: they are not what a runner sends.
+            SandboxLimitError: the tables are larger than the spec allows.
+            InputsNotVisibleError: the inputs must be handed over in another way.
+        """
+        try:
+            for kind, payload in self._decoder.feed(piece):
+                if kind == wire.DATA:
+                    self._data(payload)
+                else:
+                    self._event(wire.parse_event(payload))
+        except wire.WireError as error:
+            _refuse(str(error), error)
+
+    def _data(self, payload: bytes) -> None:
+        if self._open is None:
+            _refuse("data outside a table")
+        self.received += len(payload)
+        most = self._spec.limits.output_mb
+        if self.received > most << 20:
+            message = f"stopped at its output limit of {most} MiB; see transform.limits.output_mb"
+            raise SandboxLimitError(message, hint="Return fewer rows or columns.")
+        self._open.write(payload)
+
+    def _event(self, event: dict[str, Any]) -> None:
+        match event["event"]:
+            case "table":
+                self._begin(event.get("name"))
+            case "end" if self._open is not None:
+                self._open.close()
+                self._open = None
+            case "invisible":
+                raise InputsNotVisibleError(text(event, "inputs"))
+            case "error" | "done" | "exit" as name:
+                self.words.setdefault(name, event)
+            case name:
+                _refuse(f"an event {name!r:.80}")
+
+    def _begin(self, name: object) -> None:
+        if not isinstance(name, str) or not _NAME.match(name) or name in self._pending:
+            _refuse(f"a table {name!r:.80}")
+        if len(self._pending) >= _MOST_TABLES or self._open is not None:
+            _refuse("too many tables")
+        pending = self._files.enter_context(self._folder.writing(f"{name}.parquet"))
+        self._pending[name] = pending
+        self._open = self._files.enter_context(pending.path.open("wb"))
+
+    def tables(self) -> dict[str, Received]:
+        """Check what came back, after a runner has said that it is done.
+
+        Raises:
+            TransformError: a table is missing, cut short, or not the one declared.
+            SandboxLimitError: a table is too large.
+        """
+        declared = declared_schemas(self._spec)
+        missing = [name for name in declared if name not in self._pending]
+        if self._open is not None or missing or not self._pending or self._decoder.pending:
+            _refuse(f"missing are {', '.join(missing) or 'the ends of tables'}")
+        extra = [name for name in self._pending if declared and name not in declared]
+        if extra:
+            _refuse(f"undeclared tables {', '.join(extra)}")
+        return {
+            name: Received(pending, *check_table(pending.path, name, declared.get(name)))
+            for name, pending in self._pending.items()
+        }
+
+
+def text(event: dict[str, Any], key: str) -> str:
+    """A field of an event as harmless text; empty when it is not there."""
+    value = event.get(key)
+    return "" if value is None else printable(str(value))
+
+
+def number(event: dict[str, Any], key: str) -> int:
+    """A field of an event as a number; 0 when it is none."""
+    value = event.get(key)
+    return value if isinstance(value, int) else 0
+
+
+def _refuse(what: str, cause: Exception | None = None) -> NoReturn:
+    message = f"the script disturbed the sandbox's reply: {what}"
+    hint = "It must leave the descriptors alone that it did not open."
+    raise TransformError(message, hint=hint) from cause
