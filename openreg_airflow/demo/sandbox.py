@@ -1,0 +1,54 @@
+"""Where the demonstration's transforms run: in the sandbox if there is an engine for it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from rich.panel import Panel
+
+from openreg_airflow.errors import SandboxUnavailableError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from openreg_airflow.settings import SandboxKind
+
+IMAGE = "openreg-sandbox:latest"
+
+
+def choose_sandbox(console: Console) -> SandboxKind:
+    """The container if an engine answers and has, or can build, the image; else a subprocess.
+
+    Only the demonstration does this, and it says so: the product itself never leaves the
+    container unless ``[openreg] sandbox`` is set to ``unsafe-subprocess``.
+    """
+    try:
+        _image_ready(console)
+    except SandboxUnavailableError as error:
+        console.print(
+            Panel(
+                f"{error.message}.\n"
+                "The transforms of this demonstration run as plain subprocesses, WITHOUT a sandbox "
+                "([openreg] sandbox = unsafe-subprocess).\nThat is for development only: a script "
+                "could read your files and reach your network.",
+                title="NO SANDBOX",
+                border_style="bold red",
+            )
+        )
+        return "unsafe-subprocess"
+    console.print(f"[bold]{'Sandbox':<18}[/] container from {IMAGE}")
+    return "docker"
+
+
+def _image_ready(console: Console) -> None:
+    from openreg_airflow.transform.build import build_image
+    from openreg_airflow.transform.engine import address_from_environment, connect
+    from openreg_airflow.transform.image_contract import checked_image
+
+    with closing(connect(address_from_environment())) as client:
+        try:
+            checked_image(client, IMAGE)
+        except SandboxUnavailableError:
+            console.print(f"[bold]{'Sandbox':<18}[/] building {IMAGE}, once")
+            build_image(client, name=IMAGE, say=lambda line: console.print(f"  {line}"))
