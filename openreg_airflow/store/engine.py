@@ -54,8 +54,8 @@ def parse_url(text: str) -> URL:
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """The database file of a SQLite URL; None for memory."""
-    name = url.database
+    """The database file of a SQLite URL; None for memory, and for another database."""
+    name = url.database if url.get_backend_name() == "sqlite" else None
     return Path(name) if name and name != ":memory:" and not name.startswith("file:") else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import posixpath
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 from openreg_airflow.deliver.channel import NameTakenError, Parcel, Verify
 from openreg_airflow.deliver.placing import place
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
-import contextlib
 
 if TYPE_CHECKING:
     from collections.abc import Callable
