@@ -51,6 +51,8 @@ def exactly(array: pa.Array, target: pa.DataType) -> pa.Array:
         return _coalesced(array, target)
     convert = _converter(target)
     try:
+        if pa.types.is_binary(array.type) and not pa.types.is_binary(target):
+            array = pc.cast(array, pa.string())  # refuses what is not UTF-8
         converted = convert(array, target)
     except pa.ArrowInvalid as error:
         raise UnfitError from error

@@ -128,6 +128,15 @@ class ExtractSection(Section):
     )
 
 
+def type_of(value: Value) -> Literal["date", "decimal", "integer", "string"]:
+    """The declared type that a bound value has."""
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, Decimal):
+        return "decimal"
+    return "integer" if isinstance(value, int) else "date"
+
+
 def _typed(kind: str, value: Any) -> Value:
     try:
         typed = _CONVERSIONS[kind](value)

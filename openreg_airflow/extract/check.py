@@ -1,0 +1,80 @@
+"""What ``openreg check`` finds wrong with a source without reaching it."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from openreg_airflow.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from openreg_airflow.extract.query import QueryError
+    from openreg_airflow.extract.spec import ExtractSection, SourceSpec
+
+#: The connection's type is not known here, so SQL is wrong when it is wrong in all of these.
+_DIALECTS = ("postgres", "sqlite", "mysql", "tsql", "oracle")
+
+#: Any day will do: a check binds values only to see their types.
+_SOME_DAY = date(2000, 1, 1)
+
+
+def check(spec: ExtractSection, folder: Path) -> Iterator[Problem]:
+    """Find faults of the section's SQL files.
+
+    Args:
+        spec: the ``extract`` section.
+        folder: the report's folder.
+    """
+    for name, source in spec.sources.items():
+        yield from _source(name, source, folder)
+
+
+def _source(name: str, source: SourceSpec, folder: Path) -> Iterator[Problem]:
+    from openreg_airflow.extract.query import QueryError, read
+
+    try:
+        text = read(folder, source.sql)
+    except QueryError as error:
+        yield Problem(message=error.message, hint=error.hint, keys=("sources", name, "sql"))
+        return
+    faults = []
+    for dialect in _DIALECTS:
+        fault, used = _fault(source, text, dialect)
+        if fault is None:
+            yield from _unused(name, source, used)
+            return
+        faults.append(fault)
+    fault = faults[0]
+    yield Problem(
+        message=fault.message,
+        hint=fault.hint,
+        keys=("sources", name, "sql"),
+        file=folder / source.sql,
+        line=fault.line,
+        column=fault.column,
+    )
+
+
+def _fault(source: SourceSpec, text: str, dialect: str) -> tuple[QueryError | None, set[str]]:
+    from openreg_airflow.extract.query import QueryError, grammar_fault, parse
+
+    try:
+        query = parse(text, file=source.sql, dialect=dialect, parameters=source.bind(_SOME_DAY))
+    except QueryError as error:
+        return error, set()
+    if query.understood:
+        return None, set(query.used)
+    return grammar_fault(text, file=source.sql, dialect=dialect), set()
+
+
+def _unused(name: str, source: SourceSpec, used: set[str]) -> Iterator[Problem]:
+    for parameter in source.parameters:
+        if parameter not in used:
+            yield Problem(
+                message=f"the parameter {parameter} is not used in {source.sql}",
+                hint=f"Write :{parameter} in the query, or remove the parameter.",
+                keys=("sources", name, "parameters", parameter),
+            )

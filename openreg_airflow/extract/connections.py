@@ -1,0 +1,55 @@
+"""An Airflow connection as the engine takes it: read once, when the task runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from openreg_airflow.errors import SpecError
+from openreg_airflow.extract.reader import SourceConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def source_connection(conn_id: str) -> SourceConnection:
+    """The connection with this id, from wherever Airflow keeps it.
+
+    Raises:
+        SpecError: there is no such connection.
+    """
+    try:
+        connection = Connection.get(conn_id)
+    except AirflowNotFoundException as error:
+        message = f"there is no Airflow connection {conn_id!r}"
+        hint = "Create it (Admin, Connections; or a secrets backend), or correct `connection:`."
+        raise SpecError(message, hint=hint) from error
+    extra: dict[str, Any] = dict(connection.extra_dejson)
+    fields: dict[str, Any] = {
+        "host": connection.host,
+        "port": connection.port,
+        "login": connection.login,
+        "password": connection.password,
+        "database": connection.schema,
+    }
+    if connection.conn_type == "postgres":
+        fields, extra = _postgres(connection, fields, extra)
+    return SourceConnection(
+        conn_id=conn_id, conn_type=str(connection.conn_type), extra=extra, **fields
+    )
+
+
+def _postgres(
+    connection: Connection, fields: dict[str, Any], extra: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What PostgresHook does with a connection: tokens of a cloud's IAM, options of its own."""
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    if extra.get("iam"):
+        hook = PostgresHook(postgres_conn_id=connection.conn_id)
+        login, password, port = hook.get_iam_token(connection)
+        fields = fields | {"login": login, "password": password, "port": port}
+    options = {k: v for k, v in extra.items() if k not in PostgresHook.ignored_extra_options}
+    return fields, options

@@ -1,0 +1,177 @@
+"""From one query to one Parquet file: streamed, exact, bounded in memory, with evidence."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openreg_airflow.column_types import arrow_type
+from openreg_airflow.errors import SourceError
+from openreg_airflow.extract.parquet import ParquetSink
+from openreg_airflow.extract.query import parse, read
+from openreg_airflow.extract.reader import find_reader
+from openreg_airflow.extract.reading import Reading
+from openreg_airflow.extract.shape import Shape
+from openreg_airflow.records import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+    from pathlib import Path
+
+    from openreg_airflow.extract.query import Query
+    from openreg_airflow.extract.reader import Reader, SourceConnection
+    from openreg_airflow.extract.spec import SourceSpec, Value
+
+log = logging.getLogger(__name__)
+
+_PROGRESS_SECONDS = 5.0
+_LISTED_VALUES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """What came of an extraction.
+
+    Attributes:
+        rows: rows in the file.
+        columns: the file's columns.
+        server: product and version of the database.
+        sql_sha256: hash of the SQL file.
+        parameters: the values that were bound, by name.
+        seconds: wall time.
+    """
+
+    rows: int
+    columns: tuple[Column, ...]
+    server: str
+    sql_sha256: str
+    parameters: Mapping[str, Value | tuple[Value, ...]]
+    seconds: float
+
+
+class Extraction:
+    """The extraction of one source for one business date.
+
+    Args:
+        spec: the source's section of the spec.
+        folder: the report's folder, where the SQL file is.
+        connection: the database.
+        business_date: bound as ``:business_date``.
+
+    Raises:
+        SpecError: the SQL file is missing, empty or not one reading query, or there is no
+            reader for the connection's type.
+    """
+
+    def __init__(
+        self, spec: SourceSpec, folder: Path, connection: SourceConnection, business_date: date
+    ) -> None:
+        self._spec = spec
+        self._connection = connection
+        self._reader: Reader = find_reader(connection.conn_type)
+        self.query: Query = parse(
+            read(folder, spec.sql),
+            file=spec.sql,
+            dialect=self._reader.dialect,
+            parameters=spec.bind(business_date),
+        )
+        declared = {name: arrow_type(kind) for name, kind in spec.columns.items()}
+        self._reading = Reading(
+            self._reader,
+            connection,
+            self.query,
+            declared=declared,
+            timeout_seconds=spec.timeout_seconds,
+        )
+
+    def cancel(self) -> None:
+        """Stop a running extraction, on the server too; :meth:`run` then raises."""
+        self._reading.cancel()
+
+    def run(self, path: Path) -> Extracted:
+        """Write the query's result to a Parquet file.
+
+        Raises:
+            SourceError: the source refuses, or a value does not fit its declared type.
+            SourceUnavailableError: the source cannot be reached, is lost, or takes too long.
+            OSError: the file cannot be written.
+        """
+        started = time.monotonic()
+        self._log_start()
+        with self._reading as reading:
+            shape = Shape(reading.columns, self._spec.columns, file=self.query.file)
+            with ParquetSink(path, shape.schema) as sink:
+                rows = self._stream(reading, shape, sink, started)
+        done = Extracted(
+            rows=rows,
+            columns=tuple(
+                Column(name=f.name, type=str(f.type), nullable=f.nullable) for f in shape.schema
+            ),
+            server=reading.server,
+            sql_sha256=self.query.sha256,
+            parameters=self.query.used,
+            seconds=time.monotonic() - started,
+        )
+        self._log_end(done, path)
+        return done
+
+    def _stream(self, reading: Reading, shape: Shape, sink: ParquetSink, started: float) -> int:
+        rows, limit = 0, self._spec.max_rows
+        told = time.monotonic()
+        for batch in reading:
+            converted = shape.convert(batch, rows_before=rows)
+            rows += batch.num_rows
+            if limit is not None and rows > limit:
+                message = f"the query returns more than {limit} rows"
+                hint = "Narrow the query, or raise `max_rows`."
+                raise SourceError(message, where=self.query.file, hint=hint)
+            sink.write(converted)
+            now = time.monotonic()
+            if now - told >= _PROGRESS_SECONDS:
+                told = now
+                log.info("%d rows read, %.0f s", rows, now - started)
+        return rows
+
+    def _log_start(self) -> None:
+        query = self.query
+        log.info(
+            "Reading %s (SHA-256 %s) from connection %s with %s",
+            query.file,
+            query.sha256,
+            self._connection.conn_id,
+            _listed(query.used) or "no parameters",
+        )
+        if not query.understood:
+            log.warning("The grammar of %s is not understood; the database judges it", query.file)
+        elif not query.ordered:
+            log.warning(
+                "%s has no ORDER BY: the database may give the rows in another order next time, "
+                "and the report's files would differ. Add an ORDER BY that leaves no ties.",
+                query.file,
+            )
+
+    def _log_end(self, done: Extracted, path: Path) -> None:
+        log.info(
+            "%d rows, %d columns, %d bytes of Parquet from %s in %.2f s; SQL SHA-256 %s, %s",
+            done.rows,
+            len(done.columns),
+            path.stat().st_size,
+            done.server,
+            done.seconds,
+            done.sql_sha256,
+            _listed(done.parameters) or "no parameters",
+        )
+
+
+def _listed(parameters: Mapping[str, Value | tuple[Value, ...]]) -> str:
+    return ", ".join(f":{name} = {_spelled(value)}" for name, value in parameters.items())
+
+
+def _spelled(value: Value | tuple[Value, ...]) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    more = f" and {len(value) - _LISTED_VALUES} more" if len(value) > _LISTED_VALUES else ""
+    return f"({', '.join(str(part) for part in value[:_LISTED_VALUES])}{more})"

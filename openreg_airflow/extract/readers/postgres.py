@@ -1,0 +1,312 @@
+"""PostgreSQL: Arrow batches straight from ``COPY (query) TO STDOUT (FORMAT binary)``.
+
+COPY takes no parameters. So the values are bound, by the driver, to ``set_config`` and live for
+the transaction as settings of their own, and a parameter in the query is spelled as the typed
+value of its setting: the text of the query never contains a value. The planner knows such values
+when it estimates, as it knows constants.
+
+The session is one REPEATABLE READ, READ ONLY transaction in UTC. NUMERIC arrives as text and is
+converted exactly; see https://arrow.apache.org/adbc/current/driver/postgresql.html for the types.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql
+import numpy as np
+import pyarrow as pa
+from adbc_driver_manager._reader import AdbcRecordBatchReader
+from adbc_driver_postgresql import StatementOptions
+
+from openreg_airflow.extract.exact import UNBOUNDED_DECIMAL
+from openreg_airflow.extract.reader import BATCH_BYTES, SourceColumn, SourceConnection, Stream
+from openreg_airflow.extract.readers.postgres_errors import connection_error, query_error
+from openreg_airflow.extract.spec import type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from openreg_airflow.extract.query import Query
+    from openreg_airflow.extract.reader import Session
+    from openreg_airflow.extract.spec import Value
+
+#: Seconds after which a server that computes, not sends, looks whether we are still there.
+_CONNECTION_CHECK = "10s"
+_CHECK_SINCE = 14_00_00
+
+_DEFAULTS = {"connect_timeout": "30", "fallback_application_name": "openreg"}
+#: What holds for every session, whatever the connection says.
+_ALWAYS = {"client_encoding": "UTF8"}
+
+_CASTS = {"date": "date", "decimal": "numeric", "integer": "bigint", "string": "text"}
+_PLAIN = {
+    "int2": pa.int64(),
+    "int4": pa.int64(),
+    "int8": pa.int64(),
+    "float4": pa.float64(),
+    "float8": pa.float64(),
+    "bool": pa.bool_(),
+    "bytea": pa.binary(),
+    "date": pa.date32(),
+    "time": pa.time64("us"),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+    "uuid": pa.string(),
+    "json": pa.string(),
+    "jsonb": pa.string(),
+    "xml": pa.string(),
+    "citext": pa.string(),
+}
+_MOST_DIGITS = 38
+
+
+class PostgresReader:
+    """Reads PostgreSQL 12 and newer; the connection's extra holds libpq's options."""
+
+    dialect = "postgres"
+
+    def open(self, connection: SourceConnection, *, timeout_seconds: int) -> Session:
+        """Log in and begin the read-only transaction.
+
+        Raises:
+            SourceError: the login, the database or the options are refused.
+            SourceUnavailableError: the server cannot be reached or takes no more sessions.
+        """
+        try:
+            database = adbc_driver_postgresql.connect(conninfo(connection))
+        except adbc_driver_manager.Error as error:
+            raise connection_error(error, connection.conn_id) from error
+        try:
+            session = PostgresSession(database, adbc_driver_manager.AdbcConnection(database))
+        except adbc_driver_manager.Error as error:
+            database.close()
+            raise connection_error(error, connection.conn_id) from error
+        try:
+            session.begin(timeout_seconds)
+        except adbc_driver_manager.Error as error:
+            session.close()
+            raise query_error(error, f"connection {connection.conn_id}") from error
+        return session
+
+
+def conninfo(connection: SourceConnection) -> str:
+    """libpq's connection string of a connection."""
+    given = {
+        "host": connection.host,
+        "port": connection.port,
+        "user": connection.login,
+        "password": connection.password,
+        "dbname": connection.database,
+    }
+    options = _DEFAULTS | {k: v for k, v in given.items() if v} | dict(connection.extra) | _ALWAYS
+    quoted = {k: str(v).replace("\\", "\\\\").replace("'", "\\'") for k, v in options.items()}
+    return " ".join(f"{name}='{value}'" for name, value in quoted.items())
+
+
+class PostgresSession:
+    """One transaction; see :class:`openreg_airflow.extract.reader.Session`."""
+
+    def __init__(
+        self,
+        database: adbc_driver_manager.AdbcDatabase,
+        connection: adbc_driver_manager.AdbcConnection,
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self._statement: adbc_driver_manager.AdbcStatement | None = None
+        self._reader: Any = None
+        self._lock = threading.Lock()  # cancel() comes from another thread than close()
+        self._sound = True
+        self.server = "PostgreSQL"
+
+    def begin(self, timeout_seconds: int) -> None:
+        """Begin the transaction and fix what the result must not depend on."""
+        self._connection.set_autocommit(False)
+        self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        found = self._run(
+            "SELECT current_setting('server_version'), version(), "
+            "current_setting('server_version_num')::int, current_setting('server_encoding')"
+        )
+        version, described, number, encoding = (column[0].as_py() for column in found.columns)
+        self.server = f"PostgreSQL {version}"
+        #: SQL_ASCII promises no encoding at all, so text is checked before it is believed.
+        self._sound = encoding != "SQL_ASCII"
+        settings = {
+            "TimeZone": "UTC",
+            "statement_timeout": str(timeout_seconds * 1000),
+            # Without this, a scan starts where another session's scan happens to be.
+            "synchronize_seqscans": "off",
+        }
+        if number >= _CHECK_SINCE and "linux" in described:
+            settings["client_connection_check_interval"] = _CONNECTION_CHECK
+        self._set(settings)
+
+    def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:  # noqa: ARG002
+        """Start the query; see :class:`openreg_airflow.extract.reader.Session`."""
+        rendered = query.render(lambda name: _spell(name, query.parameters[name]))
+        settings = {_setting(name): _text(value) for name, value in query.used.items()}
+        if not query.ordered:
+            # Parallel workers deliver in whatever order they finish.
+            settings["max_parallel_workers_per_gather"] = "0"
+        try:
+            self._set(settings)
+            # The line feed ends a comment that would swallow COPY's closing parenthesis.
+            self._reader = self._start(f"{rendered.text}\n")
+            columns = tuple(_column(field) for field in self._reader.schema)
+        except adbc_driver_manager.Error as error:
+            raise query_error(
+                error, query.file, place=lambda position: query.place(rendered, position)
+            ) from error
+        return Stream(columns, self._batches(query.file))
+
+    def _batches(self, file: str) -> Iterator[pa.RecordBatch]:
+        while True:
+            try:
+                batch = self._reader.read_next_batch()
+            except StopIteration:
+                return
+            except adbc_driver_manager.Error as error:
+                raise query_error(error, file) from error
+            yield pa.RecordBatch.from_arrays(
+                [_plain(array, sound=self._sound) for array in batch.columns],
+                names=batch.schema.names,
+            )
+
+    def _set(self, settings: Mapping[str, str]) -> None:
+        """Set settings for this transaction; names and values are bound, not written."""
+        if settings:
+            self._run(
+                "SELECT set_config($1, $2, true)",
+                pa.record_batch(
+                    {"name": list(settings), "value": list(settings.values())},
+                    schema=pa.schema([("name", pa.string()), ("value", pa.string())]),
+                ),
+            )
+
+    def _run(self, sql: str, parameters: pa.RecordBatch | None = None) -> pa.Table:
+        return self._start(sql, parameters).read_all()
+
+    def _start(self, sql: str, parameters: pa.RecordBatch | None = None) -> Any:
+        statement = adbc_driver_manager.AdbcStatement(self._connection)
+        with self._lock:
+            previous, self._statement = self._statement, statement
+        if previous is not None:
+            previous.close()
+        statement.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)})
+        statement.set_sql_query(sql)
+        if parameters is not None:
+            statement.prepare()
+            statement.bind(parameters)
+        handle, _ = statement.execute_query()
+        # The wrapped reader, unlike PyArrow's own, keeps the server's error codes.
+        return AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001
+
+    def cancel(self) -> None:
+        """Ask the server to stop; see :class:`openreg_airflow.extract.reader.Session`."""
+        with self._lock, suppress(adbc_driver_manager.Error, RuntimeError):
+            if self._statement is not None:
+                self._statement.cancel()
+
+    def close(self) -> None:
+        """End the session; see :class:`openreg_airflow.extract.reader.Session`."""
+        with self._lock:
+            statement, self._statement = self._statement, None
+        if self._reader is not None:
+            with suppress(adbc_driver_manager.Error, pa.ArrowException, OSError):
+                self._reader.close()
+        for handle in (statement, self._connection, self._database):
+            if handle is not None:
+                with suppress(adbc_driver_manager.Error, RuntimeError):
+                    handle.close()
+
+
+def _setting(name: str) -> str:
+    return f"openreg.{name}"
+
+
+def _spell(name: str, value: Value | tuple[Value, ...]) -> str:
+    """A parameter in the query: the setting that holds its value, read in its type."""
+    if isinstance(value, tuple):
+        cast = _CASTS[type_of(value[0])]
+        elements = f"json_array_elements_text(current_setting('{_setting(name)}')::json)"
+        # Names of parameters are plain words, and no value is in the text.
+        return f"SELECT openreg.element::{cast} FROM {elements} AS openreg(element)"  # noqa: S608
+    return f"(current_setting('{_setting(name)}')::{_CASTS[type_of(value)]})"
+
+
+def _text(value: Value | tuple[Value, ...]) -> str:
+    if isinstance(value, tuple):
+        return json.dumps([_text(part) for part in value])
+    kind = type_of(value)
+    return f"{value:f}" if kind == "decimal" else str(value)
+
+
+def _column(field: pa.Field) -> SourceColumn:
+    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    name = metadata.get("POSTGRESQL:type", "unknown")
+    if name == "numeric":
+        kind, spelled = _numeric(int(metadata.get("POSTGRESQL:typmod", "-1")))
+        return SourceColumn(field.name, kind, spelled)
+    kind = _PLAIN.get(name)
+    if kind is None and pa.types.is_string(field.type):
+        kind = pa.string()  # text, varchar, char, name and every enum
+    return SourceColumn(field.name, kind, name)
+
+
+def _numeric(typmod: int) -> tuple[pa.DataType, str]:
+    """The type of a NUMERIC from its modifier: ((precision << 16) | scale) + 4, or -1.
+
+    The scale has eleven bits with a sign, since PostgreSQL 15 allows it to be negative.
+    """
+    if typmod < 0:
+        return UNBOUNDED_DECIMAL, "numeric"
+    precision = (typmod - 4) >> 16 & 0xFFFF
+    scale = ((typmod - 4) & 0x7FF ^ 0x400) - 0x400
+    digits = max(precision - min(scale, 0), scale, 1)
+    spelled = f"numeric({precision},{scale})"
+    if digits > _MOST_DIGITS:
+        return pa.decimal128(_MOST_DIGITS, min(max(scale, 0), _MOST_DIGITS)), spelled
+    return pa.decimal128(digits, max(scale, 0)), spelled
+
+
+def _plain(array: pa.Array, *, sound: bool) -> pa.Array:
+    """An array without its extension type: what is behind it is exact already."""
+    kind = array.type
+    if isinstance(kind, pa.UuidType):
+        return _uuid_text(array.storage)
+    if isinstance(kind, pa.BaseExtensionType):
+        return array.storage
+    if not sound and pa.types.is_string(array.type):
+        # As bytes, the conversion to text finds the row that is not UTF-8.
+        return array.view(pa.binary())
+    return array
+
+
+_DASHES = (8, 13, 18, 23)
+_LENGTH = 36
+_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+
+
+def _uuid_text(array: pa.FixedSizeBinaryArray) -> pa.Array:
+    """UUIDs in lower case with dashes; all at once, since a million of them are not rare."""
+    count = len(array)
+    if not count:
+        return pa.array([], pa.string())
+    filled = array.fill_null(bytes(16)) if array.null_count else array
+    raw = np.frombuffer(filled.buffers()[1], np.uint8)
+    raw = raw[filled.offset * 16 : (filled.offset + count) * 16].reshape(count, 16)
+    digits = np.empty((count, 32), np.uint8)
+    digits[:, 0::2] = _HEX[raw >> 4]
+    digits[:, 1::2] = _HEX[raw & 15]
+    text = np.full((count, _LENGTH), ord("-"), np.uint8)
+    text[:, [i for i in range(_LENGTH) if i not in _DASHES]] = digits
+    offsets = np.arange(0, (count + 1) * _LENGTH, _LENGTH, dtype=np.int32)
+    strings = pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
+    if not array.null_count:
+        return strings
+    return pa.compute.if_else(array.is_valid(), strings, None)
