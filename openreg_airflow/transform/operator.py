@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.docker.operators.docker import DockerOperator
 
 from openreg_airflow.stage import BUSINESS_DATE, StageMixin
-from openreg_airflow.transform.engine import EngineAddress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,13 +17,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from openreg_airflow.records import Dataset, RunKey
+    from openreg_airflow.transform.engine import EngineAddress
     from openreg_airflow.transform.fence import Fence
     from openreg_airflow.transform.job import Job
     from openreg_airflow.transform.spec import TransformSection
     from openreg_airflow.workspace import StageFolder
 
 
-class TransformOperator(StageMixin, DockerOperator):  # type: ignore[misc]
+class TransformOperator(StageMixin, DockerOperator):
     """Run a report's script in the sandbox.
 
     It has DockerOperator's way to an engine, with none of its ways around a fence: the container
@@ -119,7 +119,9 @@ class TransformOperator(StageMixin, DockerOperator):  # type: ignore[misc]
         from airflow.sdk.exceptions import AirflowException
 
         from openreg_airflow.errors import SandboxUnavailableError
+        from openreg_airflow.transform.engine import engine_errors
 
+        what = f"the container engine at {address.url}"
         self.docker_url = address.url
         self.tls_ca_cert, self.tls_client_cert, self.tls_client_key = (
             address.ca_cert,
@@ -127,10 +129,11 @@ class TransformOperator(StageMixin, DockerOperator):  # type: ignore[misc]
             address.client_key,
         )
         try:
-            return self.cli
+            with engine_errors(what):
+                return self.cli
         except AirflowException as error:
-            message = f"the container engine at {address.url} does not answer"
-            hint = "`openreg sandbox status` tells what is found."
+            message = f"{what} does not answer"
+            hint = "Start it; `openreg sandbox status` tells what is found."
             raise SandboxUnavailableError(message, hint=hint) from error
 
     def _started(self, fence: Fence) -> None:
