@@ -51,7 +51,7 @@ class RuleResult(Record):
     """How one validation rule ended.
 
     Attributes:
-        failed: number of failing rows; 0 when the rule passed or could not be evaluated.
+        failed: number of failing rows; 0 when the rule passed or they could not be counted.
         checked: rows of the table the rule speaks of.
         seconds: wall time that the rule took.
         message: what the rule says of its first failing row, or why it could not be evaluated;
@@ -60,7 +60,8 @@ class RuleResult(Record):
         messages: what the rule says of each sample.
         fields: the columns that the rule speaks of, as its author names them.
         reference: the paragraph of regulation that the rule comes from.
-        error: why the rule could not be evaluated; such a rule counts as failed.
+        error: why the rule, or its failing rows, could not be evaluated; such a rule counts as
+            failed.
     """
 
     rule_id: str

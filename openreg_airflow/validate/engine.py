@@ -138,7 +138,13 @@ class _Run:
         failed = query.count()
         if not failed:
             return {"failed": 0, "message": ""}
-        return {"failed": failed} | self._gather(rule, query, columns, template, failures)
+        try:
+            outcome = self._gather(rule, query, columns, template, failures)
+        except RuleFailedError as error:
+            if error.fatal:
+                raise
+            outcome = _unevaluated(f"its failing rows cannot be shown: {error}")
+        return outcome | {"failed": failed}
 
     def _gather(
         self,

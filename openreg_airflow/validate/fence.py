@@ -35,7 +35,7 @@ GRACE = 20.0
 #: Seconds between two lines about progress.
 PROGRESS = 5.0
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "TMPDIR")
-_STDERR_TAIL = 2000
+_STDERR_SHOWN = 4000
 
 
 def run_fenced(job: Job) -> tuple[RuleResult, ...]:
@@ -147,7 +147,7 @@ def _died(process: subprocess.Popen[str], trace: Path, rule: str | None) -> Rule
         process.kill()
         code = process.wait()
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-    said = trace.read_text(encoding="utf-8", errors="replace")[-_STDERR_TAIL:].strip()
+    said = trace.read_text(encoding="utf-8", errors="replace")[:_STDERR_SHOWN].strip()
     if said:
         log.error("The process that evaluates the rules said:\n%s", said)
     message = f"the process that evaluates the rules {how} at rule {rule or '(none yet)'}"

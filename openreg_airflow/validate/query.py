@@ -62,7 +62,8 @@ class FailingRows:
     def first(self, columns: tuple[str, ...], most: int) -> Iterator[dict[str, str | None]]:
         """The first rows as text by column.
 
-        They come in their author's order, or sorted by all columns from left to right.
+        They come in the statement's own order when it has one that does not change, otherwise
+        sorted by all columns from left to right.
 
         Args:
             columns: what :meth:`columns` gave.

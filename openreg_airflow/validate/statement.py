@@ -57,7 +57,8 @@ class Statement:
         sql: the SELECT, fit to be put in parentheses on lines of its own.
         tables: the tables that it reads, in lower case, each with its place in ``sql`` in bytes.
         dated: whether it uses ``$business_date``.
-        ordered: whether its author gave the rows an order.
+        ordered: whether the rows come in an order that does not change from run to run: the one
+            that its author gave, or that of the table when rows are only filtered.
     """
 
     sql: str
@@ -113,12 +114,11 @@ def parse(sql: str) -> Statement:
     [tree] = outcome["statements"]
     walk = _Walk(sql)
     walk.visit(tree)
-    modifiers = tree["node"].get("modifiers", ())
     return Statement(
         sql=_without_end(sql),
         tables=tuple(walk.tables),
         dated=walk.dated,
-        ordered=any(modifier["type"] == "ORDER_MODIFIER" for modifier in modifiers),
+        ordered=walk.filters_only or "ORDER_MODIFIER" in _modifiers(tree["node"]),
     )
 
 
@@ -135,15 +135,19 @@ class _Walk:
         self.sql = sql
         self.tables: list[tuple[str, int | None]] = []
         self.dated = False
+        self.filters_only = True
 
     def visit(self, tree: Any) -> None:
         """Check every node; names that WITH defines are known below the node that has the WITH."""
-        pending: list[tuple[Any, frozenset[str]]] = [(tree, frozenset())]
+        self.filters_only = _filters_one_table(tree["node"])
+        pending: list[tuple[Any, frozenset[str]]] = [(tree["node"], frozenset())]
         while pending:
             node, defined = pending.pop()
             if isinstance(node, dict):
                 defined |= set(_defined(node))
                 self._check(node, defined)
+                if node is not tree["node"] and _reorders(node):
+                    self.filters_only = False
                 pending.extend((child, defined) for child in reversed(node.values()))
             elif isinstance(node, list):
                 pending.extend((child, defined) for child in reversed(node))
@@ -223,6 +227,26 @@ class _Walk:
 
     def _error(self, node: dict[str, Any], message: str, hint: str) -> RuleSqlError:
         return _refused(self.sql, _offset(node.get("query_location")), message, hint)
+
+
+def _filters_one_table(node: dict[str, Any]) -> bool:
+    """Whether the outermost SELECT takes rows of one table without grouping them."""
+    return (
+        node["type"] == "SELECT_NODE"
+        and node["from_table"]["type"] == "BASE_TABLE"
+        and not node["group_expressions"]
+        and node["aggregate_handling"] == "STANDARD_HANDLING"
+        and "DISTINCT_MODIFIER" not in _modifiers(node)
+    )
+
+
+def _reorders(node: dict[str, Any]) -> bool:
+    """Whether a part of a SELECT, a subquery or a window function, may change the rows' order."""
+    return node.get("class") == "WINDOW" or node.get("type") in _QUERY_NODES
+
+
+def _modifiers(node: dict[str, Any]) -> set[str]:
+    return {modifier["type"] for modifier in node["modifiers"]}
 
 
 def _defined(node: dict[str, Any]) -> Iterator[str]:

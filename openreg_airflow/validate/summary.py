@@ -95,7 +95,8 @@ def _details(result: RuleResult) -> Iterator[str]:
 
 
 def _outcome(result: RuleResult) -> str:
-    if result.error:
+    if result.error and not result.failed:
         return f"it could not be evaluated: {result.error}"
     rows = "row" if result.checked == 1 else "rows"
-    return f"{result.failed:,} of {result.checked:,} {rows} failed"
+    error = f"; {result.error}" if result.error else ""
+    return f"{result.failed:,} of {result.checked:,} {rows} failed{error}"

@@ -20,8 +20,9 @@ from openreg_airflow.errors import OpenRegError
 from openreg_airflow.validate.engine import run_rules
 from openreg_airflow.validate.job import Job
 
-#: Memory beyond DuckDB's own accounting: Python, threads, values of one batch. In MiB.
-HEADROOM_MB = 256
+#: Address space that DuckDB's own accounting does not cover, in MiB: Python, stacks of threads,
+#: values of one batch. Blocks that were freed and not yet returned may double the rest.
+HEADROOM_MB = 512
 _ORPHANED = 3
 
 
@@ -50,7 +51,7 @@ def limit_memory(memory_mb: int) -> None:
     Args:
         memory_mb: DuckDB's own limit, in MiB.
     """
-    cap = _data_bytes() + (memory_mb + HEADROOM_MB << 20)
+    cap = _data_bytes() + (2 * memory_mb + HEADROOM_MB << 20)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         cap = min(cap, hard)

@@ -141,11 +141,30 @@ def test_a_table_that_the_run_has_not_is_refused_with_its_place() -> None:
     assert (caught.value.line, caught.value.column) == (2, 6)
 
 
-def test_a_statement_knows_whether_it_is_dated_and_ordered() -> None:
-    plain = parse("SELECT * FROM (SELECT * FROM trades ORDER BY 1)")
-    assert (plain.dated, plain.ordered) == (False, False)
-    dated = parse("SELECT * FROM trades WHERE day > $business_date ORDER BY day")
-    assert (dated.dated, dated.ordered) == (True, True)
+def test_a_statement_knows_whether_it_is_dated() -> None:
+    assert not parse("SELECT * FROM trades").dated
+    assert parse("SELECT * FROM trades WHERE day > $business_date").dated
+
+
+@pytest.mark.parametrize(
+    ("sql", "ordered"),
+    [
+        ("SELECT * FROM trades WHERE price < 0 AND lower(venue) = 'x'", True),
+        ("SELECT venue, count(*) FROM trades GROUP BY 1 ORDER BY 1", True),
+        ("SELECT * FROM trades UNION ALL SELECT * FROM trades ORDER BY ALL", True),
+        ("SELECT * FROM (SELECT * FROM trades ORDER BY 1)", False),
+        ("SELECT venue FROM trades GROUP BY ALL", False),
+        ("SELECT DISTINCT venue FROM trades", False),
+        ("SELECT * FROM trades, venues", False),
+        ("SELECT * FROM trades WHERE venue IN (SELECT venue FROM venues)", False),
+        ("SELECT * FROM trades QUALIFY row_number() OVER () = 1", False),
+        ("WITH a AS (FROM trades) SELECT * FROM a", False),
+        ("SELECT * FROM trades UNION ALL SELECT * FROM trades", False),
+        ("SELECT 1", False),
+    ],
+)
+def test_a_statement_knows_whether_its_rows_have_an_order(sql: str, ordered: bool) -> None:
+    assert parse(sql).ordered is ordered
 
 
 @pytest.mark.parametrize("end", ["", ";", " ; ;", "; -- a;b", "\n;\n/* ; */", " -- a;b"])
