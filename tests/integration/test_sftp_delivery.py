@@ -304,6 +304,11 @@ def test_unknown_host_name_is_tried_again(sshd: SshServer, house: House) -> None
         house.deliver(sshd.connection(host="inbox.invalid"))
 
 
+def test_host_that_cannot_be_a_name_is_refused(sshd: SshServer, house: House) -> None:
+    with pytest.raises(DeliveryRefusedError, match="cannot be spelled"):
+        house.deliver(sshd.connection(host="x" * 300))
+
+
 def test_server_that_never_answers_ends_in_a_time_out(sshd: SshServer, house: House) -> None:
     with (
         stalling_proxy(sshd.port, bytes_to_server=0) as proxy,
@@ -406,6 +411,33 @@ def test_full_disk_at_the_destination_is_tried_again(sshd: SshServer, house: Hou
         assert sshd.files() == {"small/DEMO_DATTRA_DE_20260302.xml": house.content}
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_folder_that_may_be_written_but_not_listed_takes_the_file(
+    sshd: SshServer, house: House
+) -> None:
+    folder = place_remote(sshd, "drop/x", b"").parent
+    (folder / "x").unlink()
+    folder.chmod(0o333)
+    try:
+        house.deliver(sshd.connection(), folder="drop")
+    finally:
+        folder.chmod(0o755)
+
+    assert sshd.files() == {f"drop/{house.artifact.filename}": house.content}
+
+
+def test_crowded_folder_does_not_hide_a_leftover(sshd: SshServer, big_house: House) -> None:
+    folder = place_remote(sshd, "in/mifir/x", b"").parent
+    for number in range(500):
+        (folder / f"other-{number}").touch()
+    with stalling_proxy(sshd.port, bytes_to_server=3 * MIB) as proxy, pytest.raises(DeliveryError):
+        big_house.deliver(sshd.connection(port=proxy.port), timeout_seconds=1)
+    assert any(name.endswith(".part") for name in sshd.files())
+
+    big_house.deliver(sshd.connection(), number=2)
+
+    assert not any(name.endswith(".part") for name in sshd.files())
 
 
 def test_leftover_of_another_file_stays(sshd: SshServer, house: House) -> None:

@@ -188,7 +188,11 @@ class SftpSession:
 
     async def _names(self, folder: str) -> list[str] | None:
         try:
-            return [str(entry) for entry in await self._client.listdir(folder)]
+            names = []
+            async for entry in self._client.scandir(folder):
+                self._hear()
+                names.append(str(entry.filename))
+            return names
         except asyncssh.SFTPPermissionDenied:
             return None
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
@@ -226,8 +230,9 @@ class SftpSession:
 
         try:
             await self._client.put(str(parcel.path), path, sparse=False, progress_handler=reached)
-            async with await self._client.open(path, "r+b") as file:
-                with suppress(asyncssh.SFTPOpUnsupported):
+            # Not every server can flush, and some let a file be written but not opened again.
+            with suppress(asyncssh.SFTPOpUnsupported, asyncssh.SFTPPermissionDenied):
+                async with await self._client.open(path, asyncssh.FXF_WRITE) as file:
                     await file.fsync()
         except asyncssh.SFTPFailure as error:
             # Version 3 of the protocol has no code for a full disk.
@@ -283,7 +288,7 @@ class SftpSession:
         """Run one step; end it when the other side is silent for too long."""
         try:
             return self._runner.run(self._watched(work))
-        except (asyncssh.Error, OSError) as error:
+        except (asyncssh.Error, OSError, UnicodeError) as error:
             if self._silent or isinstance(error, TimeoutError):
                 message = f"{self._login.where} was silent for {self._timeout:g} s while {doing}"
                 hint = "It is tried again. A slow server may need a longer timeout_seconds."

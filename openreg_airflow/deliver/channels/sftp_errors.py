@@ -67,6 +67,11 @@ def translated(error: Exception, login: SftpLogin, doing: str) -> OpenRegError:
             f"the name {login.host} cannot be resolved: {error.strerror}",
             hint=f"Check the host of connection {login.connection.id} and the name service.",
         )
+    if isinstance(error, UnicodeError):
+        return DeliveryRefusedError(
+            f"{where} or a path there cannot be spelled for the network: {error}",
+            hint=f"Check the host of connection {login.connection.id}, folder and filename.",
+        )
     return DeliveryError(
         f"{where} cannot be reached or dropped the connection while {doing}: {error}",
         hint="It is tried again. If it stays so, check host, port and firewall.",
