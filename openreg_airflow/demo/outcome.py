@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.records import Artifact, Dataset, Receipt, Verdict
@@ -90,7 +91,9 @@ def gather(
 
 
 def _datasets(found: dict[str, Any]) -> dict[str, Dataset]:
-    return {name: Dataset.model_validate(value) for name, value in found.items()}
+    datasets = {name: Dataset.model_validate(value) for name, value in found.items()}
+    # The only task of a stage is not named by what it made; its file is.
+    return {name or PurePath(d.uri).stem: d for name, d in datasets.items()}
 
 
 def _same(artifact: Artifact | None, receipt: Receipt, inbox: Path) -> bool:

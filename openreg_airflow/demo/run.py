@@ -6,7 +6,6 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 
 from openreg_airflow.demo.client import FINAL, AirflowClient
 from openreg_airflow.demo.local_airflow import free_port
@@ -15,9 +14,12 @@ from openreg_airflow.demo.sandbox import choose_sandbox
 from openreg_airflow.demo.site import BUSINESS_DATE, REPORTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from openreg_airflow.demo.site import Site
+    from openreg_airflow.records import Verdict
 
 _RUN_SECONDS = 300.0
 _STATE_STYLE = {"success": "green", "failed": "bold red", "up_for_retry": "yellow"}
@@ -94,48 +96,47 @@ def _watch(client: AirflowClient, runs: dict[str, str], console: Console) -> Non
                     took = f"  {task.seconds:.1f} s" if task.seconds is not None else ""
                     style = _STATE_STYLE.get(str(task.state), "dim")
                     console.print(
-                        f"  {report:<22} {task.task_id:<12} [{style}]{task.state}[/]{took}"
+                        f"  {report:<20} {task.task_id:<24} [{style}]{task.state}[/]{took}"
                     )
             time.sleep(0.4)
 
 
 def _summary(outcome: Outcome, earlier: dict[str, str], console: Console) -> None:
-    table = Table(
-        title=f"{outcome.report_id}, {BUSINESS_DATE}", title_justify="left", show_header=False
-    )
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    console.print(f"\n[bold]{outcome.report_id}[/], business date {BUSINESS_DATE}")
     for name, source in outcome.sources.items():
-        table.add_row("read", f"{source.rows:,} rows from {name}")
+        _line(console, "read", f"{source.rows:,} rows from {name}")
     for name, made in outcome.tables.items():
-        table.add_row("transformed", f"{made.rows:,} rows in {name}")
+        _line(console, "transformed", f"{made.rows:,} rows in {name}")
     if outcome.verdict is not None:
-        table.add_row("validated", _rules(outcome))
+        for label, text in _rules(outcome.verdict):
+            _line(console, label, text)
     for artifact in outcome.artifacts:
-        table.add_row("artifact", f"{artifact.uri}")
-        table.add_row("", f"{artifact.records:,} records, {artifact.bytes:,} bytes")
-        table.add_row(
-            "SHA-256", artifact.sha256 + _compared(earlier.get(artifact.filename), artifact.sha256)
-        )
-        table.add_row("schema", artifact.schema_check)
-    for receipt, same in outcome.delivered:
-        proof = "[green]byte for byte the artifact[/]" if same else "[bold red]NOT the artifact[/]"
-        table.add_row("delivered", f"{receipt.destination}: {proof}")
+        same = _compared(earlier.get(artifact.filename), artifact.sha256)
+        _line(console, "artifact", artifact.uri.removeprefix("file://"))
+        _line(console, "", f"{artifact.records:,} records, {artifact.bytes:,} bytes")
+        _line(console, "SHA-256", artifact.sha256 + same)
+        _line(console, "schema", artifact.schema_check)
+    for receipt, same_bytes in outcome.delivered:
+        proof = "[green]byte for byte the artifact[/]"
+        proof = proof if same_bytes else "[bold red]NOT the artifact[/]"
+        _line(console, "delivered", f"{receipt.destination}: {proof}")
     for failure in outcome.failures:
-        table.add_row("[bold red]failed[/]", f"{failure.task_id}\n" + "\n".join(failure.log))
-    console.print()
-    console.print(table)
+        _line(console, "[bold red]failed[/]", failure.task_id)
+        for text in failure.log:
+            console.print(f"    {text}", markup=False, highlight=False)
 
 
-def _rules(outcome: Outcome) -> str:
-    verdict = outcome.verdict
-    if verdict is None or not verdict.results:
-        return "no rules"
+def _line(console: Console, label: str, text: str) -> None:
+    console.print(f"  {label:<12} {text}", highlight=False)
+
+
+def _rules(verdict: Verdict) -> Iterator[tuple[str, str]]:
     passed = sum(not result.failed for result in verdict.results)
-    parts = [f"{passed} of {len(verdict.results)} rules passed"]
-    parts += [f"[red]blocking {r.rule_id}: {r.failed:,} rows[/]" for r in verdict.blocking]
-    parts += [f"[yellow]warning {r.rule_id}: {r.failed:,} rows[/]" for r in verdict.warnings]
-    return "\n".join(parts)
+    yield "validated", f"{passed} of {len(verdict.results)} rules passed"
+    for rule in verdict.blocking:
+        yield "", f"[bold red]blocking[/] {rule.rule_id}: {rule.failed:,} rows, {rule.title}"
+    for rule in verdict.warnings:
+        yield "", f"[yellow]warning[/] {rule.rule_id}: {rule.failed:,} rows, not so: {rule.title}"
 
 
 def _compared(earlier: str | None, now: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from rich.panel import Panel
-
 from openreg_airflow.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:
@@ -15,6 +13,11 @@ if TYPE_CHECKING:
     from openreg_airflow.settings import SandboxKind
 
 IMAGE = "openreg-sandbox:latest"
+_WARNING = """\
+  The transforms of this demonstration run as plain subprocesses, WITHOUT any fence:
+  [openreg] sandbox = unsafe-subprocess. That is for development only. A script could read
+  your files and reach your network. With a Docker engine they run in a container.
+"""
 
 
 def choose_sandbox(console: Console) -> SandboxKind:
@@ -26,16 +29,8 @@ def choose_sandbox(console: Console) -> SandboxKind:
     try:
         _image_ready(console)
     except SandboxUnavailableError as error:
-        console.print(
-            Panel(
-                f"{error.message}.\n"
-                "The transforms of this demonstration run as plain subprocesses, WITHOUT a sandbox "
-                "([openreg] sandbox = unsafe-subprocess).\nThat is for development only: a script "
-                "could read your files and reach your network.",
-                title="NO SANDBOX",
-                border_style="bold red",
-            )
-        )
+        console.print(f"[bold white on red] NO SANDBOX [/] {error.message}.", highlight=False)
+        console.print(_WARNING, style="bold red", markup=False, highlight=False)
         return "unsafe-subprocess"
     console.print(f"[bold]{'Sandbox':<18}[/] container from {IMAGE}")
     return "docker"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 BUSINESS_DATE = date(2026, 9, 30)
 #: The reports that the demonstration runs.
 REPORTS = ("positions_return", "mifir_transactions")
-#: Where a person may put the authorities' schemas; OPENREG_SCHEMAS names another folder.
-SCHEMAS = Path("schemas")
+#: Where the authorities' schemas are looked for, unless OPENREG_SCHEMAS names other folders.
+SCHEMAS = ("schemas", "../shared/xsd")
 
 
 @dataclass(frozen=True)
@@ -117,5 +117,5 @@ class Site:
 def schema_folders() -> list[Path]:
     """Folders with schemas of authorities, as far as there are any on this machine."""
     named = os.environ.get("OPENREG_SCHEMAS")
-    folders = [Path(part) for part in named.split(os.pathsep)] if named else [SCHEMAS]
-    return [folder.absolute() for folder in folders if folder.is_dir()]
+    folders = [Path(part) for part in (named.split(os.pathsep) if named else SCHEMAS)]
+    return [folder.resolve() for folder in folders if folder.is_dir()]

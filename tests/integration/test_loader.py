@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dag_factory import loader
+from dag_factory.broken import SpecErrorOperator
+from dag_factory.loader import load_dags
+from dag_factory.scaffold import scaffold
+from openreg_airflow.errors import PermanentError, SpecError
+
+PROJECT = Path(__file__).resolve().parents[2]
+EXAMPLES = PROJECT / "report_specs"
+HEAVY = {
+    "pyarrow", "pandas", "numpy", "duckdb", "lxml", "asyncssh", "sqlglot", "adbc_driver_manager",
+    "alembic", "psycopg2", "stdnum", "rich", "typer",
+}  # fmt: skip
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("alpha", "beta"):
+        scaffold(name, tmp_path)
+    return tmp_path
+
+
+def test_each_spec_is_a_dag_with_its_stages_in_order(root: Path) -> None:
+    dags = load_dags([root])
+    assert list(dags) == ["alpha", "beta"]
+    order = [task.task_id for task in dags["alpha"].topological_sort()]
+    assert order == ["extract", "transform", "validate", "artifact", "deliver"]
+    assert dags["alpha"].params["business_date"] is None
+
+
+def test_several_sources_artifacts_and_routes_have_a_task_each(root: Path) -> None:
+    spec = root / "alpha" / "report.yaml"
+    text = spec.read_text()
+    text = text.replace("  sources:\n", "  sources:\n    more: {connection: x, sql: trades.sql}\n")
+    text = text.replace(
+        "artifacts:\n", "artifacts:\n  copy: {format: csv, table: report, filename: c.csv}\n"
+    )
+    spec.write_text(
+        text.replace(
+            "  routes:\n",
+            "  routes:\n    archive: {channel: sftp, connection: a, artifacts: [copy]}\n",
+        )
+    )
+    dag = load_dags([root])["alpha"]
+    assert {task.task_id for task in dag.tasks} == {
+        "extract.more", "extract.trades", "transform", "validate",
+        "artifact.copy", "artifact.report",
+        "deliver.copy_to_archive", "deliver.copy_to_regulator", "deliver.report_to_regulator",
+    }  # fmt: skip
+    assert dag.get_task("deliver.copy_to_archive").upstream_task_ids == {"artifact.copy"}
+    assert dag.get_task("artifact.copy").upstream_task_ids == {"transform", "validate"}
+
+
+def test_a_permanent_error_is_not_retried_and_others_are(root: Path) -> None:
+    task = load_dags([root])["alpha"].get_task("deliver")
+    assert task.retries == 3
+    policy = task.retry_policy
+    assert policy is not None
+    assert policy.evaluate(PermanentError("no"), 1, 4).action.value == "fail"
+    assert policy.evaluate(OSError("reset"), 1, 4).action.value != "fail"
+
+
+def test_a_broken_spec_hides_no_other_and_shows_its_error(root: Path) -> None:
+    spec = root / "alpha" / "report.yaml"
+    spec.write_text(spec.read_text().replace("title:", "titel:", 1))
+    dags = load_dags([root])
+    assert set(dags) == {"alpha", "beta"}
+    broken = dags["alpha"]
+    assert "openreg-broken" in broken.tags
+    assert "titel: unknown key" in (broken.doc_md or "")
+    assert broken.timetable.can_be_scheduled is False
+    (task,) = broken.tasks
+    assert isinstance(task, SpecErrorOperator)
+    with pytest.raises(SpecError, match=r"report\.yaml:4:1: titel: unknown key"):
+        task.execute({})
+
+
+def test_folders_that_are_no_reports_stay_visible(root: Path) -> None:
+    (root / "no spec here").mkdir()
+    (root / ".hidden").mkdir()
+    dags = load_dags([root, root / "gone"])
+    assert set(dags) == {"alpha", "beta", "no_spec_here", "gone"}
+    assert "no report.yaml" in (dags["no_spec_here"].doc_md or "")
+    assert "cannot be read" in (dags["gone"].doc_md or "")
+
+
+def test_a_report_that_is_there_twice_is_said(root: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    scaffold("alpha", second)
+    dags = load_dags([root, second])
+    assert "alpha.duplicate" in dags
+    assert "there is another report 'alpha'" in (dags["alpha.duplicate"].doc_md or "")
+
+
+def test_a_task_start_reads_its_own_spec_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    whole = loader.load
+    monkeypatch.setattr(loader, "load", lambda folder: (read.append(folder.name), whole(folder))[1])
+    monkeypatch.setattr(loader, "report_folders", lambda root: pytest.fail("listed all reports"))
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "beta")
+    assert list(load_dags([root])) == ["beta"]
+    assert read == ["beta"]
+
+
+def test_a_task_start_finds_a_broken_spec_of_an_odd_name(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "no spec here").mkdir()
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "no_spec_here")
+    assert list(load_dags([root])) == ["no_spec_here"]
+
+
+def test_parsing_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = f"""
+import sys, json
+import airflow.sdk
+from airflow.sdk import DAG, BaseOperator, ObjectStoragePath, TaskGroup, Param, CronTriggerTimetable
+from airflow.sdk.configuration import conf
+conf.get("core", "dags_folder")
+before = set(sys.modules)
+from pathlib import Path
+from dag_factory.loader import load_dags
+dags = load_dags([Path({str(EXAMPLES)!r})])
+print(json.dumps([sorted(dags), sorted({{m.split(".")[0] for m in set(sys.modules) - before}})]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PATH": "/usr/bin:/bin", "AIRFLOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    dags, modules = json.loads(done.stdout.splitlines()[-1])
+    assert {"mifir_transactions", "positions_return"} <= set(dags)
+    assert HEAVY & set(modules) == set()
