@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import adbc_driver_manager
 import adbc_driver_postgresql
-import numpy as np
 import pyarrow as pa
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 from adbc_driver_postgresql import StatementOptions
 
-from openreg_airflow.extract.exact import UNBOUNDED_DECIMAL
-from openreg_airflow.extract.reader import BATCH_BYTES, SourceColumn, SourceConnection, Stream
+from openreg_airflow.extract.reader import BATCH_BYTES, SourceConnection, Stream
 from openreg_airflow.extract.readers.postgres_errors import connection_error, query_error
+from openreg_airflow.extract.readers.postgres_numeric import decimals
+from openreg_airflow.extract.readers.postgres_types import column, is_sent, plain, sending
 from openreg_airflow.extract.spec import type_of
 
 if TYPE_CHECKING:
@@ -44,25 +44,6 @@ _DEFAULTS = {"connect_timeout": "30", "fallback_application_name": "openreg"}
 _ALWAYS = {"client_encoding": "UTF8"}
 
 _CASTS = {"date": "date", "decimal": "numeric", "integer": "bigint", "string": "text"}
-_PLAIN = {
-    "int2": pa.int64(),
-    "int4": pa.int64(),
-    "int8": pa.int64(),
-    "float4": pa.float64(),
-    "float8": pa.float64(),
-    "bool": pa.bool_(),
-    "bytea": pa.binary(),
-    "date": pa.date32(),
-    "time": pa.time64("us"),
-    "timestamp": pa.timestamp("us"),
-    "timestamptz": pa.timestamp("us", tz="UTC"),
-    "uuid": pa.string(),
-    "json": pa.string(),
-    "jsonb": pa.string(),
-    "xml": pa.string(),
-    "citext": pa.string(),
-}
-_MOST_DIGITS = 38
 
 
 class PostgresReader:
@@ -146,36 +127,54 @@ class PostgresSession:
             settings["client_connection_check_interval"] = _CONNECTION_CHECK
         self._set(settings)
 
-    def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:  # noqa: ARG002
+    def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:
         """Start the query; see :class:`openreg_airflow.extract.reader.Session`."""
         rendered = query.render(lambda name: _spell(name, query.parameters[name]))
         settings = {_setting(name): _text(value) for name, value in query.used.items()}
         if not query.ordered:
             # Parallel workers deliver in whatever order they finish.
             settings["max_parallel_workers_per_gather"] = "0"
+        # The line feed ends a comment that would swallow COPY's closing parenthesis.
+        text = f"{rendered.text}\n"
         try:
             self._set(settings)
-            # The line feed ends a comment that would swallow COPY's closing parenthesis.
-            self._reader = self._start(f"{rendered.text}\n")
-            columns = tuple(_column(field) for field in self._reader.schema)
+            columns = [column(field) for field in self._describe(text)]
         except adbc_driver_manager.Error as error:
             raise query_error(
                 error, query.file, place=lambda position: query.place(rendered, position)
             ) from error
-        return Stream(columns, self._batches(query.file))
+        sent = {
+            index: found.type
+            for index, found in enumerate(columns)
+            if is_sent(found, declared.get(found.name))
+        }
+        batches = self._batches(sending(text, len(columns), sent), sent, query.file)
+        return Stream(tuple(columns), batches)
 
-    def _batches(self, file: str) -> Iterator[pa.RecordBatch]:
-        while True:
-            try:
+    def _batches(
+        self, sql: str, sent: Mapping[int, pa.Decimal128Type], file: str
+    ) -> Iterator[pa.RecordBatch]:
+        """Run the query; the columns in ``sent`` come as binary NUMERIC."""
+        try:
+            self._reader = self._start(sql)
+            while True:
                 batch = self._reader.read_next_batch()
-            except StopIteration:
-                return
-            except adbc_driver_manager.Error as error:
-                raise query_error(error, file) from error
-            yield pa.RecordBatch.from_arrays(
-                [_plain(array, sound=self._sound) for array in batch.columns],
-                names=batch.schema.names,
-            )
+                arrays = [
+                    decimals(array, sent[index].precision, sent[index].scale)
+                    if index in sent
+                    else plain(array, sound=self._sound)
+                    for index, array in enumerate(batch.columns)
+                ]
+                yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+        except StopIteration:
+            return
+        except adbc_driver_manager.Error as error:
+            raise query_error(error, file) from error
+
+    def _describe(self, sql: str) -> pa.Schema:
+        """The columns that a query would return."""
+        statement = self._next_statement(sql)
+        return pa.schema(statement.execute_schema())
 
     def _set(self, settings: Mapping[str, str]) -> None:
         """Set settings for this transaction; names and values are bound, not written."""
@@ -192,6 +191,16 @@ class PostgresSession:
         return self._start(sql, parameters).read_all()
 
     def _start(self, sql: str, parameters: pa.RecordBatch | None = None) -> Any:
+        statement = self._next_statement(sql)
+        if parameters is not None:
+            statement.prepare()
+            statement.bind(parameters)
+        handle, _ = statement.execute_query()
+        # The wrapped reader, unlike PyArrow's own, keeps the server's error codes.
+        return AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001
+
+    def _next_statement(self, sql: str) -> adbc_driver_manager.AdbcStatement:
+        """A statement that :meth:`cancel` stops; the one before it is closed."""
         statement = adbc_driver_manager.AdbcStatement(self._connection)
         with self._lock:
             previous, self._statement = self._statement, statement
@@ -199,12 +208,7 @@ class PostgresSession:
             previous.close()
         statement.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)})
         statement.set_sql_query(sql)
-        if parameters is not None:
-            statement.prepare()
-            statement.bind(parameters)
-        handle, _ = statement.execute_query()
-        # The wrapped reader, unlike PyArrow's own, keeps the server's error codes.
-        return AdbcRecordBatchReader._import_from_c(handle.address)  # noqa: SLF001
+        return statement
 
     def cancel(self) -> None:
         """Ask the server to stop; see :class:`openreg_airflow.extract.reader.Session`."""
@@ -244,69 +248,3 @@ def _text(value: Value | tuple[Value, ...]) -> str:
         return json.dumps([_text(part) for part in value])
     kind = type_of(value)
     return f"{value:f}" if kind == "decimal" else str(value)
-
-
-def _column(field: pa.Field) -> SourceColumn:
-    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    name = metadata.get("POSTGRESQL:type", "unknown")
-    if name == "numeric":
-        kind, spelled = _numeric(int(metadata.get("POSTGRESQL:typmod", "-1")))
-        return SourceColumn(field.name, kind, spelled)
-    kind = _PLAIN.get(name)
-    if kind is None and pa.types.is_string(field.type):
-        kind = pa.string()  # text, varchar, char, name and every enum
-    return SourceColumn(field.name, kind, name)
-
-
-def _numeric(typmod: int) -> tuple[pa.DataType, str]:
-    """The type of a NUMERIC from its modifier: ((precision << 16) | scale) + 4, or -1.
-
-    The scale has eleven bits with a sign, since PostgreSQL 15 allows it to be negative.
-    """
-    if typmod < 0:
-        return UNBOUNDED_DECIMAL, "numeric"
-    precision = (typmod - 4) >> 16 & 0xFFFF
-    scale = ((typmod - 4) & 0x7FF ^ 0x400) - 0x400
-    digits = max(precision - min(scale, 0), scale, 1)
-    spelled = f"numeric({precision},{scale})"
-    if digits > _MOST_DIGITS:
-        return pa.decimal128(_MOST_DIGITS, min(max(scale, 0), _MOST_DIGITS)), spelled
-    return pa.decimal128(digits, max(scale, 0)), spelled
-
-
-def _plain(array: pa.Array, *, sound: bool) -> pa.Array:
-    """An array without its extension type: what is behind it is exact already."""
-    kind = array.type
-    if isinstance(kind, pa.UuidType):
-        return _uuid_text(array.storage)
-    if isinstance(kind, pa.BaseExtensionType):
-        return array.storage
-    if not sound and pa.types.is_string(array.type):
-        # As bytes, the conversion to text finds the row that is not UTF-8.
-        return array.view(pa.binary())
-    return array
-
-
-_DASHES = (8, 13, 18, 23)
-_LENGTH = 36
-_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
-
-
-def _uuid_text(array: pa.FixedSizeBinaryArray) -> pa.Array:
-    """UUIDs in lower case with dashes; all at once, since a million of them are not rare."""
-    count = len(array)
-    if not count:
-        return pa.array([], pa.string())
-    filled = array.fill_null(bytes(16)) if array.null_count else array
-    raw = np.frombuffer(filled.buffers()[1], np.uint8)
-    raw = raw[filled.offset * 16 : (filled.offset + count) * 16].reshape(count, 16)
-    digits = np.empty((count, 32), np.uint8)
-    digits[:, 0::2] = _HEX[raw >> 4]
-    digits[:, 1::2] = _HEX[raw & 15]
-    text = np.full((count, _LENGTH), ord("-"), np.uint8)
-    text[:, [i for i in range(_LENGTH) if i not in _DASHES]] = digits
-    offsets = np.arange(0, (count + 1) * _LENGTH, _LENGTH, dtype=np.int32)
-    strings = pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
-    if not array.null_count:
-        return strings
-    return pa.compute.if_else(array.is_valid(), strings, None)
