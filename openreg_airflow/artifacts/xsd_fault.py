@@ -45,7 +45,7 @@ def locate(
         reason: what the streaming check said; used when no single record is at fault.
     """
     for piece in _pieces(path, record, window):
-        document = etree.fromstring(piece.document, etree.XMLParser(resolve_entities=False))
+        document = etree.fromstring(piece.document, etree.XMLParser(no_network=True))
         if schema.validate(document):
             continue
         depth = len(record)
@@ -73,7 +73,7 @@ def _readable(message: str) -> str:
 def _name(document: etree._Element, depth: int) -> str:
     """The first text in the record, which is nearly always its identifier."""
     for element in document.iter(etree.Element):
-        inside = sum(1 for _ in element.iterancestors()) >= depth - 1
+        inside = sum(1 for _ in element.iterancestors()) >= depth
         if inside and element.text and element.text.strip():
             return f" ({_readable(str(element.tag))} {element.text.strip()[:60]})"
     return ""
