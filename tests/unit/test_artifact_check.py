@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from openreg_airflow.artifacts.check import check
+from tests.artifact_files import spec_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAYOUT = '<d xmlns:r="urn:openreg:layout:1">\n <e r:each="rows"><a>{a}</a></e></d>'
+
+
+def xml(**fields: Any) -> Any:
+    return spec_of(
+        **{"format": "xml", "layout": "layout.xml", "filename": "{artifact}.xml"} | fields
+    )
+
+
+def test_good_artifacts_have_no_faults(tmp_path: Path) -> None:
+    (tmp_path / "layout.xml").write_text(LAYOUT)
+    section = {"a": xml(), "b": xml(), "c": spec_of(format="csv", filename="c.csv")}
+    assert list(check(section, tmp_path)) == []
+
+
+def test_faults_of_a_layout_have_file_line_and_column(tmp_path: Path) -> None:
+    (tmp_path / "layout.xml").write_text(LAYOUT.replace("{a}", "{a").replace("each", "eech"))
+    unknown, brace, nothing = sorted(check({"a": xml()}, tmp_path), key=lambda p: -(p.line or 0))
+    assert unknown.file == brace.file == nothing.file == tmp_path / "layout.xml"
+    assert (unknown.line, unknown.column) == (2, 13)
+    assert unknown.message.startswith("r:eech is unknown")
+    assert (brace.line, brace.column) == (2, 22)
+    assert "has no partner" in brace.message
+    assert nothing.message.startswith("no element has r:each")
+
+
+def test_missing_layout_points_at_its_key(tmp_path: Path) -> None:
+    [problem] = check({"a": xml()}, tmp_path)
+    assert problem.keys == ("a", "layout")
+    assert problem.message == "layout layout.xml is missing"
+
+
+def test_layout_that_does_not_repeat_the_table_points_at_the_table(tmp_path: Path) -> None:
+    (tmp_path / "layout.xml").write_text(LAYOUT.replace("rows", "others"))
+    [problem] = check({"a": xml()}, tmp_path)
+    assert problem.keys == ("a", "table")
+
+
+def test_two_artifacts_of_one_name_are_refused(tmp_path: Path) -> None:
+    section = {
+        "a": spec_of(format="csv", filename="{report_id}.csv"),
+        "b": spec_of(format="csv", filename="{report_id}.csv"),
+    }
+    [problem] = check(section, tmp_path)
+    assert problem.keys == ("b", "filename")
+    assert problem.message == "artifacts a and b would have the same file name"
+
+
+def test_title_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    section = {"a": spec_of(format="csv", columns={"x": {"title": "y"}, "y": {}})}
+    [problem] = check(section, tmp_path)
+    assert problem.keys == ("a", "columns", "y")
