@@ -2,8 +2,9 @@
 
 Layout: ``ROOT/report_id/business_date/run/stage[/part]/file``. A file appears under its final
 name only when it is complete, so a killed task leaves nothing that could be taken for a result.
-The root is a local folder or any other ``UPath`` (Airflow's ``ObjectStoragePath`` is one): remote
-files are written to and read through a local scratch folder.
+The root is a local folder or any other ``UPath`` (Airflow's ``ObjectStoragePath`` is one) on a
+store that publishes a file when its upload is complete, as object stores do: remote files are
+written to and read through a local scratch folder.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from openreg_airflow.records import RunKey
 
 _PARTIAL = ".partial-"
+#: Hexadecimal digits between the prefix of a partial file and its final name.
+_TOKEN = 16
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
 
 
 class Workspace:
@@ -34,15 +39,15 @@ class Workspace:
 
     Args:
         root: a ``pathlib.Path``, or a ``UPath`` such as Airflow's ``ObjectStoragePath``.
-        scratch: local folder for files on their way to or from a remote root; a temporary
-            folder of the system when not given.
+        scratch: local folder for temporary files and for files on their way to or from a remote
+            root; the system's folder for temporary files when not given.
     """
 
     def __init__(self, root: Any, *, scratch: Path | None = None) -> None:
         self.root = root
         #: The root as a local folder, or None when it is remote.
         self.local = _as_local(root)
-        self._scratch = scratch or Path(tempfile.gettempdir()) / f"openreg-{os.getuid()}"
+        self._scratch = scratch
 
     def folder(self, run: RunKey, stage: str, part: str | None = None) -> StageFolder:
         """The folder of one stage of one run; ``part`` separates parallel tasks of a stage."""
@@ -65,9 +70,8 @@ class Workspace:
             return
         with self.scratch_folder() as folder:
             path = folder / ref.uri.rsplit("/", 1)[-1]
-            source = type(self.root)(ref.uri)
             try:
-                with source.open("rb") as remote, path.open("wb") as local:
+                with self._remote(ref.uri).open("rb") as remote, path.open("wb") as local:
                     shutil.copyfileobj(remote, local, 1 << 20)
             except FileNotFoundError as error:
                 raise _gone(ref) from error
@@ -77,9 +81,17 @@ class Workspace:
     @contextmanager
     def scratch_folder(self) -> Iterator[Path]:
         """Give a private local folder that is removed after the block."""
-        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+        if self._scratch is not None:
+            self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="openreg-") as folder:
             yield Path(folder)
+
+    def _remote(self, uri: str) -> Any:
+        """The path of a recorded file, with the root's connection and options."""
+        inside = uri.removeprefix(f"{self.root}/")
+        if inside != uri:
+            return self.root.joinpath(inside)
+        return type(self.root)(uri, **self.root.storage_options)
 
 
 class StageFolder:
@@ -96,44 +108,66 @@ class StageFolder:
         Gives a :class:`Pending`: write to its ``path``; after the block its ``ref`` is the record
         of the published file. Leftovers of killed attempts at the same file are removed first.
 
+        Args:
+            name: the file's name, without any folder.
+
         Raises:
             StorageError: the disk is full or read-only; the message says which folder.
+            ValueError: ``name`` is not the name of a file in this folder.
         """
-        workspace = self._workspace
+        if name in ("", ".", "..") or "/" in name or "\0" in name:
+            message = f"{name!r} is not the name of a file"
+            raise ValueError(message)
+        write = self._write_remote if self._workspace.local is None else self._write_local
         try:
-            if workspace.local is not None:
-                folder = workspace.local.joinpath(*self._names)
-                folder.mkdir(parents=True, exist_ok=True)
-                for leftover in folder.glob(f"{_PARTIAL}*-{name}"):
-                    leftover.unlink(missing_ok=True)
-                partial = folder / f"{_PARTIAL}{os.getpid()}-{name}"
-                try:
-                    pending = Pending(partial)
-                    yield pending
-                    _sync(partial)
-                    partial.replace(folder / name)
-                    _sync(folder)
-                    pending.ref = describe(folder / name)
-                finally:
-                    partial.unlink(missing_ok=True)
-                return
-            with workspace.scratch_folder() as scratch:
-                pending = Pending(scratch / name)
+            with write(name) as pending:
                 yield pending
-                target = workspace.root.joinpath(*self._names, name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with pending.path.open("rb") as local, target.open("wb") as remote:
-                    shutil.copyfileobj(local, remote, 1 << 20)
-                pending.ref = describe(pending.path).model_copy(update={"uri": str(target)})
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-                message = (
-                    f"cannot write {name} to {workspace.root}: {os.strerror(error.errno or 0)}"
-                )
-                raise StorageError(
-                    message, hint="Free space or mend permissions, then clear the task."
-                ) from error
-            raise
+            if error.errno not in _UNWRITABLE:
+                raise
+            message = f"cannot write {name} to {self._workspace.root}: {error}"
+            raise StorageError(
+                message, hint="Free space or mend permissions, then clear the task."
+            ) from error
+
+    @contextmanager
+    def _write_local(self, name: str) -> Iterator[Pending]:
+        assert self._workspace.local is not None  # noqa: S101 - seen by the caller
+        folder = self._workspace.local.joinpath(*self._names)
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(folder, name)
+        # A token and not the process id: workers on several machines may share the folder.
+        partial = folder / f"{_PARTIAL}{secrets.token_hex(_TOKEN // 2)}-{name}"
+        try:
+            pending = Pending(partial)
+            yield pending
+            try:
+                _sync(partial)
+                partial.replace(folder / name)
+            except FileNotFoundError as error:
+                message = f"{name} was gone before it could be published in {folder}"
+                hint = "Nothing wrote it, or another attempt of the same task removed it."
+                raise StorageError(message, hint=hint) from error
+            _sync(folder)
+            pending.ref = describe(folder / name)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def _write_remote(self, name: str) -> Iterator[Pending]:
+        with self._workspace.scratch_folder() as scratch:
+            pending = Pending(scratch / name)
+            yield pending
+            ref = describe(pending.path)
+            target = self._workspace.root.joinpath(*self._names, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Stores put a whole file at once: what a killed upload leaves is never seen.
+            target.fs.put_file(str(pending.path), target.path)
+            size = target.fs.size(target.path)
+            if size != ref.bytes:
+                message = f"{target} has {size} bytes after {ref.bytes} were written"
+                raise StorageError(message, hint="Clear the task to write it again.")
+            pending.ref = ref.model_copy(update={"uri": str(target)})
 
 
 class Pending:
@@ -158,7 +192,7 @@ class Pending:
 
 def run_slug(run_id: str) -> str:
     """A run id as one safe path part: readable, and different for different run ids."""
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", run_id).strip("-")[:60]
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", run_id)[:60].strip("-") or "run"
     return f"{readable}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}"
 
 
@@ -191,6 +225,14 @@ def _gone(ref: FileRef) -> IntegrityError:
     )
 
 
+def _remove_leftovers(folder: Path, name: str) -> None:
+    """Remove what killed attempts at this very file left; others may be writing their own now."""
+    pattern = re.compile(rf"{re.escape(_PARTIAL)}[0-9a-f]{{{_TOKEN}}}-{re.escape(name)}")
+    for path in folder.iterdir():
+        if pattern.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -201,6 +243,6 @@ def _sync(path: Path) -> None:
 
 def _as_local(root: Any) -> Path | None:
     if isinstance(root, Path):
-        return root
+        return root.absolute()
     protocol = getattr(root, "protocol", "")
-    return Path(root.path) if protocol in ("", "file", "local") else None
+    return Path(root.path).absolute() if protocol in ("", "file", "local") else None
