@@ -23,12 +23,18 @@ class AirflowClientError(Exception):
 
 @dataclass(frozen=True)
 class TaskState:
-    """How far one task has come; ``seconds`` is its running time once it has ended."""
+    """How far one task has come.
+
+    Attributes:
+        seconds: its running time, once it has ended.
+        pid: the process that runs it or ran it last.
+    """
 
     task_id: str
     state: str | None
     try_number: int
     seconds: float | None
+    pid: int | None
 
 
 class AirflowClient:
@@ -135,6 +141,7 @@ class AirflowClient:
                 task["state"],
                 task["try_number"],
                 task["duration"] if task["state"] in FINAL else None,
+                task["pid"],
             )
             for task in instances
         ]

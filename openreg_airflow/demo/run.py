@@ -6,7 +6,6 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-
 from openreg_airflow.demo.client import FINAL, AirflowClient
 from openreg_airflow.demo.local_airflow import free_port
 from openreg_airflow.demo.outcome import Outcome, gather

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
+import time
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from openreg_airflow.demo.site import BUSINESS_DATE, REPORTS
+from tests.e2e.conftest import DAY
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Stack
@@ -108,11 +111,29 @@ def test_a_broken_spec_stays_visible_and_fails_with_its_error(stack: Stack) -> N
     assert "Did you mean artifacts?" in log
 
 
+def kill_the_task(stack: Stack, report_id: str, run_id: str) -> None:
+    """Kill the process of the transform while the author's script runs."""
+    end = time.monotonic() + 120
+    while "waiting" not in transform_log(stack, report_id, run_id):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    pid = stack.tasks(report_id, run_id)["transform"].pid
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+
+
+def transform_log(stack: Stack, report_id: str, run_id: str) -> str:
+    task = stack.tasks(report_id, run_id).get("transform")
+    if task is None or task.state != "running":
+        return ""
+    return stack.log(report_id, run_id, "transform")
+
+
 def test_a_killed_task_is_retried_and_gives_the_same_bytes(stack: Stack) -> None:
     reference = stack.run("right")
     stack.client.wait_for_dags({"killed"})
-    run_id = stack.client.trigger("killed", reference_day())
-    _kill_the_task(stack, "killed", run_id, "transform")
+    run_id = stack.client.trigger("killed", DAY)
+    kill_the_task(stack, "killed", run_id)
     outcome = stack.finish("killed", run_id)
     assert outcome.proven, outcome.failures
     assert stack.tasks("killed", run_id)["transform"].try_number > 1

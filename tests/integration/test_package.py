@@ -68,8 +68,8 @@ def test_an_installed_wheel_works_away_from_the_checkout(
 ) -> None:
     installed = tmp_path / "site"
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", installed]
-        + [distributions["wheel"]],
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+        + ["--target", installed, distributions["wheel"]],
         check=True,
     )
     code = (
