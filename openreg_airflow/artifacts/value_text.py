@@ -73,6 +73,21 @@ def joined_bytes(texts: pa.StringArray) -> memoryview:
     return memoryview(values or b"")[begin:end]
 
 
+class ByteSearch:
+    """Tells fast whether any text of a column may hold one of some characters.
+
+    Only the first byte of each character is looked for, so that a find may be a false alarm.
+    """
+
+    def __init__(self, characters: str) -> None:
+        self._wanted = np.zeros(256, dtype=np.bool_)
+        self._wanted[[character.encode()[0] for character in characters]] = True
+
+    def finds(self, texts: pa.StringArray) -> bool:
+        """Whether a character may be in one of the texts."""
+        return bool(self._wanted[np.frombuffer(joined_bytes(texts), dtype=np.uint8)].any())
+
+
 @singledispatch
 def _spell(form: Format, values: pa.Array, kind: pa.DataType) -> pa.StringArray:
     raise NotImplementedError

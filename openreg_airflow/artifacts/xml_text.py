@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openreg_airflow.artifacts.value_text import UnwritableValueError, joined_bytes
+from openreg_airflow.artifacts.value_text import ByteSearch, UnwritableValueError
 
 # XML 1.0, production 2 (Char): everything but these may stand in a document.
 _FORBIDDEN = "[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]"
@@ -16,16 +15,11 @@ _TEXT = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;"))
 _ATTRIBUTE = (*_TEXT, ('"', "&quot;"), ("\t", "&#9;"), ("\n", "&#10;"))
 
 
-def _suspicious(escapes: tuple[tuple[str, str], ...]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    table = np.zeros(256, dtype=np.bool_)
-    table[:32] = True
-    table[[9, 10]] = False
-    table[0xEF] = True  # the first byte of U+FFFE and U+FFFF in UTF-8
-    table[[ord(character) for character, _ in escapes]] = True
-    return table
-
-
-_LOOK_AT = {False: _suspicious(_TEXT), True: _suspicious(_ATTRIBUTE)}
+_CONTROL = "".join(map(chr, range(32))).replace("\t", "").replace("\n", "") + "\ufffe\uffff"
+_SEARCH = {
+    False: ByteSearch(_CONTROL + "".join(character for character, _ in _TEXT)),
+    True: ByteSearch(_CONTROL + "".join(character for character, _ in _ATTRIBUTE)),
+}
 
 
 def escaped(text: str, *, attribute: bool = False) -> str:
@@ -42,7 +36,7 @@ def escaped_column(texts: pa.StringArray, *, attribute: bool = False) -> pa.Stri
         UnwritableValueError: a text holds a control character that XML cannot carry.
     """
     texts = _without_empty(texts)
-    if not _LOOK_AT[attribute][np.frombuffer(joined_bytes(texts), dtype=np.uint8)].any():
+    if not _SEARCH[attribute].finds(texts):
         return texts
     forbidden = pc.fill_null(pc.match_substring_regex(texts, _FORBIDDEN), False)
     if (row := pc.index(forbidden, pa.scalar(True)).as_py()) >= 0:
