@@ -7,6 +7,7 @@ more spellings than a database writes. Here every pair is either exact or refuse
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,6 +22,9 @@ UNBOUNDED_DECIMAL = pa.decimal128(38, 20)
 
 #: A binary float holds 15 decimal digits faithfully; with more, the last ones may be made up.
 _FAITHFUL_DIGITS = 15
+
+#: Digits that Arrow's two kinds of decimals hold.
+_DIGITS_128, _DIGITS_256 = 38, 76
 
 _EPOCH = date(1970, 1, 1)
 _FIRST_DAY = (date(1, 1, 1) - _EPOCH).days
@@ -122,18 +126,65 @@ def _to_decimal(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_boolean(source):
         message = "a truth value is not a number"
         raise NeverFitsError(message)
+    if pa.types.is_decimal(source):
+        return _rescaled(array, target)
     if pa.types.is_floating(source):
         array = _faithful(array)
     elif pa.types.is_integer(source):
         # The direct cast asks for room for any 64-bit number, whatever the values are.
         array = pc.cast(array, pa.string())
+    if not pa.types.is_string(array.type):
+        message = "not a number"
+        raise NeverFitsError(message)
+    return pc.cast(_in_reach(_without_exponents(array), target), target)
+
+
+def _rescaled(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """Decimals in another scale; see :func:`_in_reach` for why Arrow is not trusted here."""
+    found = pc.min_max(array)
+    ends = [end for end in (found["min"].as_py(), found["max"].as_py()) if end is not None]
+    _refuse_unless(all(abs(end) < 10 ** (target.precision - target.scale) for end in ends), "")
+    return pc.cast(array, target)
+
+
+def _in_reach(array: pa.Array, target: pa.DataType) -> pa.Array:
+    """Numbers as text, with no more digits than Arrow reads rightly.
+
+    Arrow multiplies into the new scale without looking, so what has left its 128 or 256 bits may
+    pass for another number; and it drops digits further behind the point than it can divide by.
+    """
+    longest = pc.max(pc.utf8_length(array)).as_py() or 0
+    if longest + target.scale <= (_DIGITS_128 if target.bit_width == 128 else _DIGITS_256):
+        return array
+    parts = pc.extract_regex(array, r"^(?P<sign>[+-]?)0*(?P<whole>[0-9]*)\.?(?P<part>[0-9]*?)0*$")
+    _refuse_unless(parts.null_count == array.null_count, "")
+    sign, whole, part = parts.flatten()
+    _refuse_unless(
+        _all(pc.less_equal(pc.utf8_length(whole), target.precision - target.scale))
+        and _all(pc.less_equal(pc.utf8_length(part), target.scale)),
+        "",
+    )
+    # The zero stands in for an empty whole part, as in .5; it changes no number.
+    return pc.binary_join_element_wise(
+        sign, pc.binary_join_element_wise("0", whole, ""), ".", part, ""
+    )
+
+
+def _without_exponents(array: pa.Array) -> pa.Array:
+    exponents = pc.match_substring(array, "e", ignore_case=True)
+    if not pc.any(exponents).as_py():
+        return array
+    return pa.array([_plainly(text) for text in array.to_pylist()], pa.string())
+
+
+def _plainly(text: str | None) -> str | None:
+    if text is None or "e" not in text.lower():
+        return text
     try:
-        return pc.cast(array, target)
-    except pa.ArrowInvalid:
-        if not pa.types.is_string(array.type):
-            raise
-        # More zeros behind the point than Arrow reads are still the same number.
-        return pc.cast(_without_trailing_zeros(array), target)
+        number = Decimal(text)
+    except ArithmeticError:
+        return text
+    return f"{number:f}" if abs(number.adjusted()) <= _DIGITS_256 else text
 
 
 def _faithful(array: pa.Array) -> pa.Array:
@@ -145,10 +196,6 @@ def _faithful(array: pa.Array) -> pa.Array:
     few = _all(pc.less_equal(pc.utf8_length(digits), _FAITHFUL_DIGITS))
     _refuse_unless(few, "a binary float with more than 15 digits is not exact")
     return text
-
-
-def _without_trailing_zeros(array: pa.Array) -> pa.Array:
-    return pc.replace_substring_regex(array, r"^([^.]*\.[0-9]*?)0+$", r"\1")
 
 
 def _to_float(array: pa.Array, target: pa.DataType) -> pa.Array:
