@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import struct
 import uuid
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +18,6 @@ from openreg_airflow.transform.job import file_entry, request
 from openreg_airflow.transform.receiving import InputsNotVisibleError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from types import TracebackType
 
@@ -107,8 +107,7 @@ class Container:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._handle is not None:
-            self._handle.close()
+        self._hang_up()
         self._remove()
 
     def start(self) -> None:
@@ -150,7 +149,8 @@ class Container:
             )
         except Exception as error:
             if not self._copy and "bind source path does not exist" in str(error):
-                raise InputsNotVisibleError from error
+                message = f"the container engine has no such files: {error}"
+                raise InputsNotVisibleError(message) from error
             raise
         self.id = created["Id"]
         for warning in created.get("Warnings") or ():
@@ -220,6 +220,7 @@ class Container:
     def kill(self) -> None:
         """Remove the container, which ends everything in it."""
         self._killed = True
+        self._hang_up()
         self._remove()
 
     def ending(self) -> Ending:
@@ -235,6 +236,16 @@ class Container:
             self._client.wait(self.id, timeout=_ENDED_SECONDS)
             state = self._client.inspect_container(self.id)["State"]
         return Ending(state["ExitCode"], out_of_memory=bool(state.get("OOMKilled")))
+
+    def _hang_up(self) -> None:
+        """End the line before the container: an engine that still has output for it waits."""
+        if self._socket is None:
+            return
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            log.debug("the line to the sandbox container is down already: %s", error)
+        self._handle.close()
 
     def _remove(self) -> None:
         from docker.errors import APIError, NotFound

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from openreg_airflow.errors import SandboxLimitError, TransformError
+from openreg_airflow.errors import SandboxLimitError, SandboxUnavailableError, TransformError
 from openreg_airflow.records import Dataset
 from openreg_airflow.transform.job import declared_schemas
 from openreg_airflow.transform.output import check_table
@@ -28,8 +28,8 @@ _NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 _MOST_TABLES = 64
 
 
-class InputsNotVisibleError(Exception):
-    """The runner does not see the input files that were mounted for it."""
+class InputsNotVisibleError(SandboxUnavailableError):
+    """The runner does not see the input files that were given to it."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,8 @@ class Receiver:
                 self._open.close()
                 self._open = None
             case "invisible":
-                raise InputsNotVisibleError(text(event, "inputs"))
+                message = f"the sandbox does not see its inputs {text(event, 'inputs')}"
+                raise InputsNotVisibleError(message, hint="Look at the container engine's log.")
             case "error" | "done" | "exit" as name:
                 self.words.setdefault(name, event)
             case name:

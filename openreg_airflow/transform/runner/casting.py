@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -109,11 +110,34 @@ def _caster(have: pa.DataType, want: pa.DataType) -> Callable[[pa.ChunkedArray],
         steps += [pa.decimal128(20, 0)]
 
     def cast(values: pa.ChunkedArray) -> pa.ChunkedArray:
+        result = values
         for step in (*steps, want):
-            values = pc.cast(values, step, safe=True)
-        return values
+            result = pc.cast(result, step, safe=True)
+        _check_nothing_lost(values, result, source, target)
+        return result
 
     return cast
+
+
+def _check_nothing_lost(
+    values: pa.ChunkedArray, result: pa.ChunkedArray, source: str, target: str
+) -> None:
+    """Find the losses that Arrow's safe casts let through.
+
+    Raises:
+        pa.ArrowInvalid: a time of day was cut off, or a tiny number became zero.
+    """
+    if (source, target) == ("timestamp", "date"):
+        lost = pc.not_equal(pc.cast(result, values.type), values)
+    elif target == "decimal" and source in ("decimal", "float"):
+        lost = pc.and_(
+            pc.equal(result, _zero(result.type)), pc.not_equal(values, _zero(values.type))
+        )
+    else:
+        return
+    if pc.any(lost).as_py():
+        message = "the value changes"
+        raise pa.ArrowInvalid(message)
 
 
 def _first_failing(
@@ -129,3 +153,7 @@ def _first_failing(
         else:
             start, length = start + half, length - half
     return start
+
+
+def _zero(type_: pa.DataType) -> pa.Scalar:
+    return pa.scalar(Decimal(0) if kinds.is_decimal(type_) else 0.0, type_)

@@ -46,7 +46,9 @@ def describe(error: BaseException, script: str) -> dict[str, Any]:
         }
     else:
         kind = "syntax" if _is_syntax(error, script) else "raised"
-        text = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
+        # A syntax error names itself below the line that it shows.
+        text = lines[-1] if isinstance(error, SyntaxError) else lines[0]
         fields = {"kind": kind, "message": _cut(text), "hint": _hint(error)}
     _trim_chain(error, script)
     line = _line(error, script)
@@ -60,7 +62,7 @@ def _is_syntax(error: BaseException, script: str) -> bool:
 
 
 def _hint(error: BaseException) -> str | None:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG):
         return "The folder for temporary files is full; see transform.limits.tmp_mb."
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return "Only the folder for temporary files is writable; return what is to be stored."

@@ -90,7 +90,7 @@ def _what(value: Any) -> str:
         return "None"
     kind = type(value)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    return f"a {name}"
+    return f"a value of type {name}"
 
 
 def _short(value: object) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import sys
+import traceback
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +23,13 @@ def run(request: dict[str, Any], reply: Reply) -> int:
         The exit status of the process.
     """
     prepare_streams()
+    owner = os.getpid()
     try:
         _transform(request, reply)
     except BaseException as error:  # noqa: BLE001  # the edge: whatever it is goes to the author
+        if os.getpid() != owner:
+            traceback.print_exc()
+            return 1
         reply.event("error", **describe(error, request["script"]["name"]))
         return 1
     finally:
@@ -44,8 +50,12 @@ def _transform(request: dict[str, Any], reply: Reply) -> None:
     # One thread from here on: Arrow's grouping gives rows in another order with more.
     fix_threads(1)
     read = monotonic()
+    owner = os.getpid()
     transform = load(request["script"]["name"], request["script"]["source"])
     result = call(transform, inputs, context_of(request))
+    if os.getpid() != owner:
+        # A process that the script forked comes back here as well; one answer is enough.
+        return
     inputs.clear()
     called = monotonic()
     found = named_tables(result, declared=request["tables"], inputs=paths)
