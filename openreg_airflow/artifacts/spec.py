@@ -53,60 +53,65 @@ Encoding = Annotated[str, AfterValidator(_text_encoding)]
 
 
 class ArtifactBase(Section):
-    """What every artifact has, whatever its format.
+    """What every artifact has, whatever its format."""
 
-    Attributes:
-        table: the table that is written, one record a row, in the table's order.
-        filename: name of the finished file; ``{business_date:%Y%m%d}``, ``{report_id}`` and
-            ``{artifact}`` are filled in.
-        when_empty: what happens when the table has no rows: ``fail`` stops the run, ``write``
-            gives a file without records.
-    """
-
-    table: Name
-    filename: FilenameTemplate
-    when_empty: Literal["write", "fail"] = "fail"
+    table: Name = Field(
+        description="The table that is written, one record a row, in the table's order."
+    )
+    filename: FilenameTemplate = Field(
+        description="Name of the finished file. {business_date:%Y%m%d}, {report_id} and "
+        "{artifact} are filled in."
+    )
+    when_empty: Literal["write", "fail"] = Field(
+        default="fail",
+        description="When the table has no rows: fail stops the run, write gives a file "
+        "without records.",
+    )
 
 
 class CsvColumn(Section):
-    """How one column is written.
+    """How one column is written."""
 
-    Attributes:
-        title: its name in the header line; the column's own name when not given.
-        format: such as ``.2f``, ``%d.%m.%Y`` or ``Y/N``.
-        required: a NULL stops the run.
-    """
-
-    title: str | None = None
-    format: ValueFormat = ""
-    required: bool = False
+    title: str | None = Field(
+        default=None, description="Its name in the header line, instead of the column's own."
+    )
+    format: ValueFormat = Field(
+        default="",
+        description=".2f for a number with exactly two decimals, %d.%m.%Y for a date, Y/N for a "
+        "boolean. Left out: exact and without trailing zeros, or in the ISO spelling.",
+    )
+    required: bool = Field(default=False, description="A NULL stops the run.")
 
 
 class CsvArtifact(ArtifactBase):
-    """A file of delimited values.
-
-    Attributes:
-        delimiter, quote: one character each.
-        quoting: ``minimal`` quotes what needs it, ``text`` all text values, ``all`` everything;
-            ``none`` quotes nothing and refuses a value that would need it.
-        encoding: any of Python's text encodings; ``utf-8-sig`` writes a byte order mark.
-        line_end: ``lf`` or ``crlf``.
-        header: whether the first line names the columns.
-        decimal_mark: between whole number and decimals.
-        null: what stands for NULL. A text that is the same is quoted to tell the two apart.
-        columns: the columns to write and their order; all of the table when not given.
-    """
+    """A file of delimited values."""
 
     format: Literal["csv"]
-    delimiter: Character = ","
-    quote: Character = '"'
-    quoting: Literal["minimal", "text", "all", "none"] = "minimal"
-    encoding: Encoding = "utf-8"
-    line_end: Literal["lf", "crlf"] = "lf"
-    header: bool = True
-    decimal_mark: Literal[".", ","] = "."
-    null: str = ""
-    columns: dict[str, CsvColumn] | None = Field(default=None, min_length=1)
+    delimiter: Character = Field(default=",", description="One character between values.")
+    quote: Character = Field(default='"', description="One character around values.")
+    quoting: Literal["minimal", "text", "all", "none"] = Field(
+        default="minimal",
+        description="minimal quotes what needs it, text all text values, all everything; none "
+        "quotes nothing and refuses a value that would need it.",
+    )
+    encoding: Encoding = Field(
+        default="utf-8",
+        description="One of Python's text encodings; utf-8-sig begins with a byte order mark.",
+    )
+    line_end: Literal["lf", "crlf"] = Field(default="lf", description="How lines end.")
+    header: bool = Field(default=True, description="Whether the first line names the columns.")
+    decimal_mark: Literal[".", ","] = Field(
+        default=".", description="Between whole number and decimals."
+    )
+    null: str = Field(
+        default="",
+        description="What stands for NULL. A text that is the same is quoted, to tell them apart.",
+    )
+    columns: dict[str, CsvColumn] | None = Field(
+        default=None,
+        min_length=1,
+        description="The columns to write, in this order; all of the table when left out.",
+    )
 
     @model_validator(mode="after")
     def _marks_differ(self) -> Self:
@@ -120,37 +125,31 @@ class CsvArtifact(ArtifactBase):
 
 
 class SchemaSpec(Section):
-    """The XML schema that a finished file is held against.
+    """The XML schema that a finished file is held against."""
 
-    Attributes:
-        file: its name, looked for in the report's folder and then in the folders of
-            ``[openreg] schema_folders``.
-        required: whether a schema that is not found stops the run.
-    """
-
-    file: RelativeFile
-    required: bool = True
+    file: RelativeFile = Field(
+        description="Its name, looked for in the report's folder and then in the folders of "
+        "[openreg] schema_folders."
+    )
+    required: bool = Field(
+        default=True, description="Whether the run stops when the schema is not found."
+    )
 
 
 class XmlArtifact(ArtifactBase):
-    """An XML document, written as its layout file shows it.
-
-    Attributes:
-        layout: the layout file; see :mod:`openreg_airflow.artifacts.layout`.
-        xsd: ``schema`` in a spec.
-    """
+    """An XML document, written as its layout file shows it."""
 
     format: Literal["xml"]
-    layout: RelativeFile
-    xsd: SchemaSpec | None = Field(default=None, alias="schema")
+    layout: RelativeFile = Field(description="The layout, a file in the report's folder.")
+    xsd: SchemaSpec | None = Field(
+        default=None,
+        alias="schema",
+        description="The XML schema that the finished file must meet; unchecked when left out.",
+    )
 
 
 class OtherArtifact(ArtifactBase):
-    """A format of another installed package, found in the entry points ``openreg.writers``.
-
-    Attributes:
-        options: what that package's writer understands.
-    """
+    """A format of another installed package, found in the entry points ``openreg.writers``."""
 
     format: Annotated[
         str,
@@ -158,7 +157,9 @@ class OtherArtifact(ArtifactBase):
         AfterValidator(_installed),
         Field(json_schema_extra={"not": {"enum": list(BUILT_IN)}}),
     ]
-    options: dict[str, JsonValue] = Field(default_factory=dict)
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict, description="What that package's writer understands."
+    )
 
 
 def _format(value: Any) -> str:
