@@ -88,6 +88,12 @@ class AirflowClient:
         answer = _checked(self._http.post(f"/api/v2/dags/{quote(dag_id)}/dagRuns", json=body))
         return str(answer["dag_run_id"])
 
+    def runs(self, dag_id: str) -> list[str]:
+        """The ids of a Dag's runs, at most the newest hundred."""
+        parameters = {"limit": 100, "order_by": "-run_after"}
+        found = _checked(self._http.get(f"/api/v2/dags/{quote(dag_id)}/dagRuns", params=parameters))
+        return [str(run["dag_run_id"]) for run in found["dag_runs"]]
+
     def pause(self, dag_id: str) -> None:
         """Stop a Dag from being scheduled."""
         _checked(self._http.patch(f"/api/v2/dags/{quote(dag_id)}", json={"is_paused": True}))

@@ -130,7 +130,7 @@ def _line(console: Console, label: str, text: str) -> None:
 
 
 def _rules(verdict: Verdict) -> Iterator[tuple[str, str]]:
-    passed = sum(not result.failed for result in verdict.results)
+    passed = sum(result.passed for result in verdict.results)
     yield "validated", f"{passed} of {len(verdict.results)} rules passed"
     for rule in verdict.blocking:
         yield "", f"[bold red]blocking[/] {rule.rule_id}: {rule.failed:,} rows, {rule.title}"

@@ -10,7 +10,6 @@ from tests.services import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from playwright.sync_api import Page
 
@@ -28,7 +27,7 @@ QUIET = (
 
 
 @pytest.fixture(scope="module")
-def page(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def page(stack: Stack) -> Iterator[Page]:
     """A page of a real browser, logged in as the admin."""
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -43,7 +42,6 @@ def page(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pag
         page.locator("[type=submit]").click()
         page.wait_for_url(f"{stack.airflow.url}/**")
         yield page
-        page.screenshot(path=tmp_path_factory.mktemp("shots") / "last.png")
         browser.close()
 
 
@@ -53,7 +51,7 @@ def test_a_person_finds_the_example_reports(page: Page, stack: Stack) -> None:
         expect(page.locator(f"a[href$='/dags/{report}']").first).to_be_visible(timeout=30_000)
 
 
-def test_a_broken_spec_shows_its_error_and_line(page: Page, stack: Stack, tmp_path: Path) -> None:
+def test_a_broken_spec_shows_its_error_and_line(page: Page, stack: Stack) -> None:
     page.goto(f"{stack.airflow.url}/dags/broken_spec/details")
     expect(page.get_by_text("spec has errors").first).to_be_visible(timeout=30_000)
     page.get_by_role("button", name="Dag Docs").click()
@@ -63,4 +61,15 @@ def test_a_broken_spec_shows_its_error_and_line(page: Page, stack: Stack, tmp_pa
 def test_a_person_triggers_a_report_for_a_business_date(page: Page, stack: Stack) -> None:
     page.goto(f"{stack.airflow.url}/dags/right")
     page.get_by_role("button", name="Trigger").first.click()
-    expect(page.get_by_text("Business date").first).to_be_visible(timeout=30_000)
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("Business date")).to_be_visible(timeout=30_000)
+    dialog.locator("input[type=date]").fill("2026-09-30")
+    before = stack.client.runs("right")
+    dialog.get_by_role("button", name="Trigger").click()
+    expect(dialog).to_be_hidden(timeout=30_000)
+    (run_id,) = set(stack.client.runs("right")) - set(before)
+    outcome = stack.finish("right", run_id)
+    assert outcome.proven
+    assert outcome.artifacts[0].filename == "right_20260930.csv"
+    page.goto(f"{stack.airflow.url}/dags/right/runs/{run_id}")
+    expect(page.get_by_text("Success").first).to_be_visible(timeout=30_000)

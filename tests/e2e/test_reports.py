@@ -61,22 +61,31 @@ def test_a_blocking_rule_stops_artifact_and_delivery(stack: Stack) -> None:
     assert "price 0.00 of trade 2" in log
 
 
-@pytest.mark.parametrize(
-    ("report_id", "task_id", "words"),
-    [
-        ("missing_sql", "extract", ["report missing_sql", "stage extract", "trades.sql"]),
-        ("empty_sql", "extract", ["report empty_sql", "stage extract", "trades.sql"]),
-        ("query_error", "extract", ["report query_error", "stage extract", "no_such_column"]),
-        ("source_gone", "extract", ["report source_gone", "stage extract", "e2e_gone"]),
-        ("raises", "transform", ["report raises", "transform.py", "line 3", "colour"]),
-        ("no_table", "transform", ["report no_table", "stage transform", "int"]),
-        ("wrong_host_key", "deliver", ["report wrong_host_key", "stage deliver", "host key"]),
-    ],
-)
+#: Reports that fail, the task that does, and what its log must say.
+FAULTS = {
+    "missing_sql": ("extract", ["report missing_sql", "stage extract", "trades.sql"]),
+    "empty_sql": ("extract", ["report empty_sql", "stage extract", "trades.sql"]),
+    "query_error": ("extract", ["report query_error", "stage extract", "no_such_column"]),
+    "source_gone": ("extract", ["report source_gone", "stage extract", "e2e_gone"]),
+    "raises": ("transform", ["report raises", "transform.py", "line 3", "colour"]),
+    "no_table": ("transform", ["report no_table", "stage transform", "int"]),
+    "wrong_host_key": ("deliver", ["report wrong_host_key", "stage deliver", "host key"]),
+}
+
+
+@pytest.fixture(scope="module")
+def fault_runs(stack: Stack) -> dict[str, str]:
+    """All reports that fail, started together."""
+    stack.client.wait_for_dags(set(FAULTS))
+    return {report_id: stack.client.trigger(report_id, DAY) for report_id in FAULTS}
+
+
+@pytest.mark.parametrize("report_id", FAULTS)
 def test_each_fault_fails_its_own_task_and_says_why(
-    stack: Stack, report_id: str, task_id: str, words: list[str]
+    stack: Stack, fault_runs: dict[str, str], report_id: str
 ) -> None:
-    outcome = stack.run(report_id)
+    task_id, words = FAULTS[report_id]
+    outcome = stack.finish(report_id, fault_runs[report_id])
     assert outcome.state == "failed"
     failed = [t for t, s in stack.tasks(report_id, outcome.run_id).items() if s.state == "failed"]
     assert failed == [task_id]
@@ -86,8 +95,10 @@ def test_each_fault_fails_its_own_task_and_says_why(
     assert not list(stack.site.inbox.rglob(f"{report_id}_*"))
 
 
-def test_a_cleared_task_succeeds_once_the_cause_is_gone(stack: Stack) -> None:
-    outcome = stack.run("missing_sql")
+def test_a_cleared_task_succeeds_once_the_cause_is_gone(
+    stack: Stack, fault_runs: dict[str, str]
+) -> None:
+    outcome = stack.finish("missing_sql", fault_runs["missing_sql"])
     assert outcome.state == "failed"
     sql = stack.site.project / "report_specs" / "missing_sql" / "trades.sql"
     sql.write_text("SELECT id, price FROM trades ORDER BY id\n")
