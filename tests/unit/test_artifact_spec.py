@@ -5,6 +5,7 @@ import sys
 from datetime import date
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +96,11 @@ def test_formats_are_found_through_entry_points() -> None:
     assert isinstance(writer("csv"), CsvWriter)
     with pytest.raises(SpecError, match="no writer for format 'paper' is installed"):
         writer("paper")
+
+
+@pytest.mark.parametrize("fields", [CSV, XML, CSV | {"format": "other-one"}])
+def test_json_schema_takes_each_format_once(fields: dict[str, Any]) -> None:
+    jsonschema.validate(fields, SPEC.json_schema())
 
 
 def test_format_of_another_package_takes_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
