@@ -59,6 +59,8 @@ class Term:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        if pa.types.is_string_view(values.type):
+            values = pc.cast(values, pa.string())
         if self.test == "null":
             return pc.is_valid(values) if self.negated else pc.is_null(values)
         found = pa.repeat(pa.scalar(False), len(values))

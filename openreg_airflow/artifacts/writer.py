@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import pyarrow.parquet as pq
+
     from openreg_airflow.problem import Problem
     from openreg_airflow.records import RunKey
 
 GROUP = "openreg.writers"
 _PROGRESS_SECONDS = 5.0
+_MAX_BATCH_ROWS = 8192
+_BATCH_BYTES = 32 << 20
 
 log = logging.getLogger(__name__)
 
@@ -99,16 +103,32 @@ def unknown_column(table: str, column: str, known: Sequence[str]) -> ArtifactErr
     return ArtifactError(message, hint=f"{hint}Its columns are {', '.join(known)}.")
 
 
+def batch_rows(table: pq.ParquetFile, markup: int = 0) -> int:
+    """How many rows to render at a time: enough for columns to pay, few enough for memory.
+
+    Args:
+        table: the table that is read.
+        markup: bytes that the format adds to each record.
+    """
+    about = table.metadata
+    stored: int = sum(
+        about.row_group(group).total_byte_size for group in range(about.num_row_groups)
+    )
+    record: int = markup + stored // max(about.num_rows, 1)
+    return max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES // max(record, 1)))
+
+
 @dataclass
 class Progress:
     """Says in the log how far a long piece of work is, about every five seconds."""
 
     what: str
     total: int
+    unit: str = "records"
     _next: float = field(default_factory=lambda: time.monotonic() + _PROGRESS_SECONDS)
 
     def at(self, done: int) -> None:
         """Tell that ``done`` of the total are done."""
         if (now := time.monotonic()) >= self._next:
             self._next = now + _PROGRESS_SECONDS
-            log.info("%s: %d of %d records", self.what, done, self.total)
+            log.info("%s: %d of %d %s", self.what, done, self.total, self.unit)

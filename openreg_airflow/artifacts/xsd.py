@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
+from openreg_airflow.artifacts.writer import Progress
 from openreg_airflow.artifacts.xsd_fault import locate, not_well_formed
 from openreg_airflow.errors import ArtifactError
 
@@ -108,6 +109,7 @@ def validate(path: Path, schema: etree.XMLSchema, record: tuple[str, ...]) -> in
     """
     begun = time.monotonic()
     parser = etree.XMLPullParser(events=("end",), tag=record[-1], schema=schema, **SAFE)
+    progress = Progress("schema check", path.stat().st_size, "bytes")
     records = read = 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -123,6 +125,7 @@ def validate(path: Path, schema: etree.XMLSchema, record: tuple[str, ...]) -> in
                 reason = parser.feed_error_log[0].message
                 raise locate(path, schema, record, (read, read + len(block)), reason)
             read += len(block)
+            progress.at(read)
             records += _forget(parser, len(record) - 1)
     try:
         parser.close()

@@ -91,6 +91,14 @@ def test_any_text_can_be_compared_with(value: str) -> None:
     assert condition.parse(f"a = '{quoted}'").holds(batch).to_pylist() == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_every_kind_of_text_can_be_compared(kind: pa.DataType) -> None:
+    batch = pa.record_batch({"a": pa.array(["x", "y", None], pa.string()).cast(kind)})
+    assert condition.parse("a = 'x'").holds(batch).to_pylist() == [True, False, False]
+
+
 def test_columns_of_a_condition() -> None:
     found: Any = condition.parse("a = 1 and b is null or not c")
     assert found.columns == {"a", "b", "c"}

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from openreg_airflow.artifacts.writers import xml
+from openreg_airflow.artifacts import writer
 from openreg_airflow.errors import ArtifactError
 from tests.artifact_files import made, spec_of
 
@@ -245,7 +245,7 @@ def test_value_is_never_rounded(tmp_path: Path) -> None:
 def test_record_number_counts_through_all_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xml, "BATCH_ROWS", 10)
+    monkeypatch.setattr(writer, "_MAX_BATCH_ROWS", 10)
     record = '<rec r:each="rows" r:key="id"><id>{id}</id><a r:required="true">{x}</a></rec>'
     values: list[str | None] = ["v"] * 95
     lines = written(tmp_path, record, id=list(range(95)), x=values).split("\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts.writer import Progress
+from openreg_airflow.artifacts.writer import Progress, batch_rows
 from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from openreg_airflow.artifacts.spec import CsvArtifact
     from openreg_airflow.artifacts.writer import Job
-
-#: Rows rendered at a time: few enough for bounded memory, many enough for columns to pay.
-BATCH_ROWS = 8192
 
 
 class CsvWriter:
@@ -37,7 +34,8 @@ class CsvWriter:
             lines = CsvLines(spec, table.schema_arrow)
             file.write(lines.header())
             first = 1
-            for batch in table.iter_batches(BATCH_ROWS, columns=lines.names, use_threads=False):
+            rows = batch_rows(table)
+            for batch in table.iter_batches(rows, columns=lines.names, use_threads=False):
                 file.write(lines.of(batch, first))
                 first += batch.num_rows
                 progress.at(first - 1)

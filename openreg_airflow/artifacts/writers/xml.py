@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.artifacts import layout
-from openreg_airflow.artifacts.writer import Job, Progress, unknown_column
+from openreg_airflow.artifacts.writer import Progress, batch_rows, unknown_column
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
 
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from openreg_airflow.artifacts.spec import XmlArtifact
+    from openreg_airflow.artifacts.writer import Job
 
 log = logging.getLogger(__name__)
 
-#: Rows rendered at a time: few enough for bounded memory, many enough for columns to pay.
-BATCH_ROWS = 8192
 _TABLE_HINT = "The artifact's table is the one whose rows are its records."
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
@@ -142,5 +141,7 @@ def _batches(path: Path, element: layout.Element) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
     columns = sorted({column for column, _ in element.columns()})
+    markup = sum(2 * len(below.name) + 5 for below in element.walk())
     with pq.ParquetFile(path) as table:
-        yield from table.iter_batches(BATCH_ROWS, columns=columns, use_threads=False)
+        rows = batch_rows(table, markup)
+        yield from table.iter_batches(rows, columns=columns, use_threads=False)
