@@ -90,6 +90,14 @@ def connect(address: EngineAddress) -> APIClient:
     """
     import docker
 
+    class Client(docker.APIClient):
+        def merge_environment_settings(
+            self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any
+        ) -> Any:
+            # REQUESTS_CA_BUNDLE would otherwise win over the engine's own authority.
+            own = self.verify if verify is None else verify
+            return super().merge_environment_settings(url, proxies, stream, own, cert)
+
     with engine_errors(f"the container engine at {address.url}"):
         tls: Any = False
         url = address.url
@@ -97,7 +105,7 @@ def connect(address: EngineAddress) -> APIClient:
             pair = (address.client_cert, address.client_key)
             tls = docker.TLSConfig(client_cert=pair, ca_cert=address.ca_cert, verify=True)
             url = url.replace("tcp://", "https://", 1)
-        client = docker.APIClient(base_url=url, tls=tls)
+        client = Client(base_url=url, tls=tls)
         client.ping()
         return client
 

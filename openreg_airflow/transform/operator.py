@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.docker.operators.docker import DockerOperator
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow.sdk import Context
+    from docker import APIClient
 
     from openreg_airflow.records import Dataset, RunKey
     from openreg_airflow.transform.engine import EngineAddress
@@ -104,37 +106,25 @@ class TransformOperator(StageMixin, DockerOperator):
             return execute(fence, job, folder)
         from openreg_airflow.transform.container import run_in_container
 
-        address = engine_address(self.settings.docker_conn_id)
         return run_in_container(
-            self._client(address),
+            self.cli,
             self.settings.sandbox_image,
             job,
             folder,
-            local=address.local,
+            local=self._address.local,
             starting=self._started,
         )
 
-    def _client(self, address: EngineAddress) -> Any:
-        """DockerOperator's client, at our address."""
-        from airflow.sdk.exceptions import AirflowException
+    @cached_property
+    def _address(self) -> EngineAddress:
+        return engine_address(self.settings.docker_conn_id)
 
-        from openreg_airflow.errors import SandboxUnavailableError
-        from openreg_airflow.transform.engine import engine_errors
+    @cached_property
+    def cli(self) -> APIClient:
+        """A client of the installation's engine."""
+        from openreg_airflow.transform.engine import connect
 
-        what = f"the container engine at {address.url}"
-        self.docker_url = address.url
-        self.tls_ca_cert, self.tls_client_cert, self.tls_client_key = (
-            address.ca_cert,
-            address.client_cert,
-            address.client_key,
-        )
-        try:
-            with engine_errors(what):
-                return self.cli
-        except AirflowException as error:
-            message = f"{what} does not answer"
-            hint = "Start it; `openreg sandbox status` tells what is found."
-            raise SandboxUnavailableError(message, hint=hint) from error
+        return connect(self._address)
 
     def _started(self, fence: Fence) -> None:
         self._fence = fence
