@@ -33,7 +33,7 @@ retries: {{count: 3, delay_seconds: 30, max_delay_seconds: 600}}
 extract:
   sources:
     trades: {{connection: source, sql: trades.sql}}
-transform: {{script: transform.py, table: trades}}
+transform: {{script: transform.py}}
 validate:
   rules:
     positive:

@@ -86,7 +86,7 @@ def show(title: str, rows: Sequence[Row], file: Path | None) -> None:
             row.work,
             row.way,
             f"{row.seconds:.3f}",
-            f"{row.rate:,.0f} {row.unit}",
+            f"{row.rate:,.1f} {row.unit}",
             f"{row.peak_rss_mb:,.0f}",
             "" if row.ratio is None else f"{row.ratio:.2f}",
             row.target or "",

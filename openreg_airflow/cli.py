@@ -180,3 +180,6 @@ def _fail(message: str) -> NoReturn:
 
 for _name, _module in _STAGE_COMMANDS.items():
     app.add_typer(importlib.import_module(_module).app, name=_name)
+
+if __name__ == "__main__":
+    app()

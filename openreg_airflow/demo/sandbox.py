@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,16 @@ if TYPE_CHECKING:
 
     from openreg_airflow.settings import SandboxKind
 
-IMAGE = "openreg-sandbox:latest"
 _WARNING = """\
   The transforms of this demonstration run as plain subprocesses, WITHOUT any fence:
   [openreg] sandbox = unsafe-subprocess. That is for development only. A script could read
   your files and reach your network. With a Docker engine they run in a container.
 """
+
+
+def image() -> str:
+    """The image that the demonstration uses: the configured one, or the usual one."""
+    return os.environ.get("AIRFLOW__OPENREG__SANDBOX_IMAGE") or "openreg-sandbox:latest"
 
 
 def choose_sandbox(console: Console) -> SandboxKind:
@@ -32,7 +37,7 @@ def choose_sandbox(console: Console) -> SandboxKind:
         console.print(f"[bold white on red] NO SANDBOX [/] {error.message}.", highlight=False)
         console.print(_WARNING, style="bold red", markup=False, highlight=False)
         return "unsafe-subprocess"
-    console.print(f"[bold]{'Sandbox':<18}[/] container from {IMAGE}")
+    console.print(f"[bold]{'Sandbox':<18}[/] container from {image()}")
     return "docker"
 
 
@@ -43,7 +48,7 @@ def _image_ready(console: Console) -> None:
 
     with closing(connect(address_from_environment())) as client:
         try:
-            checked_image(client, IMAGE)
+            checked_image(client, image())
         except SandboxUnavailableError:
-            console.print(f"[bold]{'Sandbox':<18}[/] building {IMAGE}, once")
-            build_image(client, name=IMAGE, say=lambda line: console.print(f"  {line}"))
+            console.print(f"[bold]{'Sandbox':<18}[/] building {image()}, once")
+            build_image(client, name=image(), say=lambda line: console.print(f"  {line}"))

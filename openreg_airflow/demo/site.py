@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.demo.local_airflow import LocalAirflow
+from openreg_airflow.demo.sandbox import image
 
 if TYPE_CHECKING:
     from openreg_airflow.demo.inbox import Inbox
@@ -66,6 +67,7 @@ class Site:
             "OPENREG__WORKSPACE": str(self.workspace),
             "OPENREG__STORE_URL": self.store_url,
             "OPENREG__SANDBOX": sandbox,
+            "OPENREG__SANDBOX_IMAGE": image(),
             "OPENREG__SCHEMA_FOLDERS": os.pathsep.join(str(p) for p in schema_folders()),
         }
         return LocalAirflow(

@@ -62,7 +62,20 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def in_sandbox(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Transforms run in containers where there is an engine, else in subprocesses."""
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            environment = request.getfixturevalue("sandbox_environment")
+        except pytest.skip.Exception:
+            environment = {}
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, in_sandbox: None) -> Iterator[Stack]:
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "dags", project / "dags")
     specs = project / "report_specs"
