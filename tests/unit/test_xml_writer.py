@@ -66,7 +66,7 @@ xml_text = st.text(
         max_size=20,
     )
 )  # fmt: skip
-@example(rows=[("]]>", "a\r\n\tb", Decimal("1E-13"), None, None), (None,) * 5])
+@example(rows=[("\r\n]]>&'", 'a\r\n\t"<&', Decimal("1E-13"), None, None), (None,) * 5])
 @example(rows=[("", "", Decimal(0), None, False)])
 def test_whatever_goes_in_reads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, ...]]
