@@ -18,6 +18,7 @@ from openreg_airflow.artifacts.value_format import Fixed, Flags, Format, Pattern
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_DIGITS_128, _DIGITS_256 = 38, 76
 _TEXT_LENGTH = {"s": 19, "ms": 23, "us": 26, "ns": 29}
 _SLICES = {"Y": (0, 4), "m": (5, 7), "d": (8, 10), "H": (11, 13), "M": (14, 16), "S": (17, 19)}
 _FRACTIONS = {"3f": 3, "f": 6}
@@ -125,11 +126,15 @@ def _(form: Fixed, values: pa.Array, kind: pa.DataType) -> pa.StringArray:
         values = pc.cast(values, pa.decimal128(20, 0))
     kind = values.type
     digits = max(kind.precision - kind.scale, 1) + form.decimals
-    wide = pa.decimal128 if digits <= 38 else pa.decimal256
-    try:
-        return _decimal_text(pc.cast(values, wide(min(digits, 76), form.decimals)))
-    except pa.ArrowInvalid:
-        return _by_distinct(values, lambda value: _fixed(value, form.decimals))
+    # The new type has room for every value of the old one: Arrow rescales without looking whether
+    # a number leaves its bits. What would be cut off behind the point, it refuses.
+    if digits <= _DIGITS_256:
+        wide = pa.decimal128 if digits <= _DIGITS_128 else pa.decimal256
+        try:
+            return _decimal_text(pc.cast(values, wide(digits, form.decimals)))
+        except pa.ArrowInvalid:
+            pass  # the value that does not fit is found below
+    return _by_distinct(values, lambda value: _fixed(value, form.decimals))
 
 
 @_spell.register

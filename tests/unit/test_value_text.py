@@ -103,6 +103,26 @@ def test_decimals_read_back_exactly(digits: list[int | None], scale: int) -> Non
     assert [None if text is None else Decimal(text) for text in texts] == values
 
 
+@given(st.data(), st.integers(1, 76), st.integers(0, 76), st.integers(0, 38))
+def test_decimals_are_fixed_exactly_or_refused(
+    data: st.DataObject, precision: int, scale: int, decimals: int
+) -> None:
+    scale = min(scale, precision)
+    limit = 10**precision - 1
+    digits = data.draw(st.lists(st.integers(-limit, limit) | st.sampled_from([0, limit, -limit])))
+    values = [Decimal(f"{number}E-{scale}") for number in digits]
+    kind = (pa.decimal128 if precision <= 38 else pa.decimal256)(precision, scale)
+    fits = all(number % 10 ** max(scale - decimals, 0) == 0 for number in digits)
+    if not fits:
+        with pytest.raises(UnwritableValueError, match="decimals and is not rounded"):
+            spelled(values, kind, f".{decimals}f")
+        return
+    for value, text in zip(values, spelled(values, kind, f".{decimals}f"), strict=True):
+        assert text is not None
+        assert Decimal(text) == value
+        assert len(text.partition(".")[2]) == decimals
+
+
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.none()))
 def test_floats_read_back_exactly(values: list[float | None]) -> None:
     texts = spelled(values, pa.float64())
