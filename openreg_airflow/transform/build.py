@@ -106,6 +106,8 @@ def _have(client: APIClient, base: str, say: Callable[[str], None]) -> None:
 
 def _interpreter(client: APIClient, base: str) -> Interpreter:
     """Ask the base image's own Python."""
+    from docker.errors import APIError
+
     container = client.create_container(
         base,
         entrypoint=["python3", "-c", _PROBE],
@@ -113,7 +115,11 @@ def _interpreter(client: APIClient, base: str) -> Interpreter:
         host_config=client.create_host_config(network_mode="none"),
     )
     try:
-        client.start(container["Id"])
+        try:
+            client.start(container["Id"])
+        except APIError as error:
+            message = f"python3 of the base image {base} does not start: {error.explanation}"
+            raise SandboxUnavailableError(message, hint=_NO_BASE) from error
         status = client.wait(container["Id"], timeout=60)["StatusCode"]
         printed = client.logs(container["Id"], stdout=True, stderr=status != 0).decode()
     finally:

@@ -62,10 +62,15 @@ def execute(fence: Fence, job: Job, folder: StageFolder) -> dict[str, Dataset]:
             raise _failure(receiver, ending, job)
         received = receiver.tables()
     datasets = {name: table.dataset() for name, table in received.items()}
+    done = receiver.words["done"]
     log.info(
-        "transform made %s in %.1f s",
+        "transform made %s in %.1f s: %.1f s reading, %.1f s in %s, %.1f s writing",
         ", ".join(f"{name}: {d.rows:,} rows, {d.bytes:,} bytes" for name, d in datasets.items()),
         monotonic() - started,
+        number(done, "read_seconds"),
+        number(done, "script_seconds"),
+        job.spec.script,
+        number(done, "write_seconds"),
     )
     return datasets
 
@@ -110,23 +115,23 @@ def _failure(receiver: Receiver, ending: Ending, job: Job) -> OpenRegError:
         hint = "Read fewer columns, or raise the limit as far as [openreg] max_memory_mb allows."
         return SandboxLimitError(message, hint=hint)
     if error:
-        return _described(error, number(exit_, "process_refusals"), job)
+        return _described(error, job, refused=number(exit_, "process_refusals") > 0)
     if not exit_:
         message = f"the sandbox ended from outside, with status {ending.status}"
         return SandboxUnavailableError(message, hint="Look at the container engine's log.")
     return TransformError(
-        f"{job.spec.script} ended its process {_manner(number(exit_, 'status'))}, "
+        f"{job.spec.script} ended its process {_manner(int(number(exit_, 'status')))}, "
         "before transform() returned",
         hint="Return the result from transform(), or raise an exception that says why not.",
     )
 
 
-def _described(error: dict[str, object], refusals: int, job: Job) -> OpenRegError:
-    line, source = number(error, "line"), text(error, "source")
+def _described(error: dict[str, object], job: Job, *, refused: bool) -> OpenRegError:
+    line, source = int(number(error, "line")), text(error, "source")
     place = f"{job.spec.script} line {line}" if line else job.spec.script
     message = text(error, "message") or "the script failed without a word"
     hint = text(error, "hint") or None
-    if refusals:
+    if refused:
         most = job.spec.limits.processes
         message = f"{message}; it met its limit of {most} processes and threads"
         hint = "See transform.limits.processes."

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 _MOST_TABLES = 64
+_HUGE = 1e15
 
 
 class InputsNotVisibleError(SandboxUnavailableError):
@@ -143,10 +144,10 @@ def text(event: dict[str, Any], key: str) -> str:
     return "" if value is None else printable(str(value))
 
 
-def number(event: dict[str, Any], key: str) -> int:
-    """A field of an event as a number; 0 when it is none."""
+def number(event: dict[str, Any], key: str) -> float:
+    """A field of an event as a finite number; 0 when it is none."""
     value = event.get(key)
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int | float) and abs(value) < _HUGE else 0
 
 
 def _refuse(what: str, cause: Exception | None = None) -> NoReturn:

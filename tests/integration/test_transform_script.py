@@ -70,6 +70,19 @@ def test_pandas_computes_with_exact_decimals(bench: Bench) -> None:
     assert doubled == [Decimal("2.20000"), None, Decimal("19999999999999.99998")]
 
 
+def test_decimals_that_outgrow_their_type_come_with_a_hint(bench: Bench) -> None:
+    with pytest.raises(TransformError, match="Decimal precision out of range") as caught:
+        bench.run(
+            """
+            def transform(inputs, context):
+                price = inputs["trades"]["price"]
+                return (price * price * price).to_frame()
+            """
+        )
+
+    assert "narrower decimal" in (caught.value.hint or "")
+
+
 def test_author_may_work_with_arrow_tables(bench: Bench) -> None:
     tables = bench.run(
         """

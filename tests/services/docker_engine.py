@@ -115,26 +115,45 @@ def _unmount_below(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def sandbox_base(docker_engine: DockerEngine) -> str:
+    """The name of a base image made of Debian packages, which the engine has."""
+    name = f"openreg-sandbox-base:{SUITE}"
+    with _cache() as cache:
+        _ensure_base(docker_engine.client, name, cache)
+    return name
+
+
+@pytest.fixture(scope="session")
 def sandbox_image(docker_engine: DockerEngine) -> str:
     """The name of the sandbox image of this checkout, which the engine has."""
     client = docker_engine.client
     name = f"openreg-sandbox:test-{_key()}"
     base = f"openreg-sandbox-base:{SUITE}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "openreg-tests"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        # One session builds, the others wait and load what it has kept.
+    with _cache() as cache:
+        if not _has(client, name, cache):
+            _ensure_base(client, base, cache)
+            build_image(client, name=name, base=base, say=print)
+            _keep(client, name, cache)
+    return name
+
+
+@contextmanager
+def _cache() -> Iterator[Path]:
+    """The folder of kept images; one session builds, the others wait and load what it has kept."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "openreg-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            if not _has(client, name, cache):
-                if not _has(client, base, cache):
-                    import_debian(client, say=print)
-                    _keep(client, base, cache)
-                build_image(client, name=name, base=base, say=print)
-                _keep(client, name, cache)
+            yield folder
         except SandboxUnavailableError as error:
             unavailable(f"the sandbox image cannot be built: {error}")
-    return name
+
+
+def _ensure_base(client: APIClient, name: str, cache: Path) -> None:
+    if not _has(client, name, cache):
+        import_debian(client, say=print)
+        _keep(client, name, cache)
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,8 @@ def _hint(error: BaseException) -> str | None:
         return "The folder for temporary files is full; see transform.limits.tmp_mb."
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return "Only the folder for temporary files is writable; return what is to be stored."
+    if "Decimal precision out of range" in str(error):
+        return "A product may need more than 38 digits; cast a factor to a narrower decimal first."
     if isinstance(error, ModuleNotFoundError):
         return "The sandbox has pandas, numpy, pyarrow, lxml, dateutil and the standard library."
     return None
