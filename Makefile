@@ -6,6 +6,7 @@ PORT ?= 8080
 INSTALLED := $(VENV)/.installed
 TEST_PACKAGES := $(VENV)/.test-packages
 PYTEST_ARGS ?=
+IMAGE := openreg_airflow/transform/image
 BENCHMARK_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -71,10 +72,15 @@ schema: install ## Write the JSON Schema of report.yaml anew
 	$(BIN)/openreg schema > dag_factory/report.schema.json.new
 	@mv dag_factory/report.schema.json.new dag_factory/report.schema.json
 
-lock: ## Resolve the dependencies anew into constraints.txt (needs uv on the PATH)
+lock: ## Resolve the dependencies anew, the sandbox image's too (needs uv on the PATH)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --upgrade --quiet --custom-compile-command "make lock" \
 		--output-file constraints.txt
+	for file in requirements installer; do \
+		uv pip compile $(IMAGE)/$$file.in --universal --python-version 3.11 \
+			--generate-hashes --only-binary :all: --no-annotate --constraint constraints.txt \
+			--quiet --custom-compile-command "make lock" --output-file $(IMAGE)/$$file.txt; \
+	done
 
 benchmark-dag-parse: install ## Measure Dag parsing beside dag-factory
 	@test -d .benchmarks/dag-factory || $(BIN)/python -m pip install --quiet --no-deps \

@@ -69,7 +69,7 @@ def test_base_without_python_is_refused(docker_engine: DockerEngine) -> None:
     client.import_image_from_data(bytes(10_240), repository="openreg-test-empty", tag="1")
     try:
         with pytest.raises(
-            SandboxUnavailableError, match="base image openreg-test-empty:1 does not start"
+            SandboxUnavailableError, match="empty:1 does not start"
         ):
             build_image(client, name="openreg-test:none", base="openreg-test-empty:1", say=print)
     finally:
