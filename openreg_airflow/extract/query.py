@@ -116,6 +116,7 @@ class Query:
 
     def place(self, rendered: Rendered, position: int) -> str:
         """The place in the file of a 0-based character ``position`` in a rendered query."""
+        position = min(position, len(rendered.text))
         index = max(bisect_right(rendered.starts, position, key=lambda start: start[0]) - 1, 0)
         start, origin = rendered.starts[index]
         inside = 0 if isinstance(self.pieces[index], Placeholder) else position - start

@@ -178,8 +178,8 @@ def spelled(kind: pa.DataType) -> str:
 def _show(value: pa.Scalar) -> str:
     try:
         found = value.as_py()
-    except (OverflowError, ValueError):  # a date that Python's calendar does not have
-        return str(value.cast(pa.int64()).as_py())
+    except (OverflowError, ValueError):
+        return "(no day of the calendar)"
     if isinstance(found, dict):  # a column of mixed types; one of them has the value
         found = next((part for part in found.values() if part is not None), None)
     text = found if isinstance(found, str) else str(found)

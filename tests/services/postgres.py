@@ -83,15 +83,32 @@ def postgres_server() -> Iterator[PostgresServer]:
     binaries = _binaries()
     folder = Path(tempfile.mkdtemp(prefix="openreg-postgres-"))
     server = PostgresServer(folder, binaries, free_port(), secrets.token_urlsafe(12))
-    try:
+    with _cleared_away(server):
         _make(server)
         server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+        yield server
+
+
+@contextmanager
+def _cleared_away(server: PostgresServer) -> Iterator[None]:
+    """Stop the cluster and remove its files after the block, also when the tests are killed.
+
+    A shell waits for the end of its input, which comes when this process ends in whatever way.
+    """
+    stop = 'read -r _; "$1" stop -s -m immediate -D "$2/data" 2>/dev/null; rm -rf "$2"'
+    guard = subprocess.Popen(
+        ["sh", "-c", stop, "sh", str(server.binaries / "pg_ctl"), str(server.folder)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        **_as_account(),
+    )
+    try:
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        assert guard.stdin
+        guard.stdin.close()
+        guard.wait(60)
+        shutil.rmtree(server.folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -150,7 +167,6 @@ def _ctl(server: PostgresServer, action: str, *options: str) -> None:
 
 def _run(server: PostgresServer, *command: str | Path) -> None:
     """Run a server's program as an unprivileged account: PostgreSQL refuses to run as root."""
-    account = _account()
     done = subprocess.run(
         [str(part) for part in command],
         cwd=server.folder,
@@ -160,9 +176,7 @@ def _run(server: PostgresServer, *command: str | Path) -> None:
         stderr=subprocess.STDOUT,
         timeout=120,
         check=False,
-        **(
-            {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
-        ),
+        **_as_account(),
     )
     if done.returncode:
         said = [
@@ -173,16 +187,20 @@ def _run(server: PostgresServer, *command: str | Path) -> None:
         unavailable(f"{command[0]} ended with {done.returncode}: {''.join(said)[-2000:]}")
 
 
+def _as_account() -> dict[str, Any]:
+    account = _account()
+    if account is None:
+        return {}
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
 def _account() -> pwd.struct_passwd | None:
     """The account that the server runs as, or None to stay what we are."""
     if os.geteuid() != 0:
         return None
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    unavailable("neither the account postgres nor nobody exists")
+    names = {account.pw_name: account for account in pwd.getpwall()}
+    found = names.get("postgres") or names.get("nobody")
+    return found or unavailable("neither the account postgres nor nobody exists")
 
 
 def _binaries() -> Path:

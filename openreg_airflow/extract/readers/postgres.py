@@ -39,8 +39,16 @@ if TYPE_CHECKING:
 _CONNECTION_CHECK = "10s"
 _CHECK_SINCE = 14_00_00
 
-_DEFAULTS = {"connect_timeout": "30", "fallback_application_name": "openreg"}
-#: What holds for every session, whatever the connection says.
+#: What a connection's extra may override. The keepalives find a dead network in two minutes.
+_DEFAULTS = {
+    "connect_timeout": "30",
+    "fallback_application_name": "openreg",
+    "keepalives_idle": "60",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+}
+#: What holds for every session, whatever the connection says. The server then checks all text,
+#: also of a database whose own encoding (SQL_ASCII) promises nothing.
 _ALWAYS = {"client_encoding": "UTF8"}
 
 _CASTS = {"date": "date", "decimal": "numeric", "integer": "bigint", "string": "text"}
@@ -102,7 +110,6 @@ class PostgresSession:
         self._statement: adbc_driver_manager.AdbcStatement | None = None
         self._reader: Any = None
         self._lock = threading.Lock()  # cancel() comes from another thread than close()
-        self._sound = True
         self.server = "PostgreSQL"
 
     def begin(self, timeout_seconds: int) -> None:
@@ -111,12 +118,10 @@ class PostgresSession:
         self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         found = self._run(
             "SELECT current_setting('server_version'), version(), "
-            "current_setting('server_version_num')::int, current_setting('server_encoding')"
+            "current_setting('server_version_num')::int"
         )
-        version, described, number, encoding = (column[0].as_py() for column in found.columns)
+        version, described, number = (values[0].as_py() for values in found.columns)
         self.server = f"PostgreSQL {version}"
-        #: SQL_ASCII promises no encoding at all, so text is checked before it is believed.
-        self._sound = encoding != "SQL_ASCII"
         settings = {
             "TimeZone": "UTC",
             "statement_timeout": str(timeout_seconds * 1000),
@@ -162,7 +167,7 @@ class PostgresSession:
                 arrays = [
                     decimals(array, sent[index].precision, sent[index].scale)
                     if index in sent
-                    else plain(array, sound=self._sound)
+                    else plain(array)
                     for index, array in enumerate(batch.columns)
                 ]
                 yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)

@@ -91,16 +91,13 @@ def sending(text: str, columns: int, sent: Mapping[int, pa.DataType]) -> str:
     return f"SELECT {', '.join(chosen)} FROM (\n{text}) AS openreg({', '.join(names)})"  # noqa: S608
 
 
-def plain(array: pa.Array, *, sound: bool) -> pa.Array:
+def plain(array: pa.Array) -> pa.Array:
     """An array without its extension type: what is behind it is exact already."""
     kind = array.type
     if isinstance(kind, pa.UuidType):
         return _uuid_text(array.storage)
     if isinstance(kind, pa.BaseExtensionType):
         return array.storage
-    if not sound and pa.types.is_string(array.type):
-        # As bytes, the conversion to text finds the row that is not UTF-8.
-        return array.view(pa.binary())
     return array
 
 
