@@ -90,8 +90,8 @@ class AirflowClient:
 
     def runs(self, dag_id: str) -> list[str]:
         """The ids of a Dag's runs, at most the newest hundred."""
-        parameters = {"limit": 100, "order_by": "-run_after"}
-        found = _checked(self._http.get(f"/api/v2/dags/{quote(dag_id)}/dagRuns", params=parameters))
+        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns"
+        found = _checked(self._http.get(path, params={"limit": "100", "order_by": "-run_after"}))
         return [str(run["dag_run_id"]) for run in found["dag_runs"]]
 
     def pause(self, dag_id: str) -> None:
