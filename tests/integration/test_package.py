@@ -13,6 +13,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 NEEDED = (
     "openreg_airflow/py.typed",
     "openreg_airflow/store/migrations/env.py",
+    "openreg_airflow/transform/image/Dockerfile",
+    "openreg_airflow/transform/image/requirements.txt",
     "dag_factory/report.schema.json",
     "openreg_portal/plugin.py",
 )
