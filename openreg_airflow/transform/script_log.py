@@ -36,24 +36,28 @@ class ScriptLog:
         self._limit = limit
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._line = ""
+        self._cut = False
         self.received = 0
 
     def feed(self, piece: bytes) -> None:
         """Take the next bytes."""
-        room = self._limit - self.received
+        room = max(self._limit - self.received, 0)
         self.received += len(piece)
-        if room <= 0:
-            return
-        *lines, self._line = (self._line + self._decoder.decode(piece[:room])).split("\n")
+        if room:
+            self._take(piece[:room])
+        if self.received > self._limit and not self._cut:
+            self._cut = True
+            self._logger.warning(
+                "the script printed more than %d bytes; the rest is left out here", self._limit
+            )
+
+    def _take(self, piece: bytes) -> None:
+        *lines, self._line = (self._line + self._decoder.decode(piece)).split("\n")
         for line in lines:
             self._log(line)
         while len(self._line) >= _MAX_LINE:
             self._log(self._line[:_MAX_LINE])
             self._line = self._line[_MAX_LINE:]
-        if self.received > self._limit:
-            self._logger.warning(
-                "the script printed more than %d bytes; the rest is left out here", self._limit
-            )
 
     def close(self) -> None:
         """Log what is left of the last line, and how much was left out."""

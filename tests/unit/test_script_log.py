@@ -60,14 +60,18 @@ def test_endless_line_is_logged_in_parts() -> None:
     assert [len(line) for _, line in lines] == [8192, 8192, 3616]
 
 
-def test_what_is_over_the_limit_is_counted() -> None:
-    lines = logged([b"12345\n", b"6789\n", b"more\n"], limit=8)
+@pytest.mark.parametrize(
+    "pieces",
+    [(b"12345\n", b"6789\n", b"more\n"), (b"12345\n67", b"89\nmore\n"), (b"12345\n6789\nmore\n",)],
+)
+def test_what_is_over_the_limit_is_counted_and_said_once(pieces: tuple[bytes, ...]) -> None:
+    lines = logged(pieces, limit=8)
 
-    assert lines == [
+    assert sorted(lines) == [
         ("INFO", "12345"),
-        ("WARNING", "the script printed more than 8 bytes; the rest is left out here"),
         ("INFO", "67"),
         ("WARNING", "8 bytes of the script's output were left out"),
+        ("WARNING", "the script printed more than 8 bytes; the rest is left out here"),
     ]
 
 
