@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -12,11 +14,13 @@ from openreg_airflow.extract.engine import Extracted, Extraction
 from openreg_airflow.extract.spec import SourceSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import pyarrow as pa
 
     from openreg_airflow.extract.reader import SourceConnection
+    from tests.services.postgres import PostgresServer
 
 DAY = date(2026, 3, 2)
 
@@ -52,3 +56,23 @@ class Database:
 def columns(table: pa.Table) -> dict[str, str]:
     """Names and types of a table, in order."""
     return {field.name: str(field.type) for field in table.schema}
+
+
+def active(postgres: PostgresServer) -> int:
+    """How many queries of ours run in a database, says the server."""
+    [[count]] = postgres.execute(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = %s AND application_name = 'openreg' AND state <> 'idle'",
+        [postgres.database],
+    )
+    found: int = count
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for a condition; it must come true within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        pause.wait(0.02)

@@ -41,6 +41,7 @@ class ParquetSink:
         self._schema = schema
         self._queue: Queue[pa.RecordBatch | None] = Queue(_WAITING)
         self._error: BaseException | None = None
+        self._last_taken = False
         self._thread = threading.Thread(target=self._run, name="openreg-parquet", daemon=True)
 
     def __enter__(self) -> Self:
@@ -71,14 +72,19 @@ class ParquetSink:
                 self._write_groups(writer)
         except BaseException as error:  # noqa: BLE001 - raised by the thread that hands over
             self._error = error
-            while self._queue.get() is not None:
-                pass
+            while not self._last_taken:  # whoever hands over must not wait for us
+                self._take()
+
+    def _take(self) -> pa.RecordBatch | None:
+        batch = self._queue.get()
+        self._last_taken = batch is None
+        return batch
 
     def _write_groups(self, writer: pq.ParquetWriter) -> None:
         group: list[pa.RecordBatch] = []
         rows = size = 0
         while True:
-            batch = self._queue.get()
+            batch = self._take()
             if batch is not None:
                 group.append(batch)
                 rows, size = rows + batch.num_rows, size + batch.nbytes

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError
 from openreg_airflow.extract.reader import SourceConnection
-from tests.extraction import Database, columns
+from tests.extraction import Database, active, columns, wait_until
 from tests.services import free_port
 from tests.services.cut_proxy import cutting_proxy
 
@@ -56,24 +56,6 @@ def database(postgres: PostgresServer, reader_login: str, tmp_path: Path) -> Dat
 
 def elsewhere(database: Database, /, **changes: Any) -> Database:
     return replace(database, connection=replace(database.connection, **changes))
-
-
-def active(postgres: PostgresServer) -> int:
-    [[count]] = postgres.execute(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = %s AND application_name = 'openreg' AND state <> 'idle'",
-        [postgres.database],
-    )
-    found: int = count
-    return found
-
-
-def wait_until(condition: Any, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        pause.wait(0.02)
 
 
 def test_every_type_arrives_exactly(database: Database, postgres: PostgresServer) -> None:

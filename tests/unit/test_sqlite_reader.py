@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 import time
 from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +16,6 @@ from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecErro
 from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.extract.readers.sqlite import database_path
 from tests.extraction import Database, columns
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT {} FROM n"
 
@@ -303,12 +302,12 @@ def test_more_rows_than_allowed_are_an_error_not_a_cut(database: SqliteDatabase)
     assert database.extract(FOREVER.format("i") + " LIMIT 10", max_rows=10).num_rows == 10
 
 
-def test_full_disk_reaches_the_task_as_such(database: SqliteDatabase) -> None:
-    import errno
-    from pathlib import Path
+@pytest.mark.parametrize("limit", ["LIMIT 10", ""])
+def test_full_disk_reaches_the_task_as_such(database: SqliteDatabase, limit: str) -> None:
+    sql = f"{FOREVER.format('i, hex(randomblob(100)) AS noise')} {limit}"
 
     with pytest.raises(OSError, match="No space left") as caught:
-        database.extraction(FOREVER.format("i, 'some text ' || i AS t")).run(Path("/dev/full"))
+        database.extraction(sql).run(Path("/dev/full"))
 
     assert caught.value.errno == errno.ENOSPC
 
