@@ -7,6 +7,8 @@ formats), and attributes in the namespace ``urn:openreg:layout:1`` say what XML 
 ==================  ================================================================================
 ``r:each="table"``  the element is written once for each row of the table
 ``r:key="column"``  with ``r:each``: the column by which messages name a record
+``r:on="column"``   with ``r:each`` inside another: the columns that a row shares with the row it
+                    belongs to; ``r:on="child_column = column, other"`` where names differ
 ``r:when="..."``    the element is written only where the condition holds
                     (:mod:`~openreg_airflow.artifacts.condition`)
 ``r:required``      ``"true"``: a record in which the element would be left out stops the run
@@ -14,6 +16,11 @@ formats), and attributes in the namespace ``urn:openreg:layout:1`` say what XML 
 ``r:optional``      attributes of the element that are left out when they are NULL; other
                     attributes must have a value when their element has one
 ==================  ================================================================================
+
+An element with ``r:each`` inside another is written once for each row of its table that belongs to
+the row of the outer one, in the order of the rows; placeholders in it speak of the inner table.
+Where no row belongs, it is left out, or stops the run with ``r:required``; a row that belongs to no
+record stops the run always. ``r:when`` beside it says which of the rows are written.
 
 An element is left out when all placeholders in it are NULL or empty; there are no empty elements.
 Outside ``r:each``, placeholders speak of the run: ``{run.business_date}``, ``{run.report_id}``,
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
 Place = tuple[int, int]
 
 NAMESPACE = "urn:openreg:layout:1"
-INSTRUCTIONS = ("each", "key", "when", "required", "choice", "optional")
+INSTRUCTIONS = ("each", "on", "key", "when", "required", "choice", "optional")
 RUN_VALUES = ("business_date", "report_id", "artifact", "filename", "records")
 
 
@@ -75,6 +82,7 @@ class Element:
             begins with ``r:`` here, whatever the layout's prefix is.
         text: its text; empty when it has children.
         each, key, when, required, choice, optional: the instructions on it.
+        on: the columns by which rows belong to rows of the element above: inner and outer names.
     """
 
     name: str
@@ -84,6 +92,7 @@ class Element:
     text: Template = ()
     children: tuple[Element, ...] = ()
     each: str | None = None
+    on: tuple[tuple[str, str], ...] = ()
     key: str | None = None
     when: Condition | None = None
     required: bool = False
@@ -112,12 +121,24 @@ class Element:
             yield from child.walk()
 
     def columns(self) -> Iterator[tuple[str, int]]:
-        """The columns that the element and those below it speak of, with their lines."""
-        for element in self.walk():
-            names = {p.name for p in element.own_placeholders if not p.of_run}
-            names |= element.when.columns if element.when else frozenset()
-            names |= {element.key} if element.key else set()
-            yield from ((name, element.line) for name in sorted(names))
+        """The columns of its table that it and those below it speak of, with their lines."""
+        names = {p.name for p in self.own_placeholders if not p.of_run}
+        names |= self.when.columns if self.when else frozenset()
+        names |= {self.key} if self.key else set()
+        yield from ((name, self.line) for name in sorted(names))
+        for child in self.children:
+            if child.each is None:
+                yield from child.columns()
+            else:
+                yield from ((outer, child.line) for _, outer in child.on)
+
+    def inner(self) -> Iterator[Element]:
+        """The repeated elements inside it that no other repeated element stands between."""
+        for child in self.children:
+            if child.each is None:
+                yield from child.inner()
+            else:
+                yield child
 
 
 @dataclass(frozen=True)
@@ -128,19 +149,28 @@ class Layout:
     root: Element
 
     def each(self) -> Iterator[tuple[Element, tuple[str, ...]]]:
-        """The repeated elements, each with the tags from the root down to it."""
+        """The repeated elements, each with the tags from the root down to it.
+
+        Those that stand inside another repeated element are not among them:
+        :meth:`Element.inner` gives them.
+        """
         yield from _each(self.root, ())
+
+    def repeated(self) -> Iterator[Element]:
+        """All repeated elements, at every depth."""
+        return (element for element in self.root.walk() if element.each)
 
     @property
     def tables(self) -> frozenset[str]:
         """The tables that the document is made of."""
-        return frozenset(element.each for element, _ in self.each() if element.each)
+        return frozenset(element.each for element in self.repeated() if element.each)
 
 
 def _each(element: Element, above: tuple[str, ...]) -> Iterator[tuple[Element, tuple[str, ...]]]:
     way = (*above, element.tag)
     if element.each:
         yield element, way
+        return
     for child in element.children:
         yield from _each(child, way)
 

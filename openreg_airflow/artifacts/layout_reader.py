@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SPACE = " \t\r\n"
 _ATTRIBUTE = re.compile(rb"""\s(?P<name>[^\s=<>"']+)\s*=\s*(?:"(?P<a>[^"]*)"|'(?P<b>[^']*)')""")
+_PAIR = re.compile(r"\s*(?P<inner>[A-Za-z_]\w*)\s*(?:=\s*(?P<outer>[A-Za-z_]\w*)\s*)?", re.ASCII)
 _TAG = re.compile(rb"""<(?:[^<>"']|"[^"]*"|'[^']*')*>""")
 
 
@@ -138,6 +139,7 @@ class _Reader:
             text=self._template(text, frame.places["text()"]) if text else (),
             children=tuple(frame.children),
             each=given.get("each"),
+            on=self._on(given["on"], frame.places["r:on"]) if "on" in given else (),
             key=given.get("key"),
             when=when,
             required=given.get("required") == "true",
@@ -148,6 +150,18 @@ class _Reader:
             self._stack[-1].children.append(element)
         else:
             self._root = element
+
+    def _on(self, text: str, place: Place) -> tuple[tuple[str, str], ...]:
+        pairs = []
+        for part in text.split(","):
+            match = _PAIR.fullmatch(part)
+            if match is None:
+                message = f"{part.strip()!r} does not say by which column rows belong together"
+                hint = 'Write r:on="column", or r:on="inner_column = outer_column".'
+                self._fault(place, message, hint)
+                return ()
+            pairs.append((match["inner"], match["outer"] or match["inner"]))
+        return tuple(pairs)
 
     def _template(self, text: str, place: Place) -> Template:
         try:

@@ -57,17 +57,11 @@ def _content(element: Element) -> Iterator[Fault]:
 
 def _instructions(element: Element, *, inside: bool) -> Iterator[Fault]:
     if element.each is not None:
-        if not _TABLE.fullmatch(element.each):
-            yield Fault(element.place("r:each"), f"{element.each!r} is not the name of a table")
-        if inside:
-            message = "r:each inside another r:each is not known yet"
-            yield Fault(element.place("r:each"), message)
-        if element.when:
-            message = "r:when beside r:each would drop records"
-            hint = "Filter the rows in the transform, or put r:when on elements below."
-            yield Fault(element.place("r:when"), message, hint)
-    elif element.key is not None:
-        yield Fault(element.place("r:key"), "r:key stands beside r:each")
+        yield from _repetition(element, inside=inside)
+    else:
+        for name in ("key", "on"):
+            if f"r:{name}" in element.places:
+                yield Fault(element.place(f"r:{name}"), f"r:{name} stands beside r:each")
     if not inside and element.each is None:
         for name in _RECORD_ONLY:
             if f"r:{name}" in element.places:
@@ -79,6 +73,22 @@ def _instructions(element: Element, *, inside: bool) -> Iterator[Fault]:
     for name in sorted(element.optional - names):
         message = f"r:optional names {name}, which <{element.name}> does not have"
         yield Fault(element.place("r:optional"), message)
+
+
+def _repetition(element: Element, *, inside: bool) -> Iterator[Fault]:
+    if not _TABLE.fullmatch(element.each or ""):
+        yield Fault(element.place("r:each"), f"{element.each!r} is not the name of a table")
+    if inside and "r:on" not in element.places:
+        message = "r:each inside another r:each needs r:on, to say which rows belong together"
+        hint = 'Add r:on="COLUMN", a column that both tables have.'
+        yield Fault(element.place("r:each"), message, hint)
+    if not inside and "r:on" in element.places:
+        message = "r:on stands beside an r:each that is inside another"
+        yield Fault(element.place("r:on"), message)
+    if element.when and not inside:
+        message = "r:when beside r:each would drop records"
+        hint = "Filter the rows in the transform, or put r:when on elements below."
+        yield Fault(element.place("r:when"), message, hint)
 
 
 def _placeholders(element: Element, *, inside: bool) -> Iterator[Fault]:

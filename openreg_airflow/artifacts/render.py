@@ -7,26 +7,34 @@ joined on its own first, so that it can be left out there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from openreg_airflow.artifacts import value_format
+from openreg_airflow.artifacts.inner_rows import Cursor
 from openreg_airflow.artifacts.placeholder import RUN_PREFIX
 from openreg_airflow.artifacts.value_text import UnwritableValueError, text_of
 from openreg_airflow.artifacts.xml_text import escaped, escaped_column
 from openreg_airflow.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from openreg_airflow.artifacts.inner_rows import InnerTable
     from openreg_airflow.artifacts.layout import Element
     from openreg_airflow.artifacts.placeholder import Placeholder, Template
 
 _format = lru_cache(maxsize=1024)(value_format.parse)
+
+#: What is wrong with a record; of an inner row it is found out only once it is to be said.
+#: Gives the message and the inner row's name.
+Complaint = str | Callable[[int], tuple[str, str]]
 
 #: Stands in an envelope where the records go; XML can never hold this character.
 HOLE = "\0"
@@ -47,7 +55,7 @@ class Fragment:
     parts: list[str | pa.StringArray] = field(default_factory=list)
     present: pa.BooleanArray | None = None
     varies: bool = False
-    missing: list[tuple[pa.BooleanArray, str]] = field(default_factory=list)
+    missing: list[tuple[pa.BooleanArray, Complaint]] = field(default_factory=list)
 
     def add(self, *parts: str | pa.StringArray) -> None:
         """Append parts; neighbouring literals become one."""
@@ -75,33 +83,93 @@ class Renderer:
         run: the values of ``{run....}``.
         layout: the layout's file name, for messages.
         end: what follows each record.
+        inner: the sorted tables of the repeated elements inside it
+            (:func:`~openreg_airflow.artifacts.inner_rows.sort`).
     """
 
     def __init__(
-        self, element: Element, run: Mapping[str, Any], *, layout: str, end: str = "\n"
+        self,
+        element: Element,
+        run: Mapping[str, Any],
+        *,
+        layout: str,
+        end: str = "\n",
+        inner: Mapping[int, InnerTable] | None = None,
     ) -> None:
         self._element = element
         self._run = run
         self._layout = layout
         self._end = end
+        self._inner: dict[int, tuple[Renderer, Cursor]] = {}
+        for child in element.inner():
+            table = (inner or {})[id(child)]
+            renderer = Renderer(child, run, layout=layout, end="", inner=table.inner)
+            columns = sorted({column for column, _ in child.columns()})
+            self._inner[id(child)] = renderer, Cursor(table.path, columns)
 
-    def records(self, batch: pa.RecordBatch, first: int) -> pa.StringArray:
+    def records(self, batch: pa.RecordBatch, first: int) -> Iterator[pa.StringArray]:
         """The text of each row of a batch, of which the first is record number ``first``.
+
+        The texts come in several arrays when the batch has many inner rows. From one call to the
+        next the numbers only grow.
 
         Raises:
             ArtifactError: a value that cannot be written, or a mandatory one that is not there;
                 the message says which record, element and column.
         """
-        scope = _Scope(batch, first, self._element, self._run, self._layout)
+        for part, number in self._parts(batch, first - 1):
+            scope = _Scope(part, number + 1, self._element, self._run, self._layout, below=self)
+            fragment = self._fragment(scope)
+            for where, message in fragment.missing:
+                scope.refuse(where, message)
+            fragment.add(self._end)
+            yield fragment.joined(len(scope))
+
+    def inside(self, element: Element, outer: _Scope) -> Fragment:
+        """What an element repeated inside this one gives: one text for each row of the scope."""
+        renderer, cursor = self._inner[id(element)]
+        batch, bounds, begin = cursor.take(outer.first - 1, len(outer))
+        owners = np.repeat(np.arange(len(outer)), np.diff(bounds))
+        whole = Fragment(varies=True)
+        texts = [pa.array([], pa.string())]
+        for part, number in renderer._parts(batch, begin):  # noqa: SLF001
+            mine = owners[number - begin : number - begin + part.num_rows]
+            scope = _Scope(
+                part, number + 1, element, self._run, self._layout,
+                below=renderer, outer=outer, owners=mine,
+            )  # fmt: skip
+            fragment = renderer._fragment(scope)  # noqa: SLF001
+            texts.append(pc.fill_null(fragment.joined(len(scope)), ""))
+            for where, message in fragment.missing:
+                whole.missing += scope.outward(where, message)
+        lists = pa.ListArray.from_arrays(pa.array(bounds, pa.int32()), pa.concat_arrays(texts))
+        joined = pc.binary_join(lists, "")
+        whole.add(joined)
+        present = pc.greater(pc.binary_length(joined), 0)
+        whole.present = None if pc.all(present).as_py() else present
+        return whole
+
+    def _parts(self, batch: pa.RecordBatch, first: int) -> Iterator[tuple[pa.RecordBatch, int]]:
+        """A batch in parts whose inner rows fit into memory, each with its first 0-based row."""
+        done = 0
+        while done < batch.num_rows:
+            rows = self._fitting(first + done, batch.num_rows - done)
+            yield batch.slice(done, rows), first + done
+            done += rows
+
+    def _fitting(self, first: int, rows: int) -> int:
+        for _, cursor in self._inner.values():
+            rows = cursor.fit(first, rows)
+        return rows
+
+    def _fragment(self, scope: _Scope) -> Fragment:
         fragment = _element(self._element, scope)
         if fragment.present is not None:
             absent = pc.invert(fragment.present)
-            message = f"nothing of <{self._element.name}> has a value"
-            fragment.missing.append((absent, message))
-        for where, message in fragment.missing:
-            scope.refuse(where, message)
-        fragment.add(self._end)
-        return fragment.joined(len(scope))
+            if self._element.when:
+                absent = pc.and_(absent, scope.holds(self._element))
+            fragment.missing.append((absent, f"nothing of <{self._element.name}> has a value"))
+        return fragment
 
 
 def envelope(root: Element, rows: Mapping[str, int], run: Mapping[str, Any], layout: str) -> str:
@@ -120,6 +188,17 @@ class _Scope:
     run: Mapping[str, Any]
     layout: str
     rows: Mapping[str, int] = field(default_factory=dict)
+    below: Renderer | None = None
+    outer: _Scope | None = None
+    #: Of each inner row, which row of the outer scope it belongs to.
+    owners: Any = None
+
+    def inside(self, element: Element) -> Fragment:
+        """What an element gives that is repeated inside the one of this scope."""
+        if self.below is None:  # outside of all records: only a hole is left
+            none = self.rows[str(element.each)] == 0
+            return Fragment([HOLE], pa.array([False]) if none else None, varies=True)
+        return self.below.inside(element, self)
 
     def text(self, found: Placeholder, element: Element, *, attribute: bool) -> pa.StringArray:
         """The escaped text of a placeholder, one for each record."""
@@ -141,20 +220,59 @@ class _Scope:
         except ValueError as error:
             raise self.error(str(error), element) from error
 
-    def refuse(self, where: pa.BooleanArray, message: str) -> None:
+    def refuse(self, where: pa.BooleanArray, message: Complaint) -> None:
         """Raise if ``where`` is true of any record."""
         if (row := pc.index(where, pa.scalar(True)).as_py()) >= 0:
-            raise self.error(message, None, row)
+            text, place = message(row) if callable(message) else (message, "")
+            raise self.error(text, None, row, inner=place)
+
+    def outward(
+        self, where: pa.BooleanArray, message: Complaint
+    ) -> list[tuple[pa.BooleanArray, Complaint]]:
+        """A fault of inner rows as one of the rows that they belong to."""
+        rows = np.flatnonzero(where.to_numpy(zero_copy_only=False))
+        if not len(rows) or self.outer is None:
+            return []
+        owners = self.owners[rows]
+        faulty = np.zeros(len(self.outer), np.bool_)
+        faulty[owners] = True
+
+        def complain(owner: int) -> tuple[str, str]:
+            row = int(rows[np.searchsorted(owners, owner)])
+            text, place = message(row) if callable(message) else (message, "")
+            return text, ", ".join(filter(None, (self.own_name(row), place)))
+
+        return [(pa.array(faulty), complain)]
+
+    def name(self, row: int) -> str:
+        """How messages name a row."""
+        if self.outer is None:
+            return self.own_name(row)
+        return f"{self.outer.name(int(self.owners[row]))}, {self.own_name(row)}"
+
+    def own_name(self, row: int) -> str:
+        """How messages name a row, without the record that an inner one belongs to."""
+        key = self.record.key
+        name = f" ({key} {self.batch.column(key)[row].as_py()})" if key else ""
+        if self.outer is None:
+            return f"record {self.first + row}{name}"
+        number = int(np.count_nonzero(self.owners[: row + 1] == self.owners[row]))
+        return f"row {number} of its {self.record.each}{name}"
 
     def error(
-        self, message: str, element: Element | None, row: int | None = None, column: str = ""
+        self,
+        message: str,
+        element: Element | None,
+        row: int | None = None,
+        column: str = "",
+        inner: str = "",
     ) -> ArtifactError:
         """An error that names the record, the element and the column."""
         places = []
         if row is not None and self.batch is not None:
-            key = self.record.key
-            name = f" ({key} {self.batch.column(key)[row].as_py()})" if key else ""
-            places.append(f"record {self.first + row}{name}")
+            places.append(self.name(row))
+        if inner:
+            places.append(inner)
         if element is not None:
             places.append(f"<{element.name}> in {self.layout} line {element.line}")
         if column:
@@ -168,9 +286,8 @@ class _Scope:
 
 
 def _element(element: Element, scope: _Scope) -> Fragment:
-    if scope.batch is None and element.each:
-        none = scope.rows[element.each] == 0
-        return Fragment([HOLE], pa.array([False]) if none else None, varies=True)
+    if element.each and element is not scope.record:
+        return scope.inside(element)
     content = _text(element, scope) if element.text else _children(element, scope)
     whole = Fragment(present=content.present, varies=content.varies, missing=content.missing)
     whole.add(f"<{element.name}")
@@ -276,8 +393,7 @@ def _children(element: Element, scope: _Scope) -> Fragment:
         fragment.add(part.joined(len(scope)))
         deciding.append(part.present)
         if child.required:
-            names = ", ".join(sorted({name for name, _ in child.columns()}))
-            message = f"<{child.name}> is mandatory and has no value: {names} is NULL or empty"
+            message = f"<{child.name}> is mandatory and has no value: {_reason(child)}"
             fragment.missing.append((pc.invert(part.present), message))
     if element.choice:
         fragment.missing += _several(element, scope, deciding)
@@ -298,6 +414,14 @@ def _several(
         count = pc.add(count, pc.cast(present, pa.int32()))
     names = ", ".join(f"<{child.name}>" for child in element.children)
     return [(pc.greater(count, 1), f"<{element.name}> may have only one of {names}")]
+
+
+def _reason(element: Element) -> str:
+    if element.each:
+        which = f" with {element.when.text}" if element.when else ""
+        return f"no row of {element.each}{which} belongs to it"
+    names = ", ".join(sorted({name for name, _ in element.columns()}))
+    return f"{names} is NULL or empty"
 
 
 def _names(template: Template) -> str:

@@ -39,7 +39,7 @@ def test_all_faults_are_found_at_once_with_line_and_column() -> None:
     ]  # fmt: skip
     messages = [message for *_, message in found]
     assert messages[0] == "{sender} speaks of a record and stands outside any element with r:each"
-    assert messages[1].startswith("r:kye is unknown; known are r:each, r:key, r:when")
+    assert messages[1].startswith("r:kye is unknown; known are r:each, r:on, r:key")
     assert messages[2].startswith("{price:.2}: '.2' is not a format")
     assert messages[3].startswith("{} is not a placeholder")
     assert messages[4] == "'{' has no partner; a brace itself is written twice"
@@ -61,7 +61,13 @@ def test_all_faults_are_found_at_once_with_line_and_column() -> None:
         (f'<!DOCTYPE d ^[<!ENTITY e SYSTEM "/etc/passwd">]><d {R}/>', "no document type"),
         (f'<doc {R}><a r:each="rows"\n r:when="^x = 1">{{a}}</a></doc>', "would drop records"),
         (f'<doc {R}><l r:choice="^true"><a>1</a><b>2</b></l></doc>', "speaks of a record"),
-        (f'<doc {R}><a r:each="rows"><b r:each="^more">{{b}}</b></a></doc>', "another r:each"),
+        (f'<doc {R}><a r:each="rows"><b r:each="^more">{{b}}</b></a></doc>', "needs r:on"),
+        (f'<doc {R}><a r:each="rows" r:on="^id">{{b}}</a></doc>', "that is inside another"),
+        (f'<doc {R}><a r:each="rows"><b r:on="^id">{{b}}</b></a></doc>', "stands beside r:each"),
+        (
+            f'<doc {R}><a r:each="rows"><b r:each="more" r:on="^a == b">{{b}}</b></a></doc>',
+            "'a == b' does not say",
+        ),
         (
             f'<doc {R}><a r:each="rows" r:key=\'k\' r:choice="^maybe">{{b}}</a></doc>',
             "expected true",
@@ -93,6 +99,21 @@ def test_columns_know_their_lines(tmp_path: Path) -> None:
     assert way == ("doc", "rec")
     assert list(element.columns()) == [("id", 2), ("a", 3), ("b", 3), ("c", 3), ("d", 3)]
     assert read.tables == {"rows"}
+
+
+def test_inner_columns_are_those_of_the_inner_table(tmp_path: Path) -> None:
+    path = tmp_path / "layout.xml"
+    path.write_text(
+        f'<doc {R}><rec r:each="rows"><id>{{id}}</id>'
+        '<l><i r:each="more" r:on="id, b = a" r:when="z = 1">{x}</i></l></rec></doc>'
+    )
+    read = layout.read(path)
+    [(element, _)] = read.each()
+    [inner] = element.inner()
+    assert [name for name, _ in element.columns()] == ["id", "id", "a"]
+    assert [name for name, _ in inner.columns()] == ["x", "z"]
+    assert inner.on == (("id", "id"), ("b", "a"))
+    assert read.tables == {"rows", "more"}
 
 
 def test_reading_a_faulty_layout_names_the_first_fault(tmp_path: Path) -> None:

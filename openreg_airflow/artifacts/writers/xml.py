@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.artifacts import layout
@@ -12,7 +14,6 @@ from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import pyarrow as pa
 
@@ -108,7 +109,7 @@ def _refuse_unknown_columns(document: layout.Layout, job: Job) -> None:
 
 
 def _write(document: layout.Layout, job: Job, target: Path) -> None:
-    from openreg_airflow.artifacts import render
+    from openreg_airflow.artifacts import inner_rows, render
     from openreg_airflow.artifacts.value_text import joined_bytes
 
     run = {
@@ -122,15 +123,20 @@ def _write(document: layout.Layout, job: Job, target: Path) -> None:
     around = render.envelope(document.root, job.rows, run, name).split(render.HOLE)
     # An element without rows leaves no hole.
     repeated = [element for element, _ in document.each() if job.rows[str(element.each)]]
-    with target.open("wb") as file:
+    with tempfile.TemporaryDirectory(prefix="openreg-") as scratch, target.open("wb") as file:
         file.write((_DECLARATION + around[0]).encode())
-        for element, after in zip(repeated, around[1:], strict=True):
-            renderer = render.Renderer(element, run, layout=name)
+        for place, (element, after) in enumerate(zip(repeated, around[1:], strict=True)):
+            folder = Path(scratch) / str(place)
+            folder.mkdir()
+            path = job.tables[str(element.each)]
+            inner = inner_rows.sort(element, path, job.tables, folder, name)
+            renderer = render.Renderer(element, run, layout=name, inner=inner)
             progress = Progress(job.filename, job.rows[str(element.each)])
             file.write(b"\n")
             first = 1
-            for batch in _batches(job.tables[str(element.each)], element):
-                file.write(joined_bytes(renderer.records(batch, first)))
+            for batch in _batches(path, element):
+                for texts in renderer.records(batch, first):
+                    file.write(joined_bytes(texts))
                 first += batch.num_rows
                 progress.at(first - 1)
             file.write(after.encode())
