@@ -553,19 +553,42 @@ def test_network_that_breaks_in_the_middle_is_never_taken_for_the_end(
     assert database.extract(MANY).num_rows == 200_000
 
 
-def test_deadlock_is_worth_another_try(database: Database) -> None:
-    import adbc_driver_manager
+def test_deadlock_is_worth_another_try(database: Database, postgres: PostgresServer) -> None:
+    def waiting() -> bool:
+        return bool(postgres.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND objid = 2"))
 
-    from openreg_airflow.extract.readers.postgres_errors import query_error
+    with postgres.connect() as other, other.cursor() as cursor:
+        cursor.execute("SET deadlock_timeout = '60s'")  # so that ours is the one that is found
+        cursor.execute("SELECT pg_advisory_lock(2)")
 
-    error = adbc_driver_manager.OperationalError(
-        "IO: ERROR: deadlock detected. SQLSTATE: 40P01",
-        status_code=adbc_driver_manager.AdbcStatusCode.IO,
-        sqlstate="40P01",
-        details=[],
-    )
+        def cross() -> None:
+            wait_until(waiting)
+            cursor.execute("SELECT pg_advisory_lock(1)")
 
-    assert isinstance(query_error(error, "source.sql"), SourceUnavailableError)
+        crossing = threading.Thread(target=cross)
+        crossing.start()
+        with pytest.raises(SourceUnavailableError, match="deadlock detected"):
+            database.extract(
+                "SELECT pg_advisory_xact_lock(1)::text AS a, pg_advisory_xact_lock(2)::text AS b"
+            )
+        crossing.join(20)
+        assert not crossing.is_alive()
+
+
+def test_restart_of_the_server_in_the_middle_is_worth_another_try(
+    database: Database, postgres: PostgresServer
+) -> None:
+    def restart() -> None:
+        wait_until(lambda: active(postgres) > 0)
+        postgres.restart()
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+    with pytest.raises(SourceUnavailableError):
+        database.extract(f"SELECT m.*, pg_sleep(0.001)::text AS s FROM ({MANY}) AS m")
+    restarting.join()
+
+    assert database.extract("SELECT 1 AS a").num_rows == 1
 
 
 def test_same_query_gives_the_same_bytes(database: Database, postgres: PostgresServer) -> None:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from openreg_airflow.extract.reader import Session
 
 _FIRST_BATCH = 2_000
-_MOST_ROWS = 50_000
+_MOST_ROWS = 20_000
+#: Smaller batches than others': a row of Python objects is some ten times its size in Arrow.
+_BATCH_BYTES = BATCH_BYTES // 8
 _BUSY_SECONDS = 30.0
 
 #: Options of SQLite's URI file names that an Airflow connection's extra may set.
@@ -216,7 +218,7 @@ def _batches(
         batch = pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
         yield batch
         before += len(rows)
-        wanted = BATCH_BYTES * len(rows) // max(batch.nbytes, 1)
+        wanted = _BATCH_BYTES * len(rows) // max(batch.nbytes, 1)
         try:
             rows = cursor.fetchmany(max(1, min(wanted, _MOST_ROWS)))
         except sqlite3.Error as error:
