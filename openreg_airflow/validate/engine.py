@@ -1,8 +1,9 @@
 """Evaluates rules over Parquet files: all rules of a stage in one locked DuckDB connection.
 
-A rule is first counted, which reads only the columns that its condition needs; only a rule that
-failed is asked for its rows. :mod:`openreg_airflow.validate.fence` runs this in a process of its
-own with hard limits.
+Rules that only filter a table are evaluated together (:mod:`openreg_airflow.validate.passes`). Any
+other rule is first counted, which reads only the columns that its condition needs; only a rule
+that failed is asked for its rows. :mod:`openreg_airflow.validate.fence` runs this in a process of
+its own with hard limits.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -18,14 +20,16 @@ from openreg_airflow.errors import RuleLimitError
 from openreg_airflow.records import RuleResult
 from openreg_airflow.validate.failures import FailureWriter
 from openreg_airflow.validate.message import MessageTemplate, shown
+from openreg_airflow.validate.passes import Passes
 from openreg_airflow.validate.query import FailingRows, RuleFailedError
 from openreg_airflow.validate.session import open_session
-from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError, parse
+from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from openreg_airflow.validate.job import Job, Rule
+    from openreg_airflow.validate.sweep import Sweep
 
 #: Failing rows of one rule that go into its result, and rules of a run that may show any.
 SAMPLES = 5
@@ -65,7 +69,7 @@ def run_rules(
                 try:
                     results.append(run.result(rule, failures))
                 except duckdb.InterruptException as error:
-                    raise _too_late(job, rule) from error
+                    raise _too_late(job, rule, run.beside) from error
     finally:
         run.close()
     return tuple(results)
@@ -79,11 +83,17 @@ class _Run:
         self._tables = frozenset(job.tables)
         self._sampled = 0
         self._connection = self._open()
+        self._passes = Passes(job, max(job.failing_rows, SAMPLES))
 
     def interrupt(self) -> None:
         """Stop the statement that runs now; called by another thread."""
         with suppress(duckdb.ConnectionException):
             self._connection.interrupt()
+
+    @property
+    def beside(self) -> int:
+        """How many other rules are evaluated in the same pass right now."""
+        return self._passes.beside
 
     def close(self) -> None:
         """Close the connection."""
@@ -100,8 +110,8 @@ class _Run:
         except RuleFailedError as error:
             outcome = _unevaluated(str(error))
             if error.fatal:
-                self._connection.close()
-                self._connection = self._open()
+                self._reopen()
+        shared = self._passes.done(rule.rule_id)
         table = self._job.tables.get(rule.spec.table)
         return RuleResult(
             rule_id=rule.rule_id,
@@ -109,7 +119,7 @@ class _Run:
             severity=rule.spec.severity,
             table=rule.spec.table,
             checked=table.rows if table else 0,
-            seconds=round(time.perf_counter() - started, 6),
+            seconds=round(time.perf_counter() - started + shared, 6),
             fields=rule.spec.fields,
             reference=rule.spec.reference,
             **outcome,
@@ -119,14 +129,21 @@ class _Run:
         tables = {name: table.path for name, table in self._job.tables.items()}
         return open_session(tables, self._job.limits, self._job.scratch)
 
+    def _reopen(self) -> None:
+        """Begin again after an error that made the connection useless."""
+        self._connection.close()
+        self._passes.abandon()
+        self._connection = self._open()
+
     def _evaluate(self, rule: Rule, failures: FailureWriter) -> dict[str, Any]:
         """Count a rule's failing rows, and gather the first of them when there are any."""
         if rule.spec.table not in self._tables:
             listed = ", ".join(sorted(self._tables)) or "none"
             message = f"there is no table {rule.spec.table!r} in this run; its tables: {listed}"
             raise RuleFailedError(message)
-        statement = parse(rule.sql)
+        statement = self._passes.statement(rule)
         statement.require_tables(self._tables)
+        sweep = self._sweep(rule.rule_id)
         query = FailingRows(self._connection, statement, self._job.business_date)
         columns = query.columns()
         template = MessageTemplate(rule.spec.message)
@@ -135,7 +152,15 @@ class _Run:
                 f"the message shows {', '.join(unknown)}, but the rule returns {', '.join(columns)}"
             )
             raise RuleFailedError(message)
-        failed = query.count()
+        failed = query.count() if sweep is None else sweep.counts[rule.rule_id]
+        if failed and sweep is not None and sweep.fetched:
+            fetched = replace(
+                statement,
+                sql=sweep.rows(rule.rule_id),
+                dated=sweep.shows_date(rule.rule_id),
+                ordered=True,
+            )
+            query = FailingRows(self._connection, fetched, self._job.business_date)
         if not failed:
             return {"failed": 0, "message": ""}
         try:
@@ -145,6 +170,14 @@ class _Run:
                 raise
             outcome = _unevaluated(f"its failing rows cannot be shown: {error}")
         return outcome | {"failed": failed}
+
+    def _sweep(self, rule_id: str) -> Sweep | None:
+        """The pass that the rule shares with others, if it does."""
+        try:
+            return self._passes.sweep(rule_id, self._connection)
+        except (duckdb.FatalException, duckdb.InternalException):
+            self._reopen()
+            return None
 
     def _gather(
         self,
@@ -190,11 +223,12 @@ def _sample(rule: Rule, values: dict[str, str | None]) -> dict[str, str | None]:
     }
 
 
-def _too_late(job: Job, rule: Rule) -> RuleLimitError:
+def _too_late(job: Job, rule: Rule, beside: int = 0) -> RuleLimitError:
     ids = [other.rule_id for other in job.rules]
     left = len(ids) - ids.index(rule.rule_id)
+    others = f" and {beside} others that are evaluated with it" if beside else ""
     message = (
-        f"the rules were stopped after {job.limits.seconds} s at rule {rule.rule_id}; "
+        f"the rules were stopped after {job.limits.seconds} s at rule {rule.rule_id}{others}; "
         f"{left} of {len(ids)} rules were not evaluated"
     )
     return RuleLimitError(message, hint="Make the rule cheaper, or raise validate.limits.seconds.")

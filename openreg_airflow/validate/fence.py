@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from openreg_airflow import errors
@@ -66,7 +67,9 @@ def run_fenced(job: Job) -> tuple[RuleResult, ...]:
         process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
-                pipe.close()
+                # A process that died before it read its job leaves part of it to be flushed.
+                with suppress(BrokenPipeError):
+                    pipe.close()
 
 
 def _converse(process: subprocess.Popen[str], job: Job, trace: Path) -> tuple[RuleResult, ...]:
