@@ -26,6 +26,10 @@ _STAGE_COMMANDS = {
     "db": "openreg_airflow.store.commands",
     "sandbox": "openreg_airflow.transform.commands",
 }
+#: Single commands that stages bring along, by their name: module and function.
+_STAGE_COMMAND = {
+    "validate": ("openreg_airflow.validate.commands", "validate"),
+}
 _console = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
 
@@ -183,3 +187,5 @@ for _name, _module in _STAGE_COMMANDS.items():
 
 if __name__ == "__main__":
     app()
+for _name, (_module, _function) in _STAGE_COMMAND.items():
+    app.command(_name)(getattr(importlib.import_module(_module), _function))

@@ -50,7 +50,7 @@ def blocking_error(verdict: Verdict) -> BlockingRulesError:
     blocking = verdict.blocking
     parts = [f"{len(blocking)} blocking rule{'s' if len(blocking) > 1 else ''} failed"]
     for result in blocking[:_NAMED]:
-        parts.append(f"- {result.rule_id} ({result.title}): {_outcome(result)}")
+        parts.append(f"- {result.rule_id} ({result.title}): {outcome(result)}")
         parts += [f"    {message}" for message in result.messages[:_MESSAGES]]
     if len(blocking) > _NAMED:
         parts.append(f"- and {len(blocking) - _NAMED} more")
@@ -86,7 +86,7 @@ def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
 
 def _details(result: RuleResult) -> Iterator[str]:
     reference = f" [{result.reference}]" if result.reference else ""
-    yield f"{result.severity} rule {result.rule_id}{reference}: {_outcome(result)}"
+    yield f"{result.severity} rule {result.rule_id}{reference}: {outcome(result)}"
     for message, sample in zip(result.messages, result.samples, strict=False):
         values = ", ".join(
             f"{name}={'NULL' if value is None else value}" for name, value in sample.items()
@@ -94,7 +94,8 @@ def _details(result: RuleResult) -> Iterator[str]:
         yield f"    {message}    ({values})"
 
 
-def _outcome(result: RuleResult) -> str:
+def outcome(result: RuleResult) -> str:
+    """How a rule that did not pass ended, in half a sentence."""
     if result.error and not result.failed:
         return f"it could not be evaluated: {result.error}"
     rows = "row" if result.checked == 1 else "rows"

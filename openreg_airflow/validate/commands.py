@@ -1,0 +1,150 @@
+"""``openreg validate``: evaluate a report's rules outside Airflow."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from openreg_airflow.errors import OpenRegError
+
+if TYPE_CHECKING:
+    from openreg_airflow.records import Verdict
+
+Day = Annotated[
+    datetime,
+    typer.Option("--business-date", formats=["%Y-%m-%d"], help="The reported day."),
+]
+Html = Annotated[
+    Path | None, typer.Option("--html", help="Write a page with counts, bars and samples here.")
+]
+Failures = Annotated[
+    Path | None, typer.Option("--failures", help="Write all failing rows here, as Parquet.")
+]
+
+
+def validate(  # noqa: PLR0917 - what the command line takes
+    report: Annotated[str, typer.Argument(help="The report's id or folder.")],
+    business_date: Day,
+    run: Annotated[
+        str | None, typer.Option("--run", help="A run id; the newest run when left out.")
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option("--table", help="NAME=FILE: a Parquet file instead of a run's; repeatable."),
+    ] = None,
+    html: Html = None,
+    failures: Failures = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Evaluate a report's rules over the tables of a run, or over files; nothing is recorded.
+
+    Exit status 0: no blocking rule failed. 1: one did. 2: the rules could not be evaluated.
+    """
+    from openreg_airflow.validate import summary
+    from openreg_airflow.validate.page import page
+
+    try:
+        folder = find_report(report)
+        title, verdict, source = _validate(
+            folder, business_date.date(), run, _named(table or []), failures
+        )
+        if html is not None:
+            text = page(
+                verdict,
+                report_id=folder.name,
+                title=title,
+                business_date=business_date.date(),
+                source=source,
+            )
+            html.write_text(text, encoding="utf-8")
+    except (OpenRegError, OSError) as error:
+        fail(error)
+    if as_json:
+        typer.echo(json.dumps(verdict.model_dump(mode="json"), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(f"{folder.name}, business date {business_date:%Y-%m-%d}, {source}\n")
+        for line in summary.lines(verdict):
+            typer.echo(line)
+        typer.echo(f"\n{summary.count(verdict)}.")
+    raise typer.Exit(1 if verdict.blocking else 0)
+
+
+def find_report(report: str) -> Path:
+    """The folder of a report that is named by its id or its folder.
+
+    Raises:
+        SpecError: there is none.
+    """
+    from dag_factory.load import FILE_NAME
+    from openreg_airflow import settings
+    from openreg_airflow.errors import SpecError
+
+    for root in (Path(), Path("report_specs"), *settings.load().spec_folders):
+        if (root / report / FILE_NAME).is_file():
+            return (root / report).resolve()
+    message = f"there is no report {report!r}"
+    raise SpecError(message, hint="Give its folder, or set [openreg] spec_folders.")
+
+
+def fail(error: OpenRegError | OSError) -> NoReturn:
+    """Say what went wrong and end with exit status 2."""
+    typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(2) from error
+
+
+def _validate(
+    folder: Path,
+    business_date: date,
+    run: str | None,
+    tables: dict[str, Path],
+    failures: Path | None,
+) -> tuple[str, Verdict, str]:
+    """The report's title, the verdict, and what was looked at."""
+    from dag_factory.load import load
+    from openreg_airflow import settings as installation
+    from openreg_airflow.errors import SpecError
+    from openreg_airflow.records import Verdict
+    from openreg_airflow.validate import offline
+
+    settings = installation.load()
+    spec = load(folder)
+    if spec.validate_ is None:
+        return spec.title, Verdict(results=()), "without a validate section"
+    source = f"tables {', '.join(tables)}"
+    if not tables:
+        root = Path(settings.workspace.removeprefix("file://"))
+        if "://" in str(settings.workspace) and not settings.workspace.startswith("file://"):
+            message = f"the workspace {settings.workspace} is not on this machine"
+            raise SpecError(message, hint="Fetch the tables and give them with --table.")
+        stage = "extract" if spec.transform is None else "transform"
+        found = offline.find_run(root, folder.name, business_date, stage, run)
+        tables, source = offline.tables_of(found, stage), f"run {found.name}"
+    with tempfile.TemporaryDirectory(prefix="openreg-") as name:
+        scratch = Path(name)
+        verdict = offline.validate(
+            spec.validate_,
+            folder,
+            tables,
+            business_date,
+            settings=settings,
+            scratch=scratch,
+            failures=failures or scratch / "failing_rows.parquet",
+        )
+    # The file of the failing rows is gone with the folder unless it was asked for.
+    return spec.title, verdict if failures else Verdict(results=verdict.results), source
+
+
+def _named(tables: list[str]) -> dict[str, Path]:
+    named = {}
+    for text in tables:
+        name, is_there, file = text.partition("=")
+        if not is_there or not name or not file:
+            message = f"--table {text}: write NAME=FILE"
+            raise typer.BadParameter(message)
+        named[name] = Path(file)
+    return named

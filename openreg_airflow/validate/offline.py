@@ -1,0 +1,114 @@
+"""Validation outside Airflow: the tables that a run left in the workspace, or files given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openreg_airflow.errors import SpecError
+from openreg_airflow.records import Verdict
+from openreg_airflow.validate.fence import run_fenced
+from openreg_airflow.validate.job import Job, TableFile
+from openreg_airflow.validate.prepare import limits_within, read_rules
+from openreg_airflow.workspace import describe, run_slug
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+    from pathlib import Path
+
+    from openreg_airflow.settings import Settings
+    from openreg_airflow.validate.spec import ValidateSection
+
+#: Where a stage leaves its tables below the folder of a run.
+_TABLES = {"extract": "extract/*/*.parquet", "transform": "transform/*.parquet"}
+
+
+def find_run(
+    workspace: Path, report_id: str, business_date: date, stage: str, run: str | None = None
+) -> Path:
+    """The folder of a run that has tables.
+
+    Args:
+        workspace: root of the workspace.
+        report_id: the report.
+        business_date: the reported day.
+        stage: ``extract`` or ``transform``, whichever makes the tables of the report's rules.
+        run: a run id, or the name of its folder; the run with the newest tables when None.
+
+    Raises:
+        SpecError: there is no such run.
+    """
+    day = workspace / report_id / business_date.isoformat()
+    runs = {}
+    for folder in day.iterdir() if day.is_dir() else ():
+        if tables := [file.stat().st_mtime_ns for file in folder.glob(_TABLES[stage])]:
+            runs[folder.name] = max(tables)
+    if run is None and runs:
+        return day / max(runs, key=lambda name: (runs[name], name))
+    for name in (run, run_slug(run)) if run is not None else ():
+        if name in runs:
+            return day / name
+    what = f"run {run!r} of {report_id}" if run else f"run of {report_id}"
+    message = f"there is no {what} on {business_date} with tables of its {stage} stage in {day}"
+    known = f"There are: {', '.join(sorted(runs))}." if runs else "Give the tables with --table."
+    raise SpecError(message, hint=known)
+
+
+def tables_of(run: Path, stage: str) -> dict[str, Path]:
+    """The tables that a stage of a run left, by name."""
+    return {file.stem: file for file in sorted(run.glob(_TABLES[stage]))}
+
+
+def validate(
+    spec: ValidateSection,
+    folder: Path,
+    tables: Mapping[str, Path],
+    business_date: date,
+    *,
+    settings: Settings,
+    scratch: Path,
+    failures: Path,
+) -> Verdict:
+    """Evaluate a report's rules over Parquet files; nothing is recorded.
+
+    Args:
+        spec: the report's ``validate`` section.
+        folder: the report's folder.
+        tables: Parquet files by table name.
+        business_date: the value of ``$business_date``.
+        settings: for the installation's upper bounds.
+        scratch: a private folder for temporary files.
+        failures: where the failing rows are written as Parquet.
+
+    Raises:
+        SpecError: a rule, or a file that a rule names, is wrong, or a table is not Parquet.
+        RuleLimitError: the time limit was reached.
+        RuleEngineError: the process that evaluates the rules died.
+    """
+    rules = read_rules(spec, folder)
+    if not rules:
+        return Verdict(results=())
+    results = run_fenced(
+        Job(
+            rules=rules,
+            tables={name: _table(name, file) for name, file in tables.items()},
+            business_date=business_date,
+            limits=limits_within(spec.limits, settings),
+            failing_rows=spec.failing_rows,
+            failures=failures.absolute(),
+            scratch=scratch.absolute(),
+        )
+    )
+    return Verdict(results=results, failures=describe(failures))
+
+
+def _table(name: str, file: Path) -> TableFile:
+    try:
+        rows = pq.read_metadata(file).num_rows
+    except (OSError, pa.ArrowException) as error:
+        message = f"table {name} cannot be read: {error}"
+        raise SpecError(message, hint="A table is a Parquet file.") from error
+    return TableFile(path=file.absolute(), rows=rows)
