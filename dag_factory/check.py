@@ -62,7 +62,7 @@ def _problems(spec: ReportSpec, folder: Path) -> Iterator[Problem]:
     if spec.transform is not None:
         yield from _below("transform", check_transform(spec.transform, folder))
     if spec.validate_ is not None:
-        yield from _below("validate", check_validate(spec.validate_, folder))
+        yield from _below("validate", check_validate(spec.validate_, folder, spec.columns()))
     yield from _below("artifacts", check_artifacts(spec.artifacts, folder))
     if spec.deliver is not None:
         yield from _below("deliver", check_deliver(spec.deliver, folder))
@@ -81,6 +81,8 @@ def _place(problem: Problem, folder: Path, places: Places) -> Finding:
         line, column = problem.line or 1, problem.column or 1
         return _relative(Finding(file, line, column, problem.message, problem.hint), folder)
     place = places.of(problem.keys)
+    if problem.inside is not None:
+        place = places.inside(problem.keys, *problem.inside)
     return Finding(folder / FILE_NAME, place.line, place.column, problem.message, problem.hint)
 
 

@@ -95,6 +95,20 @@ class ReportSpec(Section):
     artifacts: Annotated[dict[Name, ArtifactSpec], Field(min_length=1)]
     deliver: DeliverSection | None = None
 
+    def columns(self) -> dict[str, dict[str, str] | None] | None:
+        """The types of the columns by table, None for a table whose columns are not declared.
+
+        None stands for all when only the script knows which tables there are.
+        """
+        tables = self.tables()
+        if tables is None:
+            return None
+        declared = self.transform.tables if self.transform is not None else {}
+        return {
+            name: dict(declared[name].columns) or None if name in declared else None
+            for name in tables
+        }
+
     def tables(self) -> tuple[str, ...] | None:
         """The tables that rules and artifacts can name; None when only the script knows them."""
         sources = tuple(self.extract.sources)

@@ -119,6 +119,7 @@ class Places:
     """Where each value of a YAML text stands; made only when there is an error to report."""
 
     def __init__(self, text: str) -> None:
+        self._lines = text.splitlines()
         loader = _Loader(text)
         try:
             self._root = loader.get_single_node()
@@ -142,6 +143,34 @@ class Places:
                 at = name
             place = Place(at.start_mark.line + 1, at.start_mark.column + 1)
         return place
+
+    def inside(self, keys: Sequence[str | int], line: int, column: int) -> Place:
+        """The place of a character of the text that ``keys`` lead to.
+
+        It is exact for plain and quoted text on one line and for ``|`` blocks; where YAML folds
+        lines or escapes characters it is the place where the text begins.
+
+        Args:
+            keys: the way to the text.
+            line: 1-based line in the text.
+            column: 1-based character in that line.
+        """
+        start, node = self.of(keys), self._root
+        for step in keys:
+            found = _child(node, step)
+            if found is None:
+                return start
+            node = found[1]
+        if not isinstance(node, yaml.ScalarNode):
+            return start
+        wanted = (node.value.split("\n") or [""])[min(line, node.value.count("\n") + 1) - 1]
+        row = start.line + line - (0 if node.style == "|" else 1)
+        source = self._lines[row - 1] if row <= len(self._lines) else ""
+        begin = len(source) - len(source.lstrip(" ")) if node.style == "|" else start.column - 1
+        begin += node.style in ("'", '"')
+        if not wanted or source[begin : begin + len(wanted)] != wanted:
+            return start
+        return Place(row, begin + column)
 
 
 def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:

@@ -18,6 +18,7 @@ class Problem:
         hint: what the author can do about it.
         keys: the way to the faulty value inside ``report.yaml``, e.g. ``("artifacts", "returns",
             "filename")``; used to find its line when ``file`` is not given.
+        inside: 1-based line and character in the text at ``keys``.
         file: the faulty file when it is not ``report.yaml`` itself.
         line: 1-based line in ``file``.
         column: 1-based column in ``file``.
@@ -26,6 +27,7 @@ class Problem:
     message: str
     hint: str | None = None
     keys: tuple[str | int, ...] = field(default=())
+    inside: tuple[int, int] | None = None
     file: Path | None = None
     line: int | None = None
     column: int | None = None

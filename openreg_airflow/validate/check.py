@@ -1,14 +1,16 @@
-"""Static check of the ``validate`` section: every rule's SQL is one SELECT that rules may use."""
+"""Static check of the ``validate`` section: every rule can be read, and fits what is declared."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from openreg_airflow.problem import Problem
+from openreg_airflow.validate.language.scope import Scope, columns_of
 from openreg_airflow.validate.statement import RuleSqlError, parse
+from openreg_airflow.validate.written import RuleFaultError, failing_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from openreg_airflow.validate.spec import RuleSpec, ValidateSection
@@ -16,10 +18,40 @@ if TYPE_CHECKING:
 _EMPTY_HINT = "A rule is one SELECT that returns the failing rows."
 
 
-def check(spec: ValidateSection, folder: Path) -> Iterator[Problem]:
-    """Faults in the rules' SQL, each with its place; tables and columns are known only in a run."""
+def check(
+    spec: ValidateSection,
+    folder: Path,
+    tables: Mapping[str, Mapping[str, str] | None] | None = None,
+) -> Iterator[Problem]:
+    """Faults in the rules, each with its place.
+
+    Args:
+        spec: the section.
+        folder: the report's folder.
+        tables: the declared types of the columns by table; None where they are not declared.
+            What is not declared is known only in a run.
+    """
+    known = {
+        name: None if columns is None else columns_of(columns)
+        for name, columns in (tables or {}).items()
+    }
     for rule_id, rule in spec.rules.items():
-        yield from _check_rule(rule_id, rule, folder)
+        if rule.in_sql:
+            yield from _check_rule(rule_id, rule, folder)
+        else:
+            yield from _check_written(rule_id, rule, Scope(rule.table, known, tables is not None))
+
+
+def _check_written(rule_id: str, rule: RuleSpec, scope: Scope) -> Iterator[Problem]:
+    try:
+        parse(failing_rows(rule, scope))
+    except RuleFaultError as fault:
+        yield Problem(
+            message=f"rule {rule_id}: {fault}",
+            hint=fault.hint,
+            keys=("rules", rule_id, fault.key),
+            inside=(fault.line, fault.column) if fault.line else None,
+        )
 
 
 def read_sql(rule: RuleSpec, folder: Path) -> str:

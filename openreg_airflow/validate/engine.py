@@ -18,12 +18,15 @@ import duckdb
 
 from openreg_airflow.errors import RuleLimitError
 from openreg_airflow.records import RuleResult
+from openreg_airflow.validate.errant import erring_row
 from openreg_airflow.validate.failures import FailureWriter
+from openreg_airflow.validate.language.compiler import Condition
 from openreg_airflow.validate.message import MessageTemplate, shown
 from openreg_airflow.validate.passes import Passes
 from openreg_airflow.validate.query import FailingRows, RuleFailedError
 from openreg_airflow.validate.session import open_session
 from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError
+from openreg_airflow.validate.written import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,6 +60,7 @@ def run_rules(
         RuleLimitError: the time limit of the stage was reached.
         StorageError: a file cannot be read, or a temporary file cannot be written.
     """
+    job = written(job)
     run = _Run(job)
     deadline = time.monotonic() + job.limits.seconds
     results: list[RuleResult] = []
@@ -108,7 +112,7 @@ class _Run:
             place = f" ({error.where})" if error.where else ""
             outcome = _unevaluated(f"{error.message}{place}")
         except RuleFailedError as error:
-            outcome = _unevaluated(str(error))
+            outcome = _unevaluated(str(error) + self._erring(rule, error))
             if error.fatal:
                 self._reopen()
         shared = self._passes.done(rule.rule_id)
@@ -122,6 +126,7 @@ class _Run:
             seconds=round(time.perf_counter() - started + shared, 6),
             fields=rule.spec.fields,
             reference=rule.spec.reference,
+            **_tolerance(rule, outcome, table.rows if table else 0),
             **outcome,
         )
 
@@ -141,6 +146,8 @@ class _Run:
             listed = ", ".join(sorted(self._tables)) or "none"
             message = f"there is no table {rule.spec.table!r} in this run; its tables: {listed}"
             raise RuleFailedError(message)
+        if rule.fault is not None:
+            raise RuleFailedError(rule.fault)
         statement = self._passes.statement(rule)
         statement.require_tables(self._tables)
         sweep = self._sweep(rule.rule_id)
@@ -170,6 +177,19 @@ class _Run:
                 raise
             outcome = _unevaluated(f"its failing rows cannot be shown: {error}")
         return outcome | {"failed": failed}
+
+    def _erring(self, rule: Rule, error: RuleFailedError) -> str:
+        """At which row a condition failed, as far as that can be told."""
+        if error.fatal or rule.demand is None:
+            return ""
+        place = erring_row(
+            self._connection,
+            Condition(rule.demand, rule.reads),
+            rule.spec.table,
+            self._job.tables[rule.spec.table].rows,
+            {BUSINESS_DATE: self._job.business_date},
+        )
+        return f"; first at {place}" if place else ""
 
     def _sweep(self, rule_id: str) -> Sweep | None:
         """The pass that the rule shares with others, if it does."""
@@ -207,6 +227,16 @@ class _Run:
             "messages": tuple(messages[:most_samples]),
             "samples": tuple(samples),
         }
+
+
+def _tolerance(rule: Rule, outcome: dict[str, Any], checked: int) -> dict[str, Any]:
+    """What the rule puts up with; rows that could not be shown are not put up with."""
+    threshold = rule.spec.at_most
+    if threshold is None:
+        return {}
+    failed = outcome["failed"]
+    tolerated = failed > 0 and not outcome.get("error") and threshold.allows(failed, checked)
+    return {"at_most": str(threshold), "tolerated": tolerated}
 
 
 def _unevaluated(text: str) -> dict[str, Any]:

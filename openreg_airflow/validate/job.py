@@ -13,12 +13,19 @@ class Rule(Record):
     """A rule with its SQL at hand.
 
     Attributes:
-        sql: the SELECT, whether it stood in the spec or in a file.
+        sql: the SELECT, whether it stood in the spec or in a file; empty until a rule that is
+            written in another way has met the tables.
+        fault: why the rule does not fit the tables of the run.
+        demand: what a condition demands of every row, in SQL; NULL where it is unknown.
+        reads: the columns that the demand reads.
     """
 
     rule_id: str
     spec: RuleSpec
-    sql: str
+    sql: str = ""
+    fault: str | None = None
+    demand: str | None = None
+    reads: tuple[str, ...] = ()
 
 
 class TableFile(Record):

@@ -35,7 +35,7 @@ def read_rules(spec: ValidateSection, folder: Path) -> tuple[Rule, ...]:
             where = f"{first.file}, line {first.line or 1}, column {first.column or 1}"
         raise SpecError(message, hint=first.hint, where=where)
     return tuple(
-        Rule(rule_id=rule_id, spec=rule, sql=read_sql(rule, folder))
+        Rule(rule_id=rule_id, spec=rule, sql=read_sql(rule, folder) if rule.in_sql else "")
         for rule_id, rule in spec.rules.items()
     )
 

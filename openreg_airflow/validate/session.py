@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from openreg_airflow.validate.language.library import install
 from openreg_airflow.validate.statement import place
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def open_session(
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET parquet_metadata_cache = true")
+        install(connection)
         paths = ", ".join(_quoted(str(path)) for path in tables.values())
         connection.execute(f"SET allowed_paths = [{paths}]")
         for name, path in tables.items():

@@ -6,8 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from openreg_airflow.section import Name, RelativeFile, Section
+from openreg_airflow.section import Name, Section
+from openreg_airflow.validate.body import RuleBody, Text
 from openreg_airflow.validate.message import MessageTemplate
+from openreg_airflow.validate.threshold import Threshold
 
 
 def _check_message(text: str) -> str:
@@ -17,11 +19,10 @@ def _check_message(text: str) -> str:
 
 #: Ids of rules: a name, or an authority's own spelling such as ``CON-412`` or ``T27.1``.
 RuleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.\-]{0,62}$")]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class RuleSpec(Section):
-    """One rule: SQL that returns the rows which break it."""
+class RuleSpec(RuleBody):
+    """One rule: what it demands of a table, and what follows when a row breaks it."""
 
     title: Text = Field(description="What the rule demands, in one line.")
     table: Name = Field(description="The table that the rule speaks of.")
@@ -29,6 +30,11 @@ class RuleSpec(Section):
         default="blocking",
         description="blocking: a failing row stops artifact and delivery. "
         "warning: the run goes on.",
+    )
+    at_most: Threshold | None = Field(
+        default=None,
+        description="How many failing rows a blocking rule puts up with: up to so many it only "
+        "warns.",
     )
     fields: tuple[Text, ...] = Field(
         default=(), description="The columns that the rule speaks of; samples show only these."
@@ -39,19 +45,11 @@ class RuleSpec(Section):
     reference: Text | None = Field(
         default=None, description="The paragraph of regulation that the rule comes from."
     )
-    sql: Text | None = Field(
-        default=None,
-        description="One SELECT in DuckDB's SQL that returns the failing rows. It reads the "
-        "report's tables by name; $business_date is the business date.",
-    )
-    sql_file: RelativeFile | None = Field(
-        default=None, description="A file in the report's folder with the SELECT, instead of sql."
-    )
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.sql is None) == (self.sql_file is None):
-            message = "a rule has either sql or sql_file"
+    def _only_blocking_rules_put_up_with_something(self) -> Self:
+        if self.at_most is not None and self.severity != "blocking":
+            message = "at_most goes with severity: blocking"
             raise ValueError(message)
         return self
 

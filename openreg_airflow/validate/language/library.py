@@ -1,0 +1,157 @@
+"""The standard functions as DuckDB macros over reference tables; made before a session is locked.
+
+The macros can be called by rules in SQL as well, under the names in ``MACROS``. All give NULL for
+NULL. Checksums walk over the characters of a value, about a microsecond each; a condition asks
+only once for each distinct value of a column.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import duckdb
+
+_ALPHABET = "'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
+#: Prefixes of ISINs that are no countries: ANNA's own, its substitute agencies, the EU, Kosovo,
+#: and EZ for derivatives of the Derivatives Service Bureau.
+_ISIN_PREFIXES = ("EU", "EZ", "QS", "QT", "QY", "XA", "XB", "XC", "XD", "XF", "XK", "XS", "XT")
+#: First and last day of the business-day calendars.
+CALENDAR_BEGINS = date(1999, 1, 1)
+CALENDAR_ENDS = date(2099, 12, 31)
+CALENDARS = ("WEEKDAYS", "TARGET")
+
+#: A macro's argument is put in as it is written, so that a column of a report would be taken for a
+#: column of these tables if it had the same name.
+_TABLES = {
+    "currencies": "openreg_code VARCHAR, openreg_from DATE, openreg_to DATE",
+    "countries": "openreg_code VARCHAR, openreg_from DATE, openreg_to DATE",
+    "mics": "openreg_code VARCHAR, openreg_from DATE, openreg_to DATE",
+    "memberships": "openreg_code VARCHAR, openreg_club VARCHAR, openreg_from DATE, openreg_to DATE",
+    "cfis": "openreg_code VARCHAR, openreg_pattern VARCHAR",
+    "ibans": "openreg_code VARCHAR, openreg_pattern VARCHAR",
+}
+
+_KNOWN = """CASE WHEN x IS NULL OR day IS NULL THEN NULL ELSE EXISTS (
+    SELECT 1 FROM openreg_{table} AS known WHERE known.openreg_code = x{more}
+    AND day >= coalesce(known.openreg_from, day) AND day <= coalesce(known.openreg_to, day)) END"""
+
+#: A macro's name and parameters, and its SQL. Names that do not begin with ``openreg_`` are meant
+#: for rules in SQL too.
+MACROS = {
+    # ISO 7064, mod 97-10: letters are the numbers 10 to 35.
+    "openreg_mod97(x)": f"""list_reduce(
+        list_transform(string_split(x, ''), lambda c: strpos({_ALPHABET}, c) - 1),
+        lambda total, digit: (total * CASE WHEN digit < 10 THEN 10 ELSE 100 END + digit) % 97,
+        0)""",
+    "openreg_digits(x)": f"""list_aggregate(list_transform(
+        string_split(x, ''), lambda c: CAST(strpos({_ALPHABET}, c) - 1 AS VARCHAR)),
+        'string_agg', '')""",
+    "openreg_luhn(digits)": """list_sum(list_transform(
+        string_split(reverse(digits), ''),
+        lambda d, i: CASE WHEN i % 2 = 1 THEN CAST(d AS INTEGER)
+            WHEN d >= '5' THEN 2 * CAST(d AS INTEGER) - 9 ELSE 2 * CAST(d AS INTEGER) END)) % 10""",
+    # Half is rounded away from zero, as round() does.
+    "openreg_quotient(n, d)": """(n // d) + CASE WHEN 2 * abs(n % d) < abs(d) THEN 0
+        WHEN (n < 0) = (d < 0) THEN 1 ELSE -1 END""",
+    "openreg_floor_quotient(n, d)": """(n // d)
+        - CASE WHEN n % d <> 0 AND (n < 0) <> (d < 0) THEN 1 ELSE 0 END""",
+    "openreg_floor_remainder(n, d)": """(n % d)
+        + CASE WHEN n % d <> 0 AND (n < 0) <> (d < 0) THEN d ELSE 0 END""",
+    "lei_valid(x)": """CASE WHEN regexp_full_match(x, '[0-9A-Z]{18}[0-9]{2}')
+        THEN openreg_mod97(x) = 1 ELSE x IS NULL AND NULL END""",
+    "isin_valid(x)": f"""CASE WHEN regexp_full_match(x, '[A-Z]{{2}}[0-9A-Z]{{9}}[0-9]')
+        THEN openreg_luhn(openreg_digits(x)) = 0
+            AND (left(x, 2) IN {_ISIN_PREFIXES}
+                OR EXISTS (SELECT 1 FROM openreg_countries AS c WHERE c.openreg_code = left(x, 2)))
+        ELSE x IS NULL AND NULL END""",  # noqa: S608
+    "cfi_valid(x)": """CASE WHEN x IS NULL THEN NULL ELSE EXISTS (
+        SELECT 1 FROM openreg_cfis AS c
+        WHERE c.openreg_code = left(x, 2) AND regexp_full_match(x, c.openreg_pattern)) END""",
+    "bic_valid(x)": """CASE WHEN regexp_full_match(x, '[A-Z]{6}[0-9A-Z]{2}([0-9A-Z]{3})?')
+        THEN substr(x, 5, 2) = 'XK' OR EXISTS (
+            SELECT 1 FROM openreg_countries AS c WHERE c.openreg_code = substr(x, 5, 2))
+        ELSE x IS NULL AND NULL END""",
+    "iban_valid(x)": """CASE WHEN x IS NULL THEN NULL
+        WHEN regexp_full_match(x, '[A-Z]{2}[0-9]{2}[0-9A-Z]{8,30}')
+        THEN EXISTS (SELECT 1 FROM openreg_ibans AS i
+                WHERE i.openreg_code = left(x, 2) AND regexp_full_match(x, i.openreg_pattern))
+            AND openreg_mod97(substr(x, 5) || left(x, 4)) = 1
+        ELSE false END""",
+    "mic_known(x, day)": _KNOWN.format(table="mics", more=""),
+    "currency_known(x, day)": _KNOWN.format(table="currencies", more=""),
+    "country_known(x, day)": _KNOWN.format(table="countries", more=""),
+    "country_in(x, member_of, day)": _KNOWN.format(
+        table="memberships", more=" AND known.openreg_club = member_of"
+    ),
+    "uti_valid(x)": """CASE WHEN regexp_full_match(x, '[0-9A-Z]{18}[0-9]{2}[0-9A-Z]{1,32}')
+        THEN openreg_mod97(left(x, 20)) = 1 ELSE x IS NULL AND NULL END""",
+    "is_business_day(x, cal)": """(SELECT known.openreg_is_open
+        FROM openreg_days AS known WHERE known.openreg_calendar = cal AND known.openreg_day = x)""",
+    "add_business_days(x, n, cal)": """CASE WHEN n = 0 THEN x ELSE (
+        SELECT target.openreg_day FROM openreg_days AS origin, openreg_days AS target
+        WHERE origin.openreg_calendar = cal AND origin.openreg_day = x
+            AND target.openreg_calendar = cal AND target.openreg_is_open
+            AND target.openreg_number = origin.openreg_number + n
+            + CASE WHEN n < 0 AND NOT origin.openreg_is_open THEN 1 ELSE 0 END) END""",
+    "business_days_between(x, y, cal)": """
+        (SELECT last.openreg_number FROM openreg_days AS last
+            WHERE last.openreg_calendar = cal AND last.openreg_day = y)
+        - (SELECT first.openreg_number FROM openreg_days AS first
+            WHERE first.openreg_calendar = cal AND first.openreg_day = x)""",
+}
+
+
+def install(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the reference tables and the macros in a connection that is not locked yet."""
+    folder = files("openreg_airflow.validate.language").joinpath("reference")
+    for name, columns in _TABLES.items():
+        with as_file(folder.joinpath(f"{name}.csv")) as path:
+            connection.execute(f"CREATE TABLE openreg_{name} ({columns})")
+            source = str(path).replace("'", "''")
+            connection.execute(f"COPY openreg_{name} FROM '{source}' (HEADER, NULLSTR '')")
+    holidays = ", ".join(f"DATE '{day}'" for day in target_holidays())
+    connection.execute(f"""
+        CREATE TABLE openreg_days AS
+        SELECT openreg_calendar, openreg_day, openreg_is_open,
+            sum(CAST(openreg_is_open AS INTEGER))
+                OVER (PARTITION BY openreg_calendar ORDER BY openreg_day) AS openreg_number
+        FROM (
+            SELECT openreg_calendar, CAST(day AS DATE) AS openreg_day,
+                isodow(day) < 6 AND (openreg_calendar = 'WEEKDAYS' OR day NOT IN ({holidays}))
+                    AS openreg_is_open
+            FROM (SELECT unnest({list(CALENDARS)}) AS openreg_calendar),
+                range(DATE '{CALENDAR_BEGINS}', DATE '{CALENDAR_ENDS + timedelta(1)}',
+                    INTERVAL 1 DAY) AS days(day))
+    """)  # noqa: S608 - dates of ours
+    for head, body in MACROS.items():
+        connection.execute(f"CREATE MACRO {head} AS {body}")
+
+
+def target_holidays() -> list[date]:
+    """Days on which the Eurosystem's settlement is closed beside weekends.
+
+    They are New Year's Day and Christmas since 1999; Good Friday, Easter Monday, 1 May and 26
+    December since 2000 (ECB, long-term calendar for TARGET closing days); 31 December 1999 and
+    2001 were closed too.
+    """
+    days = [date(1999, 12, 31), date(2001, 12, 31)]
+    for year in range(CALENDAR_BEGINS.year, CALENDAR_ENDS.year + 1):
+        days += [date(year, 1, 1), date(year, 12, 25)]
+        if year >= 2000:
+            easter = _easter(year)
+            days += [easter - timedelta(2), easter + timedelta(1)]
+            days += [date(year, 5, 1), date(year, 12, 26)]
+    return sorted(days)
+
+
+def _easter(year: int) -> date:
+    """Easter Sunday of the Gregorian calendar (the method of Meeus, Jones and Butcher)."""
+    a, b, c = year % 19, year // 100, year % 100
+    h = (19 * a + b - b // 4 - (b - (b + 8) // 25 + 1) // 3 + 15) % 30
+    k = (32 + 2 * (b % 4) + 2 * (c // 4) - h - c % 4) % 7
+    m = (a + 11 * h + 22 * k) // 451
+    month, day = divmod(h + k - 7 * m + 114, 31)
+    return date(year, month, day + 1)

@@ -1,0 +1,59 @@
+"""What the names in a condition stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from openreg_airflow.validate.language.types import ANY, Type, type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: The columns of a table with their types, or None when they are not known yet.
+Columns = Mapping[str, Type] | None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The tables that a condition may read.
+
+    Attributes:
+        table: the table whose rows the condition judges.
+        tables: all tables of the run by name. ``openreg check`` may not know a table's columns
+            (None) or a column's type (``any``); a run knows all.
+        complete: whether ``tables`` lists every table that there is.
+        mappings: columns of codes by the name of the mapping set: table and column.
+    """
+
+    table: str
+    tables: Mapping[str, Columns]
+    complete: bool = True
+    mappings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def column(self, name: str, table: str | None = None) -> Type | None:
+        """The type of a column, or None when the table has no such column."""
+        columns = self.tables.get(table or self.table)
+        if columns is None:
+            return ANY
+        return columns.get(name)
+
+    def near(self, name: str, table: str | None = None) -> str:
+        """A hint that names the columns that are meant, or all when they are few."""
+        return nearest(name, self.tables.get(table or self.table) or (), "columns")
+
+
+def nearest(name: str, known: Iterable[str], what: str) -> str:
+    """A hint that names what may have been meant."""
+    names = list(known)
+    if close := get_close_matches(name, names, 3, 0.6):
+        return f"Did you mean {' or '.join(close)}?"
+    shown = ", ".join(names[:30])
+    return f"The {what} are: {shown}{', ...' if len(names) > 30 else ''}."
+
+
+def columns_of(spelled: Mapping[str, str]) -> dict[str, Type]:
+    """Columns with their types from their spellings, as a spec, Arrow or DuckDB has them."""
+    return {name: type_of(kind) for name, kind in spelled.items()}

@@ -1,0 +1,204 @@
+"""Rules of every way of writing become SQL that returns the failing rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openreg_airflow.validate.language.compiler import Condition, compile_condition
+from openreg_airflow.validate.language.fault import ExpressionError
+from openreg_airflow.validate.language.scope import Columns, Scope, columns_of, nearest
+from openreg_airflow.validate.language.value import named, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from openreg_airflow.validate.body import (
+        CompleteDays,
+        ControlTotal,
+        References,
+        RowCount,
+        RuleBody,
+    )
+    from openreg_airflow.validate.job import Job, Rule
+
+
+class RuleFaultError(Exception):
+    """A rule does not fit the tables; the text says why, ``hint`` what to do, ``key`` where.
+
+    ``line`` and ``column`` are the 1-based place in the text of ``key``, when it is known.
+    """
+
+    def __init__(
+        self, text: str, *, key: str, hint: str | None = None, line: int = 0, column: int = 0
+    ) -> None:
+        super().__init__(text)
+        self.hint = hint
+        self.key = key
+        self.line = line
+        self.column = column
+
+
+def written(job: Job) -> Job:
+    """The job with the SQL of every rule; a rule that does not fit the tables has its fault."""
+    import pyarrow.parquet as pq
+
+    if all(rule.sql or rule.spec.in_sql for rule in job.rules):
+        return job
+    tables = {}
+    for name, table in job.tables.items():
+        schema = pq.read_schema(table.path)
+        tables[name] = columns_of({field.name: str(field.type) for field in schema})
+    return job.model_copy(update={"rules": tuple(_written(rule, tables) for rule in job.rules)})
+
+
+def _written(rule: Rule, tables: Mapping[str, Columns]) -> Rule:
+    if rule.sql or rule.spec.in_sql:
+        return rule
+    if rule.spec.table not in tables:
+        return rule  # The engine says so of every rule.
+    scope = Scope(rule.spec.table, tables)
+    try:
+        found: dict[str, object] = {"sql": failing_rows(rule.spec, scope)}
+        if rule.spec.condition is not None:
+            demand = demanded(rule.spec, scope)
+            found |= {"demand": demand.sql, "reads": demand.columns}
+    except RuleFaultError as fault:
+        place = f" (line {fault.line}, column {fault.column} of its {fault.key})"
+        hint = f". {fault.hint}" if fault.hint else ""
+        found = {"fault": f"{fault}{place if fault.line else ''}{hint}"}
+    return rule.model_copy(update=found)
+
+
+def failing_rows(spec: RuleBody, scope: Scope) -> str:
+    """SQL that returns the rows which break a rule that is not written in SQL.
+
+    Raises:
+        RuleFaultError: the rule does not fit the tables.
+    """
+    if spec.condition is not None:
+        wrong = "IS NOT TRUE" if spec.unknown == "fail" else "IS FALSE"
+        return f"SELECT * FROM {named(scope.table)} WHERE ({demanded(spec, scope).sql}) {wrong}"  # noqa: S608
+    if spec.unique is not None:
+        return _unique(spec.unique, scope)
+    if spec.row_count is not None:
+        return _row_count(spec.row_count, scope)
+    if spec.control_total is not None:
+        return _control_total(spec.control_total, scope)
+    if spec.references is not None:
+        return _references(spec.references, scope)
+    assert spec.complete_days is not None  # noqa: S101 - the spec has exactly one way
+    return _complete_days(spec.complete_days, scope)
+
+
+def demanded(spec: RuleBody, scope: Scope) -> Condition:
+    """What must be true of every row: the condition, or that ``when`` is false.
+
+    Raises:
+        RuleFaultError: the condition is wrong.
+    """
+    condition = _compiled(spec.condition or "", "condition", scope)
+    if spec.when is None:
+        return condition
+    when = _compiled(spec.when, "when", scope)
+    columns = tuple(sorted({*condition.columns, *when.columns}))
+    return Condition(f"((NOT {when.sql}) OR {condition.sql})", columns)
+
+
+def _compiled(text: str, key: str, scope: Scope) -> Condition:
+    try:
+        return compile_condition(text, scope)
+    except ExpressionError as error:
+        raise RuleFaultError(
+            error.message, key=key, hint=error.hint, line=error.line, column=error.column
+        ) from error
+
+
+def _unique(columns: tuple[str, ...], scope: Scope) -> str:
+    _require(scope, scope.table, columns, "unique")
+    table, listed = named(scope.table), ", ".join(map(named, columns))
+    same = " AND ".join(f"r.{c} IS NOT DISTINCT FROM d.{c}" for c in map(named, columns))
+    return (
+        f"SELECT r.*, d.times FROM {table} AS r JOIN (SELECT {listed}, count(*) AS times "  # noqa: S608
+        f"FROM {table} GROUP BY {listed} HAVING count(*) > 1) AS d ON {same}"
+    )
+
+
+def _row_count(demand: RowCount, scope: Scope) -> str:
+    table = named(scope.table)
+    wrong = []
+    if demand.min is not None:
+        wrong.append(f"rows < {demand.min}")
+    if demand.max is not None:
+        wrong.append(f"rows > {demand.max}")
+    other = "NULL"
+    if demand.same_as is not None:
+        _require(scope, demand.same_as, (), "row_count")
+        other = f"(SELECT count(*) FROM {named(demand.same_as)})"  # noqa: S608
+        wrong.append(f"abs(rows - expected) * 100 > expected * {demand.within_percent:f}")
+    return (
+        f"SELECT * FROM (SELECT count(*) AS rows, {other} AS expected FROM {table}) "  # noqa: S608
+        f"WHERE {' OR '.join(wrong)}"
+    )
+
+
+def _control_total(demand: ControlTotal, scope: Scope) -> str:
+    _require(scope, scope.table, (demand.column,), "control_total")
+    summed = f"(SELECT sum({named(demand.column)}) FROM {named(scope.table)})"  # noqa: S608
+    if demand.table is None:
+        control = f"{demand.equals:f}"
+    else:
+        _require(scope, demand.table, (demand.total or "",), "control_total")
+        control = f"(SELECT sum({named(demand.total or '')}) FROM {named(demand.table)})"  # noqa: S608
+    return (
+        "SELECT *, total - control_total AS difference FROM "  # noqa: S608
+        f"(SELECT coalesce({summed}, 0) AS total, {control} AS control_total) "
+        f"WHERE control_total IS NULL OR abs(total - control_total) > {demand.tolerance:f}"
+    )
+
+
+def _references(demand: References, scope: Scope) -> str:
+    to = demand.to or demand.columns
+    _require(scope, scope.table, demand.columns, "references")
+    _require(scope, demand.table, to, "references")
+    present = " AND ".join(f"r.{named(column)} IS NOT NULL" for column in demand.columns)
+    same = " AND ".join(
+        f"o.{named(there)} = r.{named(here)}"
+        for here, there in zip(demand.columns, to, strict=True)
+    )
+    return (
+        f"SELECT r.* FROM {named(scope.table)} AS r WHERE {present} "  # noqa: S608
+        f"AND NOT EXISTS (SELECT 1 FROM {named(demand.table)} AS o WHERE {same})"
+    )
+
+
+def _complete_days(demand: CompleteDays, scope: Scope) -> str:
+    _require(scope, scope.table, (demand.column,), "complete_days")
+    first = (
+        f"date_trunc('{demand.since}', CAST($business_date AS DATE))"
+        if isinstance(demand.since, str)
+        else f"DATE '{demand.since}'"
+    )
+    column = named(demand.column)
+    return (
+        "SELECT day FROM (SELECT CAST(range AS DATE) AS day FROM "  # noqa: S608
+        f"range(CAST({first} AS TIMESTAMP), "
+        "CAST($business_date AS DATE) + INTERVAL 1 DAY, INTERVAL 1 DAY)) "
+        f"WHERE is_business_day(day, {quoted(demand.calendar)}) AND day NOT IN "
+        f"(SELECT DISTINCT CAST({column} AS DATE) FROM {named(scope.table)} "
+        f"WHERE {column} IS NOT NULL)"
+    )
+
+
+def _require(scope: Scope, table: str, columns: tuple[str, ...], key: str) -> None:
+    """Refuse names that the tables do not have.
+
+    Raises:
+        RuleFaultError: with the name.
+    """
+    if table not in scope.tables and scope.complete:
+        message = f"there is no table {table!r}"
+        raise RuleFaultError(message, key=key, hint=nearest(table, scope.tables, "tables"))
+    for column in columns:
+        if scope.column(column, table) is None:
+            message = f"the table {table} has no column {column!r}"
+            raise RuleFaultError(message, key=key, hint=scope.near(column, table))
