@@ -131,8 +131,13 @@ class SchemaSpec(Section):
         description="Its name, looked for in the report's folder and then in the folders of "
         "[openreg] schema_folders."
     )
+    envelope: tuple[RelativeFile, ...] = Field(
+        default=(),
+        description="Schemas of what stands around the document, such as a business envelope and "
+        "its header; looked for in the same folders.",
+    )
     required: bool = Field(
-        default=True, description="Whether the run stops when the schema is not found."
+        default=True, description="Whether the run stops when a schema is not found."
     )
 
 

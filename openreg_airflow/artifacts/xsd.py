@@ -8,8 +8,10 @@ which it is.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lxml import etree
@@ -19,14 +21,14 @@ from openreg_airflow.artifacts.xsd_fault import locate, not_well_formed
 from openreg_airflow.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
 log = logging.getLogger(__name__)
 
 _XS = "{http://www.w3.org/2001/XMLSchema}"
 _REFERENCES = tuple(_XS + name for name in ("include", "import", "redefine", "override"))
 _ISO_20022 = re.compile(r"[a-z]{4}\.\d{3}\.\d{3}\.\d{2}")
+_VARIABLES = ("OPENREG_SCHEMAS", "AIRFLOW__OPENREG__SCHEMA_FOLDERS")
 _BLOCK = 1 << 18
 #: Nothing is ever fetched. Not ``resolve_entities=False``: together with a schema, lxml then takes
 #: a file that was cut off for valid. A checked file has no document type, so it has no entities.
@@ -49,6 +51,55 @@ def where_to_get(name: str, folders: Iterable[Path]) -> str:
         f"Get {name} from {source} and put it into {places}; "
         "[openreg] schema_folders may name further folders."
     )
+
+
+def static_folders(folder: Path) -> tuple[Path, ...]:
+    """Where a schema is looked for without Airflow's configuration.
+
+    The report's own folder, those that OPENREG_SCHEMAS or AIRFLOW__OPENREG__SCHEMA_FOLDERS name,
+    and ``schemas`` in the working directory.
+    """
+    named = [os.environ.get(name, "") for name in _VARIABLES]
+    parts = [part for text in named for part in text.split(os.pathsep) if part]
+    return (folder, *map(Path, parts), Path("schemas"))
+
+
+def compile_together(paths: Sequence[Path], root: str) -> etree.XMLSchema:
+    """Read the schemas of a document and of its envelope as one.
+
+    Where the envelope itself has no schema among them, its elements are taken as they are, and
+    those inside that a schema declares are held against it.
+
+    Args:
+        paths: the schema files.
+        root: ``{namespace}local`` of the file's first element.
+
+    Raises:
+        ArtifactError: a file is not a schema, or one that it includes is not on the disk.
+    """
+    own, _, name = root[1:].rpartition("}") if root.startswith("{") else ("", "", root)
+    targets = {path: _target(path) for path in paths}
+    if len(paths) == 1 and own in targets.values():
+        return compile_schema(paths[0])
+    together = etree.Element(_XS + "schema", nsmap={"xs": _XS[1:-1]})
+    for path, target in targets.items():
+        location = path.resolve().as_uri()
+        etree.SubElement(together, _XS + "import", namespace=target, schemaLocation=location)
+    if own not in targets.values():
+        together.set("targetNamespace", own)
+        etree.SubElement(together, _XS + "element", name=name, type="xs:anyType")
+    try:
+        return etree.XMLSchema(together)
+    except etree.XMLSchemaParseError as error:
+        names = ", ".join(path.name for path in paths)
+        message = f"schemas {names} cannot be used together: {error}"
+        raise ArtifactError(message, hint="Each must have a namespace of its own.") from error
+
+
+def _target(path: Path) -> str:
+    compile_schema(path)
+    root = etree.parse(path, etree.XMLParser(**SAFE)).getroot()
+    return str(root.get("targetNamespace", ""))
 
 
 def compile_schema(path: Path) -> etree.XMLSchema:

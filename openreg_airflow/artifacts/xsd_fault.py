@@ -54,7 +54,7 @@ def locate(
             steps = [step for step in (error.path or "").split("/") if step]
             if len(steps) < depth:
                 continue
-            found: Any = document.xpath(error.path)
+            found: Any = document.xpath(error.path, namespaces=_prefixes(document))
             element = found[0] if found else None
             line = piece.line + error.line - piece.lines_before
             return ArtifactError(
@@ -64,6 +64,14 @@ def locate(
                 hint=_HINT,
             )
     return ArtifactError(f"invalid by the schema: {_readable(reason)}", where="file", hint=_HINT)
+
+
+def _prefixes(document: etree._Element) -> dict[str, str]:
+    """The namespace prefixes of a document, which libxml2 uses in the paths of its errors."""
+    found: dict[str, str] = {}
+    for element in document.iter(etree.Element):
+        found |= {prefix: uri for prefix, uri in element.nsmap.items() if prefix}
+    return found
 
 
 def _readable(message: str) -> str:

@@ -188,3 +188,53 @@ def test_damaged_file_is_not_taken_for_valid(tmp_path: Path, damaged: bytes) -> 
     checked(tmp_path, DOCUMENT)
     with pytest.raises(ArtifactError, match="not well-formed"):
         checked(tmp_path, damaged)
+
+
+ENVELOPE = """<b:Biz xmlns:b="urn:biz" xmlns:r="urn:openreg:layout:1"><b:Pyld>
+<Doc xmlns="urn:doc"><Nb>{run.records}</Nb><Tx r:each="rows"><Id>{id}</Id>
+<Tx><Qty>{qty}</Qty></Tx></Tx></Doc></b:Pyld></b:Biz>"""
+
+
+def enveloped(folder: Path, layout: str = ENVELOPE, quantity: str = "1") -> str:
+    """Write a document in an envelope."""
+    table = pa.table({"id": ["T1"], "qty": [quantity]})
+    schema = {"file": "doc.xsd", "envelope": ["biz.xsd"], "required": False}
+    spec = spec_of(format="xml", layout="layout.xml", schema=schema)
+    artifact, _ = made(folder, spec, {"rows": table}, layout=layout)
+    return artifact.schema_check
+
+
+def test_document_in_an_envelope_without_a_schema_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "doc.xsd").write_text(SCHEMA)
+    assert (
+        enveloped(tmp_path) == f"valid by doc.xsd; not checked: biz.xsd was not found in {tmp_path}"
+    )
+    with pytest.raises(ArtifactError, match="'x' is not a valid value") as caught:
+        enveloped(tmp_path, quantity="x")
+    assert caught.value.where == "record 1 (Id T1), element Tx/Tx/Qty, line 3"
+
+
+def test_envelope_is_checked_by_its_own_schema(tmp_path: Path) -> None:
+    (tmp_path / "doc.xsd").write_text(SCHEMA)
+    (tmp_path / "biz.xsd").write_text(
+        '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:biz" '
+        'elementFormDefault="qualified"><xs:element name="Biz"><xs:complexType><xs:sequence>'
+        '<xs:element name="Pyld"><xs:complexType><xs:sequence><xs:any namespace="##other"/>'
+        "</xs:sequence></xs:complexType></xs:element></xs:sequence></xs:complexType></xs:element>"
+        "</xs:schema>"
+    )
+    assert enveloped(tmp_path) == "valid"
+    with pytest.raises(ArtifactError, match="is not a valid value"):
+        enveloped(tmp_path, quantity="x")
+    with pytest.raises(ArtifactError, match="invalid by the schema"):
+        enveloped(tmp_path, ENVELOPE.replace("Pyld>", "Payload>"))
+
+
+@pytest.mark.parametrize("old", ["urn:doc", "Doc"])
+def test_document_that_its_schema_does_not_know_is_not_taken_for_valid(
+    tmp_path: Path, old: str
+) -> None:
+    (tmp_path / "doc.xsd").write_text(SCHEMA)
+    with pytest.raises(ArtifactError, match=r"begin with|declares") as caught:
+        enveloped(tmp_path, ENVELOPE.replace(old, "Other"))
+    assert str(caught.value.where).startswith("layout.xml, line ")

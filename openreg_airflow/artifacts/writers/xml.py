@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TABLE_HINT = "The artifact's table is the one whose rows are its records."
+VALID = "valid"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -40,17 +41,17 @@ class XmlWriter:
         if spec.table not in document.tables:
             message = _not_repeated(spec, document.tables)
             raise ArtifactError(message, where=f"artifact {job.artifact}", hint=_TABLE_HINT)
-        schema, unchecked = _schema(spec, job)
+        schema, outcome = _schema(spec, job, document)
         _refuse_unknown_columns(document, job)
         _write(document, job, target)
-        if schema is None:
-            log.warning("%s: %s", job.filename, unchecked)
-            return unchecked
-        from openreg_airflow.artifacts import xsd
+        if outcome != VALID:
+            log.warning("%s: %s", job.filename, outcome)
+        if schema is not None:
+            from openreg_airflow.artifacts import xsd
 
-        way = next(way for element, way in document.each() if element.each == spec.table)
-        xsd.validate(target, schema, way)
-        return "valid"
+            way = next(way for element, way in document.each() if element.each == spec.table)
+            xsd.validate(target, schema, way)
+        return outcome
 
     def check(self, spec: XmlArtifact, folder: Path) -> Iterator[Problem]:
         """Faults of the layout, with line and column."""
@@ -70,6 +71,7 @@ class XmlWriter:
         tables = layout.Layout(path, root).tables
         if spec.table not in tables:
             yield Problem(message=_not_repeated(spec, tables), hint=_TABLE_HINT, keys=("table",))
+        yield from _by_schema(spec, root, path)
 
 
 def _not_repeated(spec: XmlArtifact, tables: frozenset[str]) -> str:
@@ -77,23 +79,52 @@ def _not_repeated(spec: XmlArtifact, tables: frozenset[str]) -> str:
     return f"layout {spec.layout} has no r:each for table {spec.table}, but for {known}"
 
 
-def _schema(spec: XmlArtifact, job: Job) -> tuple[Any, str]:
-    """The compiled schema, or why there is none."""
+def _by_schema(spec: XmlArtifact, root: layout.Element, path: Path) -> Iterator[Problem]:
+    """Faults of the layout by those of its schemas that are on this machine."""
+    if spec.xsd is None:
+        return
+    from openreg_airflow.artifacts import layout_schema, xsd, xsd_model
+
+    folders = xsd.static_folders(path.parent)
+    names = (spec.xsd.file, *spec.xsd.envelope)
+    found = [place for name in names if (place := xsd.find(name, folders))]
+    if not found or found[0].name != Path(spec.xsd.file).name:
+        return
+    try:
+        schema = xsd_model.Schema(found)
+    except ArtifactError as error:
+        yield Problem(message=str(error.message), hint=error.hint, keys=("schema",))
+        return
+    for fault in layout_schema.hold(root, schema):
+        line, column = fault.place
+        yield Problem(message=fault.message, hint=fault.hint, file=path, line=line, column=column)
+
+
+def _schema(spec: XmlArtifact, job: Job, document: layout.Layout) -> tuple[Any, str]:
+    """The compiled schema, None if there is none, and what a check that succeeds says."""
     if spec.xsd is None:
         return None, "not checked: the spec names no schema"
-    from openreg_airflow.artifacts import xsd
+    from openreg_airflow.artifacts import layout_schema, xsd, xsd_model
 
     folders = (job.folder, *job.schema_folders)
-    path = xsd.find(spec.xsd.file, folders)
-    if path is not None:
-        return xsd.compile_schema(path), ""
-    advice = xsd.where_to_get(spec.xsd.file, folders)
+    names = (spec.xsd.file, *spec.xsd.envelope)
+    paths = {name: path for name in names if (path := xsd.find(name, folders))}
+    missing = [name for name in names if name not in paths]
     looked = ", ".join(str(folder) for folder in folders)
-    if spec.xsd.required:
-        message = f"schema {spec.xsd.file} was not found in {looked}"
-        raise ArtifactError(message, where=f"artifact {job.artifact}", hint=advice)
-    log.warning("%s", advice)
-    return None, f"not checked: {spec.xsd.file} was not found in {looked}"
+    for name in missing:
+        advice = xsd.where_to_get(name, folders)
+        if spec.xsd.required:
+            message = f"schema {name} was not found in {looked}"
+            raise ArtifactError(message, where=f"artifact {job.artifact}", hint=advice)
+        log.warning("%s", advice)
+    absent = f"{', '.join(missing)} was not found in {looked}"
+    if spec.xsd.file in missing:
+        return None, f"not checked: {absent}"
+    schema = xsd.compile_together(list(paths.values()), document.root.tag)
+    for fault in layout_schema.undeclared(document.root, xsd_model.Schema(paths.values())):
+        place = f"{document.path.name}, line {fault.place[0]}, column {fault.place[1]}"
+        raise ArtifactError(fault.message, where=place, hint=fault.hint)
+    return schema, f"valid by {', '.join(paths)}; not checked: {absent}" if missing else VALID
 
 
 def _refuse_unknown_columns(document: layout.Layout, job: Job) -> None:
