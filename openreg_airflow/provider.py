@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openreg_airflow import __version__
+from openreg_airflow.settings import SANDBOX_IMPORTS
 
 SINCE = "0.1.0"
 
@@ -67,6 +68,17 @@ def get_provider_info() -> dict[str, Any]:
                     "docker_conn_id": _option(
                         "Airflow connection of the Docker engine; the local engine when empty."
                     ),
+                    "sandbox_imports": _option(
+                        "Modules that a transform may import, separated by spaces. stdlib is the "
+                        "standard library without what reaches out of a script; * is everything. "
+                        "A policy, not the fence.",
+                        default=SANDBOX_IMPORTS,
+                    ),
+                    "sandbox_packages": _option(
+                        "Packages that a spec may ask for, each as NAME or NAME==VERSION, "
+                        "separated by spaces. None when empty.",
+                        example="openpyxl==3.1.5 et_xmlfile",
+                    ),
                     "max_memory_mb": _option(
                         "Most memory, in MiB, that a spec may give its transform.",
                         default="4096",
@@ -80,6 +92,21 @@ def get_provider_info() -> dict[str, Any]:
                     "max_seconds": _option(
                         "Longest wall time, in seconds, that a spec may give its transform.",
                         default="3600",
+                        kind="integer",
+                    ),
+                    "max_processes": _option(
+                        "Most processes and threads that a spec may give its transform.",
+                        default="256",
+                        kind="integer",
+                    ),
+                    "max_tmp_mb": _option(
+                        "Largest /tmp, in MiB, that a spec may give its transform.",
+                        default="1024",
+                        kind="integer",
+                    ),
+                    "max_output_mb": _option(
+                        "Most bytes of tables, in MiB, that a spec may let its transform return.",
+                        default="8192",
                         kind="integer",
                     ),
                 },

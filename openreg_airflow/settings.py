@@ -8,9 +8,13 @@ Every option may be set as in Airflow: in ``airflow.cfg``, by an environment var
 from __future__ import annotations
 
 import os
+from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+#: Modules that a transform may import when the admin says nothing else.
+SANDBOX_IMPORTS = "pandas numpy pyarrow lxml dateutil stdlib"
 
 SandboxKind = Literal["docker", "unsafe-subprocess"]
 
@@ -28,7 +32,10 @@ class Settings:
         sandbox: ``docker``; ``unsafe-subprocess`` is for development and has no fence.
         sandbox_image: image in which transforms run.
         docker_conn_id: Airflow connection of the engine; the local engine when None.
-        max_memory_mb, max_cpus, max_seconds: upper bounds for the limits in a spec.
+        sandbox_imports: modules that a transform may import.
+        sandbox_packages: packages that a spec may ask for, as ``name`` or ``name==version``.
+        max_memory_mb, max_cpus, max_seconds, max_processes, max_tmp_mb, max_output_mb: upper
+            bounds for the limits in a spec.
     """
 
     spec_folders: tuple[Path, ...]
@@ -39,9 +46,14 @@ class Settings:
     sandbox: SandboxKind
     sandbox_image: str
     docker_conn_id: str | None
+    sandbox_imports: tuple[str, ...]
+    sandbox_packages: tuple[str, ...]
     max_memory_mb: int
     max_cpus: float
     max_seconds: int
+    max_processes: int
+    max_tmp_mb: int
+    max_output_mb: int
 
 
 def airflow_home() -> Path:
@@ -76,10 +88,35 @@ def load() -> Settings:
         sandbox=sandbox,  # type: ignore[arg-type]
         sandbox_image=text("sandbox_image", "openreg-sandbox:latest"),
         docker_conn_id=text("docker_conn_id") or None,
+        sandbox_imports=names(text("sandbox_imports", SANDBOX_IMPORTS)),
+        sandbox_packages=names(text("sandbox_packages")),
         max_memory_mb=int(text("max_memory_mb", "4096")),
         max_cpus=float(text("max_cpus", "2")),
         max_seconds=int(text("max_seconds", "3600")),
+        max_processes=int(text("max_processes", "256")),
+        max_tmp_mb=int(text("max_tmp_mb", "1024")),
+        max_output_mb=int(text("max_output_mb", "8192")),
     )
+
+
+def without_airflow(option: str, default: str) -> str:
+    """A plain option as Airflow would give it, for commands that do without Airflow.
+
+    Args:
+        option: name of an option of ``[openreg]`` that takes no command and no secrets backend.
+        default: what counts when neither the environment nor ``airflow.cfg`` has it.
+    """
+    if value := os.environ.get(f"AIRFLOW__OPENREG__{option.upper()}"):
+        return value
+    file = Path(os.environ.get("AIRFLOW_CONFIG") or airflow_home() / "airflow.cfg").expanduser()
+    parser = ConfigParser(interpolation=None, strict=False)
+    parser.read(file, encoding="utf-8")
+    return parser.get("openreg", option, fallback="") or default
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by spaces or commas."""
+    return tuple(text.replace(",", " ").split())
 
 
 def paths(text: str) -> tuple[Path, ...]:

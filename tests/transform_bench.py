@@ -23,7 +23,7 @@ from openreg_airflow.transform.unfenced import UnfencedProcess
 from openreg_airflow.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from docker import APIClient
@@ -76,9 +76,11 @@ class Bench:
         self.inputs[name] = path
         return path
 
-    def run(self, script: str, *, key: str = "test", **spec: Any) -> dict[str, Dataset]:
+    def run(
+        self, script: str, *, key: str = "test", imports: Sequence[str] = ("*",), **spec: Any
+    ) -> dict[str, Dataset]:
         """Run a script, given with any indentation."""
-        job = self.job(script, key=key, **spec)
+        job = self.job(script, key=key, imports=imports, **spec)
         if self.way == "subprocess":
             fence = UnfencedProcess(job)
             self.fences.append(fence)
@@ -93,7 +95,9 @@ class Bench:
             starting=self.fences.append,
         )
 
-    def job(self, script: str, *, key: str = "test", **spec: Any) -> Job:
+    def job(
+        self, script: str, *, key: str = "test", imports: Sequence[str] = ("*",), **spec: Any
+    ) -> Job:
         """A job for a script, given with any indentation."""
         return Job(
             run=RUN,
@@ -101,6 +105,7 @@ class Bench:
             spec=TransformSection.model_validate(spec),
             source=textwrap.dedent(script).lstrip("\n"),
             inputs=self.inputs,
+            imports=imports,
         )
 
     @property

@@ -6,16 +6,19 @@ import ast
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from openreg_airflow import settings
 from openreg_airflow.problem import Problem
+from openreg_airflow.transform.runner.imports import explanation, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from openreg_airflow.transform.spec import TransformSection
 
 #: Longest script in bytes.
 MAX_SCRIPT = 1 << 20
+_GIVES = ast.Return | ast.Yield | ast.YieldFrom
 _EXAMPLE = "Define it as:  def transform(inputs, context): ..."
 
 
@@ -45,10 +48,11 @@ def check(spec: TransformSection, folder: Path) -> Iterator[Problem]:
             keys=("script",),
         )
         return
-    yield from _check_source(raw, path)
+    listed = settings.without_airflow("sandbox_imports", settings.SANDBOX_IMPORTS)
+    yield from _check_source(raw, path, settings.names(listed))
 
 
-def _check_source(raw: bytes, path: Path) -> Iterator[Problem]:
+def _check_source(raw: bytes, path: Path, allowed: Collection[str]) -> Iterator[Problem]:
     try:
         source = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -63,7 +67,30 @@ def _check_source(raw: bytes, path: Path) -> Iterator[Problem]:
     except ValueError as error:
         yield Problem(message=f"not Python: {error}", file=path, line=1)
         return
+    yield from _check_imports(module, path, allowed)
     yield from _check_function(module, path)
+
+
+def _check_imports(module: ast.Module, path: Path, allowed: Collection[str]) -> Iterator[Problem]:
+    """Find what the admin's list forbids; the runner refuses the same when the script runs."""
+    for node in ast.walk(module):
+        place = Problem(message="", file=path)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            place = replace(place, line=node.lineno, column=node.col_offset + 1)
+        if isinstance(node, ast.Import):
+            imported: list[tuple[str, list[str]]] = [(alias.name, []) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            imported = [(node.module or "", [alias.name for alias in node.names])]
+        elif isinstance(node, ast.ImportFrom):
+            message = "a script stands alone and has nothing beside it to import"
+            yield replace(place, message=message, hint="Write what it needs into the script.")
+            continue
+        else:
+            continue
+        for name, taken in imported:
+            for one in refused(name, [t for t in taken if t != "*"], allowed):
+                message = f"{one} may not be imported"
+                yield replace(place, message=message, hint=explanation(allowed))
 
 
 def _check_function(module: ast.Module, path: Path) -> Iterator[Problem]:
@@ -94,11 +121,11 @@ def _check_function(module: ast.Module, path: Path) -> Iterator[Problem]:
     if (positional < 2 and given.vararg is None) or required > 2 or unmet:
         message = f"transform({ast.unparse(given)}) cannot be called with inputs and context"
         yield replace(place, message=message)
-    if not any(isinstance(node, ast.Return) for node in ast.walk(function)):
+    if not any(isinstance(node, _GIVES) for node in ast.walk(function)):
         yield replace(
             place,
             message="transform returns nothing",
-            hint="Return a table, or a dict of tables.",
+            hint="Return a table or a dict of tables, or yield them piece by piece.",
         )
 
 

@@ -13,7 +13,7 @@ from openreg_airflow.errors import SpecError
 from openreg_airflow.transform.runner import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -32,6 +32,8 @@ class Job:
         spec: the report's transform section.
         source: the script's text.
         inputs: the extracted tables' Parquet files by source.
+        imports: the modules that the script may import, as
+            :mod:`openreg_airflow.transform.runner.imports` reads them.
     """
 
     run: RunKey
@@ -39,6 +41,7 @@ class Job:
     spec: TransformSection
     source: str
     inputs: Mapping[str, Path]
+    imports: Sequence[str]
 
 
 def read_script(spec: TransformSection, folder: Path) -> str:
@@ -94,7 +97,9 @@ def request(
         "business_date": job.run.business_date.isoformat(),
         "parameters": {name: _parameter(value) for name, value in spec.parameters.items()},
         "script": {"name": spec.script.rsplit("/", 1)[-1], "source": job.source},
+        "imports": list(job.imports),
         "frames": spec.frames,
+        "batch_rows": spec.batch_rows,
         "files": files,
         "tables": {
             name: base64.b64encode(schema.serialize().to_pybytes()).decode() if schema else None

@@ -21,6 +21,9 @@ def check_bounds(limits: Limits, settings: Settings) -> None:
         ("memory_mb", limits.memory_mb, settings.max_memory_mb),
         ("cpus", limits.cpus, settings.max_cpus),
         ("seconds", limits.seconds, settings.max_seconds),
+        ("processes", limits.processes, settings.max_processes),
+        ("tmp_mb", limits.tmp_mb, settings.max_tmp_mb),
+        ("output_mb", limits.output_mb, settings.max_output_mb),
     )
     for name, asked, allowed in bounds:
         if asked > allowed:

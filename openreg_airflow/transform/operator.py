@@ -80,6 +80,7 @@ class TransformOperator(StageMixin, DockerOperator):
                 key=self._key(context, run),
                 spec=self.spec,
                 source=source,
+                imports=self.settings.sandbox_imports,
                 inputs={
                     name: files.enter_context(
                         self.workspace.open_local(Dataset.model_validate(record))

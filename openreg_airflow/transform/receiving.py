@@ -61,7 +61,8 @@ class Receiver:
         self._files = files
         self._decoder = wire.Decoder()
         self._pending: dict[str, Pending] = {}
-        self._open: BinaryIO | None = None
+        self._open: dict[str, BinaryIO] = {}
+        self._into: BinaryIO | None = None
         #: Bytes of all tables so far.
         self.received = 0
         #: The runner's last words, each at most once: ``error``, ``done`` and ``exit``.
@@ -85,22 +86,25 @@ class Receiver:
             _refuse(str(error), error)
 
     def _data(self, payload: bytes) -> None:
-        if self._open is None:
+        if self._into is None:
             _refuse("data outside a table")
         self.received += len(payload)
         most = self._spec.limits.output_mb
         if self.received > most << 20:
             message = f"stopped at its output limit of {most} MiB; see transform.limits.output_mb"
             raise SandboxLimitError(message, hint="Return fewer rows or columns.")
-        self._open.write(payload)
+        self._into.write(payload)
 
     def _event(self, event: dict[str, Any]) -> None:
         match event["event"]:
             case "table":
                 self._begin(event.get("name"))
-            case "end" if self._open is not None:
-                self._open.close()
-                self._open = None
+            case "into":
+                self._into = self._opened(event.get("name"))
+            case "end":
+                self._opened(event.get("name")).close()
+                del self._open[str(event["name"])]
+                self._into = None
             case "invisible":
                 message = f"the sandbox does not see its inputs {text(event, 'inputs')}"
                 raise InputsNotVisibleError(message, hint="Look at the container engine's log.")
@@ -112,11 +116,16 @@ class Receiver:
     def _begin(self, name: object) -> None:
         if not isinstance(name, str) or not _NAME.match(name) or name in self._pending:
             _refuse(f"a table {name!r:.80}")
-        if len(self._pending) >= _MOST_TABLES or self._open is not None:
+        if len(self._pending) >= _MOST_TABLES:
             _refuse("too many tables")
         pending = self._files.enter_context(self._folder.writing(f"{name}.parquet"))
         self._pending[name] = pending
-        self._open = self._files.enter_context(pending.path.open("wb"))
+        self._into = self._open[name] = self._files.enter_context(pending.path.open("wb"))
+
+    def _opened(self, name: object) -> BinaryIO:
+        if not isinstance(name, str) or name not in self._open:
+            _refuse(f"no open table {name!r:.80}")
+        return self._open[name]
 
     def tables(self) -> dict[str, Received]:
         """Check what came back, after a runner has said that it is done.
@@ -127,7 +136,7 @@ class Receiver:
         """
         declared = declared_schemas(self._spec)
         missing = [name for name in declared if name not in self._pending]
-        if self._open is not None or missing or not self._pending or self._decoder.pending:
+        if self._open or missing or not self._pending or self._decoder.pending:
             _refuse(f"missing are {', '.join(missing) or 'the ends of tables'}")
         extra = [name for name in self._pending if declared and name not in declared]
         if extra:

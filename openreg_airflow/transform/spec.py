@@ -17,8 +17,8 @@ Parameter = StrictBool | StrictInt | StrictFloat | StrictStr | date | None
 class Limits(Section):
     """What one run of the script may use.
 
-    Memory, processors and seconds are bounded by the installation as well: a spec that asks for
-    more than ``[openreg] max_memory_mb``, ``max_cpus`` or ``max_seconds`` is refused.
+    Each is bounded by the installation as well: a spec that asks for more than
+    ``[openreg] max_memory_mb``, ``max_cpus`` and so on is refused.
     """
 
     memory_mb: int = Field(
@@ -53,6 +53,7 @@ class TransformSection(Section):
     The script defines ``transform(inputs, context)``. ``inputs`` maps each source's name to its
     table. What it returns is stored: a dict of named tables, or one table by itself, which is
     named by ``tables`` when that declares just one, and otherwise like the report's only source.
+    It may also yield such results, whose rows are stored one after another.
     """
 
     script: RelativeFile = Field(
@@ -62,6 +63,12 @@ class TransformSection(Section):
         default="pandas",
         description="What inputs holds: pandas DataFrames backed by Arrow, decimals exact; or "
         "pyarrow Tables. Either may be returned.",
+    )
+    batch_rows: int | None = Field(
+        default=None,
+        ge=1,
+        description="For data larger than memory: inputs holds batches of at most so many rows "
+        "instead of whole tables. The script goes through them and yields the report's rows.",
     )
     tables: dict[Name, TableSpec] = Field(
         default_factory=dict,

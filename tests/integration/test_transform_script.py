@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from openreg_airflow.errors import SandboxLimitError, TransformError
+from openreg_airflow.settings import SANDBOX_IMPORTS
 from tests.transform_bench import TRADES, Bench, Way, read
 
 if TYPE_CHECKING:
@@ -233,7 +234,9 @@ def test_syntax_error_is_named_with_its_line(
     [
         ("def transform(inputs, context): inputs.clear()", "returned None"),
         ("def transform(inputs, context): return [1, 2]", "returned a value of type list"),
-        ("def transform(inputs, context): yield 1", "returned a value of type generator"),
+        ("def transform(inputs, context): yield 1", "yielded a value of type int"),
+        ("def transform(inputs, context): yield from ()", "yielded nothing"),
+        ("def transform(inputs, context): yield {'a': inputs['trades'], 'b': 1}", "as table b"),
         ("def transform(inputs, context): return {}", "returned an empty dict"),
         ("def transform(inputs, context): return {'a': 1}", "a value of type int as table a"),
         ("def transform(inputs, context): return {'../a': inputs['trades']}", "under the name"),
@@ -366,6 +369,70 @@ def test_columns_must_be_the_declared_ones(
             "def transform(inputs, context): return inputs['trades']",
             tables={"out": {"columns": columns}},
         )
+
+
+def test_progress_reaches_the_task_log_without_flooding_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.run(
+        """
+        def transform(inputs, context):
+            for done in range(100_001):
+                context.progress(done, 100_000)
+            context.progress(100_000, 100_000)
+            return inputs["trades"]
+        """
+    )
+
+    lines = [line for _, line in printed(caplog)]
+    assert lines[-1] == "progress: 100,000 of 100,000 (100 %)"
+    assert len(lines) < 10
+
+
+def test_mappings_are_said_not_to_be_there(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(
+        TransformError, match="there is no mapping 'venues': this version"
+    ) as caught:
+        bench.run("def transform(inputs, context):\n    return context.mapping('venues')")
+
+    assert caught.value.where == "transform.py line 2"
+    assert "parameters" in (caught.value.hint or "")
+    trace = next(r.getMessage() for r in caplog.records if "Traceback" in r.getMessage())
+    assert "runner" not in trace
+    assert "line 2, in transform" in trace
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "import json\nimport subprocess\ndef transform(inputs, context): return inputs['trades']",
+        "def transform(inputs, context):\n    __import__('subprocess')\n",
+        "def transform(inputs, context):\n    exec('import subprocess')\n",
+    ],
+)
+def test_import_that_is_not_allowed_is_refused_with_its_line(bench: Bench, script: str) -> None:
+    with pytest.raises(TransformError, match="subprocess may not be imported") as caught:
+        bench.run(script, imports=SANDBOX_IMPORTS.split())
+
+    assert caught.value.where == "transform.py line 2"
+    assert "[openreg] sandbox_imports" in (caught.value.hint or "")
+
+
+def test_allowed_libraries_may_import_what_they_like(bench: Bench) -> None:
+    tables = bench.run(
+        """
+        import datetime, decimal, json, re, zoneinfo
+        import lxml.etree, numpy, pandas, pyarrow.compute
+        from dateutil import relativedelta
+
+        def transform(inputs, context):
+            from urllib.parse import quote
+            return inputs["trades"]
+        """,
+        imports=SANDBOX_IMPORTS.split(),
+    )
+
+    assert tables["trades"].rows == 3
 
 
 def test_thread_that_hangs_after_the_return_does_not_hold_the_task(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from openreg_airflow.settings import Settings
 from openreg_airflow.transform.check import check
 from openreg_airflow.transform.job import read_script
 from openreg_airflow.transform.limits import check_bounds
+from openreg_airflow.transform.runner.imports import refused
 from openreg_airflow.transform.spec import Limits, TransformSection
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ def problems(folder: Path, source: str | bytes) -> list[tuple[str, int | None]]:
         "def transform(inputs, context, more=1, *, other=2): return 1",
         "def transform(*arguments): return 1",
         "def transform(inputs, /, context): return 1",
-        "from shared import transform",
-        "from shared import build as transform",
+        "from dateutil import transform",
+        "from pandas import build as transform",
         "transform = lambda inputs, context: inputs",
         "def _a(x, y): return x\nif True:\n    transform = _a",
+        "def transform(inputs, context): yield inputs['trades']",
     ],
 )
 def test_right_script_has_no_problem(tmp_path: Path, source: str) -> None:
@@ -47,7 +49,7 @@ def test_right_script_has_no_problem(tmp_path: Path, source: str) -> None:
     [
         ("", "there is no function transform", 1),
         ("def Transform(inputs, context): return 1", "there is no function transform", 1),
-        ("import os\ndef transform(inputs: return 1", "invalid syntax", 2),
+        ("import json\ndef transform(inputs: return 1", "invalid syntax", 2),
         ("x = 1\nasync def transform(inputs, context): return 1", "transform is async", 2),
         (
             "x = 1\n\ndef transform(inputs): return 1",
@@ -76,6 +78,60 @@ def test_fault_of_a_script_is_found_with_its_line(
 
     assert found.startswith(message)
     assert at == line
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("import subprocess", ["subprocess"]),
+        ("import json, os.path as path, socket", ["os.path", "socket"]),
+        ("from urllib import parse, request", ["urllib.request"]),
+        ("from urllib.request import urlopen", ["urllib.request"]),
+        ("from multiprocessing.pool import *", ["multiprocessing.pool"]),
+        ("import requests", ["requests"]),
+        ("from sklearn import linear_model", ["sklearn"]),
+        ("import pandas as pd, numpy, pyarrow.compute, lxml.etree, dateutil.tz", []),
+        ("from urllib import parse; from xml.etree import ElementTree", []),
+        ("from __future__ import annotations; import decimal, re, datetime, zoneinfo", []),
+    ],
+)
+def test_forbidden_import_is_found_with_its_line(
+    tmp_path: Path, line: str, found: list[str]
+) -> None:
+    source = (
+        f"{line}\n\ndef transform(inputs, context):\n    {line.rpartition('; ')[2]}\n    return 1\n"
+    )
+    if "*" in line:
+        source = source.replace("*\n    return", "Pool\n    return")
+
+    expected = [(f"{name} may not be imported", at) for at in (1, 4) for name in found]
+    assert sorted(problems(tmp_path, source)) == sorted(expected)
+
+
+def test_script_cannot_import_its_neighbours(tmp_path: Path) -> None:
+    assert problems(tmp_path, f"from . import rates\n{GOOD}") == [
+        ("a script stands alone and has nothing beside it to import", 1)
+    ]
+
+
+def test_admin_s_list_counts_from_the_environment_and_from_airflow_cfg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = f"import os\nimport pandas\n{GOOD}"
+    config = tmp_path / "airflow.cfg"
+    config.write_text("[openreg]\nsandbox_imports = os, polars 100%\n")
+    monkeypatch.setenv("AIRFLOW_CONFIG", str(config))
+    assert problems(tmp_path, source) == [("pandas may not be imported", 2)]
+
+    monkeypatch.setenv("AIRFLOW__OPENREG__SANDBOX_IMPORTS", "*")
+    assert problems(tmp_path, source) == []
+
+
+def test_module_may_be_allowed_without_its_package() -> None:
+    assert list(refused("lxml", ["etree"], ["lxml.etree"])) == []
+    assert list(refused("lxml.etree", [], ["lxml.etree"])) == []
+    assert list(refused("lxml", [], ["lxml.etree"])) == ["lxml"]
+    assert list(refused("lxml", ["etree", "html"], ["lxml.etree"])) == ["lxml"]
 
 
 def test_null_bytes_are_no_python(tmp_path: Path) -> None:
@@ -132,9 +188,14 @@ SETTINGS = Settings(
     sandbox="docker",
     sandbox_image="",
     docker_conn_id=None,
+    sandbox_imports=(),
+    sandbox_packages=(),
     max_memory_mb=2048,
     max_cpus=2,
     max_seconds=600,
+    max_processes=256,
+    max_tmp_mb=100,
+    max_output_mb=3000,
 )
 
 
@@ -148,6 +209,9 @@ def test_limits_up_to_the_installation_s_are_taken() -> None:
         (Limits(memory_mb=2049), "transform.limits.memory_mb is 2049; .* at most 2048"),
         (Limits(cpus=2.5), r"transform.limits.cpus is 2\.5; .* at most 2"),
         (Limits(seconds=601), "transform.limits.seconds is 601; .* at most 600"),
+        (Limits(processes=257), "transform.limits.processes is 257; .* at most 256"),
+        (Limits(tmp_mb=101), "transform.limits.tmp_mb is 101; .* at most 100"),
+        (Limits(output_mb=3001), "transform.limits.output_mb is 3001; .* at most 3000"),
     ],
 )
 def test_limit_above_the_installation_s_is_refused(limits: Limits, expected: str) -> None:

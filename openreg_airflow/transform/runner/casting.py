@@ -35,7 +35,9 @@ _SOURCES = {
 }
 
 
-def check_castable(table: str, column: str, have: pa.DataType, want: pa.DataType) -> None:
+def check_castable(
+    table: str, column: str, have: pa.DataType, want: pa.DataType, whose: str = "declared"
+) -> None:
     """Refuse a column whose kind of value is not the declared one.
 
     Raises:
@@ -46,6 +48,9 @@ def check_castable(table: str, column: str, have: pa.DataType, want: pa.DataType
         return
     message = f"table {table}, column {column} is {have}; declared is {want}"
     hint = _HINTS.get("timestamp" if target == "instant" else target)
+    if whose != "declared":
+        message = f"table {table}, column {column} is {have}; in the {whose} columns it is {want}"
+        hint = f"Declare the columns, in transform.tables.{table}.columns."
     raise ScriptError(message, hint=hint, kind="column")
 
 

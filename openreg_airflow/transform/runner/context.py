@@ -1,18 +1,55 @@
-"""What a script is told about its run."""
+"""What a script is told about its run, and what it may tell in return."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from .faults import NoMappingError
 from .wire import LEVEL_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+#: Seconds between two lines of progress in the log.
+PROGRESS_SECONDS = 2.0
+
+
+class Progress:
+    """Says how far a script is, at most every :data:`PROGRESS_SECONDS`.
+
+    Args:
+        logger: where the lines go.
+        clock: seconds from any starting point.
+    """
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = monotonic) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._said_at = clock()
+        self._last: tuple[float, float | None] | None = None
+
+    def __call__(self, done: float, total: float | None = None) -> None:
+        """Take what :meth:`Context.progress` is told."""
+        for number in (done, total):
+            if number is not None and not number >= 0:
+                message = f"progress({done!r}, {total!r}): neither may be negative"
+                raise ValueError(message)
+        complete = total is not None and done >= total
+        now = self._clock()
+        if (done, total) == self._last or (now - self._said_at < PROGRESS_SECONDS and not complete):
+            return
+        self._said_at, self._last = now, (done, total)
+        if total:
+            share = 100 * done / total
+            self._logger.info("progress: %s of %s (%.0f %%)", f"{done:,}", f"{total:,}", share)
+        else:
+            self._logger.info("progress: %s", f"{done:,}")
 
 
 @dataclass(frozen=True)
@@ -32,10 +69,36 @@ class Context:
     business_date: date
     parameters: Mapping[str, Any]
     logger: logging.Logger
+    _progress: Progress = field(repr=False, compare=False)
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Say in the task log how far the script is; may be called as often as one likes.
+
+        Args:
+            done: how much is done, in any unit.
+            total: how much there is, if that is known.
+        """
+        self._progress(done, total)
+
+    def mapping(self, name: str) -> Mapping[str, str]:
+        """A mapping of the installation: codes of one system to those of another.
+
+        Args:
+            name: the mapping's name.
+
+        Returns:
+            A read-only mapping from code to code; a code that it does not know is a KeyError.
+
+        Raises:
+            LookupError: this version has no mappings.
+        """
+        message = f"there is no mapping {name!r}: this version of OpenReg has no mappings yet"
+        raise NoMappingError(message)
 
 
 def context_of(request: dict[str, Any]) -> Context:
     """The context that a request describes."""
+    logger = logging.getLogger("transform")
     return Context(
         report_id=request["report_id"],
         run_id=request["run_id"],
@@ -43,7 +106,8 @@ def context_of(request: dict[str, Any]) -> Context:
         parameters=MappingProxyType(
             {name: _parameter(value) for name, value in request["parameters"].items()}
         ),
-        logger=logging.getLogger("transform"),
+        logger=logger,
+        _progress=Progress(logger),
     )
 
 

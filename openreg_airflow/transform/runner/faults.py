@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import linecache
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 _LONGEST_TRACEBACK = 32_000
 _LONGEST_MESSAGE = 2_000
+_OURS = f"{Path(__file__).parent}/"
 
 
 class ScriptError(Exception):
@@ -27,6 +29,23 @@ class ScriptError(Exception):
         super().__init__(message)
         self.hint = hint
         self.kind = kind
+
+
+class ForbiddenImportError(ImportError):
+    """The script imports what the admin's list does not allow."""
+
+    # Tracebacks show the bare name then, as of Python's own errors.
+    __module__ = "builtins"
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class NoMappingError(LookupError):
+    """The script asks for a mapping that is not there."""
+
+    __module__ = "builtins"
 
 
 def describe(error: BaseException, script: str) -> dict[str, Any]:
@@ -68,6 +87,10 @@ def _hint(error: BaseException) -> str | None:
         return "Only the folder for temporary files is writable; return what is to be stored."
     if "Decimal precision out of range" in str(error):
         return "A product may need more than 38 digits; cast a factor to a narrower decimal first."
+    if isinstance(error, ForbiddenImportError):
+        return error.hint
+    if isinstance(error, NoMappingError):
+        return "Keep the values in transform.parameters, or in the script, until then."
     if isinstance(error, ModuleNotFoundError):
         return "The sandbox has pandas, numpy, pyarrow, lxml, dateutil and the standard library."
     return None
@@ -85,7 +108,7 @@ def _line(error: BaseException, script: str) -> int | None:
 
 
 def _trim_chain(error: BaseException, script: str) -> None:
-    """Drop the frames above the script's first one, here and in causes and groups."""
+    """Drop the frames above the script's first one and ours below it, in causes and groups too."""
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
     while waiting:
@@ -102,6 +125,13 @@ def _trim_chain(error: BaseException, script: str) -> None:
 def _trim(frames: TracebackType | None, script: str) -> TracebackType | None:
     while frames is not None and frames.tb_frame.f_code.co_filename != script:
         frames = frames.tb_next
+    last = frame = frames
+    while frame is not None:
+        if not frame.tb_frame.f_code.co_filename.startswith(_OURS):
+            last = frame
+        frame = frame.tb_next
+    if last is not None:
+        last.tb_next = None
     return frames
 
 

@@ -7,28 +7,27 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .batches import Batches, framed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def read_inputs(paths: Mapping[str, str], frames: str) -> dict[str, Any]:
+def read_inputs(
+    paths: Mapping[str, str], frames: str, batch_rows: int | None = None
+) -> dict[str, Any]:
     """Read the sources' Parquet files.
 
     Args:
         paths: file by source.
-        frames: ``pandas`` for DataFrames whose columns are Arrow's own, so that decimals,
-            timestamps and missing values stay exact; ``arrow`` for Tables.
+        frames: ``pandas`` or ``arrow``; see :func:`~.batches.framed`.
+        batch_rows: read nothing yet and give :class:`~.batches.Batches` of so many rows.
     """
-    return {name: _read(path, frames) for name, path in paths.items()}
-
-
-def _read(path: str, frames: str) -> Any:
-    table = pq.read_table(path, memory_map=True)
-    if frames == "arrow":
-        return table
-    import pandas as pd
-
-    return table.to_pandas(types_mapper=pd.ArrowDtype, split_blocks=True, self_destruct=True)
+    if batch_rows is not None:
+        return {name: Batches(path, frames, batch_rows) for name, path in paths.items()}
+    return {
+        name: framed(pq.read_table(path, memory_map=True), frames) for name, path in paths.items()
+    }
 
 
 def fix_threads(count: int) -> None:

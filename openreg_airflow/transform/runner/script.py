@@ -9,21 +9,23 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .faults import ScriptError
+from .imports import ANY, guarded_builtins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from .context import Context
 
 _EXAMPLE = "Define it as:  def transform(inputs, context): ..."
 
 
-def load(name: str, source: str) -> Callable[..., Any]:
+def load(name: str, source: str, allowed: Collection[str] = (ANY,)) -> Callable[..., Any]:
     """Run the script's top level and give its ``transform``.
 
     Args:
         name: the script's file name, as tracebacks shall show it.
         source: its text.
+        allowed: the modules that it may import.
 
     Raises:
         ScriptError: there is no such function, or it does not take inputs and context.
@@ -33,6 +35,7 @@ def load(name: str, source: str) -> Callable[..., Any]:
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     module = ModuleType("transform")
     module.__file__ = name
+    module.__dict__["__builtins__"] = guarded_builtins(allowed)
     # Pickling and dataclasses look their module up by name.
     sys.modules[module.__name__] = module
     exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)  # noqa: S102

@@ -18,71 +18,137 @@ if TYPE_CHECKING:
 
 #: Rows of a row group: bounds what a reader has to hold, and the memory of a cast.
 ROW_GROUP = 1 << 17
+#: Bytes of yielded pieces that are held back until they fill a row group.
+_HELD_BYTES = 32 << 20
 
 
 class _ReplySink(io.RawIOBase):
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, name: str) -> None:
         self._reply = reply
+        self._name = name
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
-        self._reply.data(view)
+        self._reply.data(self._name, view)
         return view.nbytes
 
 
-def send_table(name: str, table: pa.Table, declared: pa.Schema | None, reply: Reply) -> None:
-    """Send one table.
+class TableSender:
+    """Sends one table, which may come in pieces.
 
     Args:
         name: the table's name.
-        table: its values.
-        declared: the columns that the spec demands, if it does.
+        declared: the columns that the spec demands, if it does; otherwise those of the first
+            piece count for all.
         reply: where the bytes go.
-
-    Raises:
-        ScriptError: the columns are not the declared ones, or a value cannot be stored.
     """
-    schema = _declared_schema(name, table, declared) if declared else _plain_schema(name, table)
-    reply.event("table", name=name)
-    sink = io.BufferedWriter(_ReplySink(reply), 1 << 20)
-    with pq.ParquetWriter(sink, schema, compression="zstd", compression_level=1) as writer:
-        for start in range(0, len(table), ROW_GROUP):
-            piece = table.select(schema.names).slice(start, ROW_GROUP)
-            writer.write_table(_fit(name, piece, schema, start), row_group_size=ROW_GROUP)
-    sink.flush()
-    reply.event("end", name=name, rows=len(table))
+
+    def __init__(self, name: str, declared: pa.Schema | None, reply: Reply) -> None:
+        self._name = name
+        self._declared = declared
+        self._reply = reply
+        self._sink = io.BufferedWriter(_ReplySink(reply, name), 1 << 20)
+        self._schema: pa.Schema | None = None
+        self._writer: pq.ParquetWriter | None = None
+        self._held: list[pa.Table] = []
+        self._held_rows = self._held_bytes = 0
+        self._rows = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Take the next rows.
+
+        Raises:
+            ScriptError: the columns are not the declared ones, or a value cannot be stored.
+        """
+        fitting = self._fit(table)
+        for start in range(0, len(fitting), ROW_GROUP):
+            piece = self._cast(fitting.slice(start, ROW_GROUP))
+            self._held.append(piece)
+            self._rows += len(piece)
+            self._held_rows += len(piece)
+            self._held_bytes += piece.nbytes
+            if self._held_rows >= ROW_GROUP:
+                self._write(ROW_GROUP)
+            elif self._held_bytes > _HELD_BYTES:
+                self._write(self._held_rows)
+
+    def close(self) -> None:
+        """Send what is left; a declared table of which nothing came is empty.
+
+        Raises:
+            ScriptError: nothing came, and nothing says which columns the table has.
+        """
+        if self._schema is None:
+            if self._declared is None:
+                message = f"nothing came for table {self._name}, and its columns are not declared"
+                hint = f"Declare them, in transform.tables.{self._name}.columns."
+                raise ScriptError(message, hint=hint)
+            self._open(self._declared)
+        if self._held_rows:
+            self._write(self._held_rows)
+        assert self._writer is not None  # noqa: S101  # for the type checker
+        self._writer.close()
+        self._sink.flush()
+        self._reply.event("end", name=self._name, rows=self._rows)
+
+    def _fit(self, table: pa.Table) -> pa.Table:
+        if self._schema is None:
+            if self._declared:
+                _check_columns(self._name, table, self._declared, "declared")
+            self._open(self._declared or _plain_schema(self._name, table))
+        elif self._declared:
+            _check_columns(self._name, table, self._declared, "declared")
+        else:
+            _check_columns(self._name, table, self._schema, "first piece's")
+        assert self._schema is not None  # noqa: S101  # for the type checker
+        return table.select(self._schema.names)
+
+    def _open(self, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._reply.event("table", name=self._name)
+        self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd", compression_level=1)
+
+    def _write(self, rows: int) -> None:
+        """Write the first rows of what is held as one row group."""
+        assert self._writer is not None  # noqa: S101  # for the type checker
+        held = pa.concat_tables(self._held) if len(self._held) > 1 else self._held[0]
+        rest = held.slice(rows)
+        self._held = [rest] if len(rest) else []
+        self._held_rows, self._held_bytes = len(rest), rest.nbytes
+        self._writer.write_table(held.slice(0, rows).combine_chunks(), row_group_size=ROW_GROUP)
+
+    def _cast(self, piece: pa.Table) -> pa.Table:
+        assert self._schema is not None  # noqa: S101  # for the type checker
+        columns = [
+            cast_exactly(self._name, f.name, piece.column(f.name), f.type, self._rows)
+            for f in self._schema
+        ]
+        return pa.Table.from_arrays(columns, schema=self._schema)
 
 
-def _fit(name: str, piece: pa.Table, schema: pa.Schema, first_row: int) -> pa.Table:
-    columns = [
-        cast_exactly(name, field.name, piece.column(field.name), field.type, first_row)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _declared_schema(name: str, table: pa.Table, declared: pa.Schema) -> pa.Schema:
-    for label, rest, verb in (
+def _check_columns(name: str, table: pa.Table, wanted: pa.Schema, whose: str) -> None:
+    for what, rest, hint in (
         (
-            "lacks the declared columns",
-            [n for n in declared.names if n not in table.schema.names],
+            f"lacks the {whose} columns",
+            [n for n in wanted.names if n not in table.schema.names],
             "Return them, or take them out of transform.tables.",
         ),
         (
-            "has columns that are not declared",
-            [n for n in table.schema.names if n not in declared.names],
+            "has columns that are not declared"
+            if whose == "declared"
+            else f"has columns beside the {whose}",
+            [n for n in table.schema.names if n not in wanted.names],
             "Drop them, or declare them in transform.tables.",
         ),
     ):
         if rest:
-            message = f"table {name} {label}: {', '.join(rest)}"
-            raise ScriptError(message, hint=verb, kind="column")
-    for field in declared:
-        check_castable(name, field.name, table.schema.field(field.name).type, field.type)
-    return declared
+            message = f"table {name} {what}: {', '.join(rest)}"
+            raise ScriptError(message, hint=hint, kind="column")
+    for field in wanted:
+        check_castable(name, field.name, table.schema.field(field.name).type, field.type, whose)
 
 
 def _plain_schema(name: str, table: pa.Table) -> pa.Schema:

@@ -20,7 +20,7 @@ _RETURN = "Return a DataFrame, a pyarrow Table, or a dict of them by table name.
 
 
 def named_tables(
-    result: Any, *, declared: Collection[str], inputs: Collection[str]
+    result: Any, *, declared: Collection[str], inputs: Collection[str], whole: bool = True
 ) -> dict[str, Any]:
     """Give each returned table its name.
 
@@ -28,6 +28,7 @@ def named_tables(
         result: what ``transform`` returned.
         declared: the tables that the spec names.
         inputs: the sources.
+        whole: it is the whole result, and no piece that was yielded.
 
     Returns:
         DataFrames and Tables by name, in the order of the spec or else as returned.
@@ -35,44 +36,51 @@ def named_tables(
     Raises:
         ScriptError: the result is not tables, or their names are not the declared ones.
     """
-    found = result if isinstance(result, dict) else {_only_name(result, declared, inputs): result}
+    did = "transform() returned" if whole else "transform() yielded"
+    if isinstance(result, dict):
+        found = result
+    else:
+        found = {_only_name(result, declared, inputs, did): result}
     if not found:
-        message = "transform() returned an empty dict"
+        message = f"{did} {'an empty dict' if whole else 'nothing'}"
         raise ScriptError(message, hint=_RETURN)
     for name, table in found.items():
         if not isinstance(name, str) or not _NAME.match(name):
-            message = f"transform() returned a table under the name {_short(name)}"
+            message = f"{did} a table under the name {_short(name)}"
             hint = "A table's name is lower-case letters, digits and underscores, at most 63."
             raise ScriptError(message, hint=hint)
         if not _is_table(table):
-            message = f"transform() returned {_what(table)} as table {name}"
+            message = f"{did} {_what(table)} as table {name}"
             raise ScriptError(message, hint=_RETURN)
     if len(found) > _MOST_TABLES:
-        message = f"transform() returned {len(found)} tables; at most {_MOST_TABLES} are possible"
+        message = f"{did} {len(found)} tables; at most {_MOST_TABLES} are possible"
         raise ScriptError(message)
-    return {name: found[name] for name in _agreed(found, declared)}
+    return {name: found[name] for name in _agreed(found, declared, did, whole=whole)}
 
 
-def _only_name(result: Any, declared: Collection[str], inputs: Collection[str]) -> str:
+def _only_name(result: Any, declared: Collection[str], inputs: Collection[str], did: str) -> str:
     if not _is_table(result):
         hint = "Is a return statement missing? " + _RETURN if result is None else _RETURN
-        message = f"transform() returned {_what(result)}"
+        message = f"{did} {_what(result)}"
         raise ScriptError(message, hint=hint)
     candidates = declared or inputs
     if len(candidates) == 1:
         return next(iter(candidates))
     names = ", ".join(candidates)
-    message = f"transform() returned one table without a name, where there are {names or 'none'}"
+    message = f"{did} one table without a name, where there are {names or 'none'}"
     hint = "Name it in the spec, as transform.tables: {NAME: {}}, or return a dict {name: table}."
     raise ScriptError(message, hint=hint)
 
 
-def _agreed(found: Collection[str], declared: Collection[str]) -> Collection[str]:
+def _agreed(
+    found: Collection[str], declared: Collection[str], did: str, *, whole: bool
+) -> Collection[str]:
     if not declared or set(found) == set(declared):
         return declared or found
+    if not whole and set(found) < set(declared):
+        return found
     message = (
-        f"transform() returned the tables {', '.join(found)}; "
-        f"transform.tables declares {', '.join(declared)}"
+        f"{did} the tables {', '.join(found)}; transform.tables declares {', '.join(declared)}"
     )
     raise ScriptError(message, hint="Make the script and the spec agree.")
 

@@ -1,7 +1,8 @@
 """The frames that the runner sends to the task, and the request that it gets.
 
 A frame is one byte for its kind, four bytes for the length of its payload (big endian) and the
-payload: an event is a JSON object, data are bytes of the table that was opened last. The request
+payload: an event is a JSON object, data are bytes of the table that the last ``table`` or ``into``
+event named. The request
 is eight bytes for its length and a JSON object. Logs and prints do not go this way: they are
 plain text on the standard error stream, where a line of the logger starts with its level between
 two record separators.
@@ -41,19 +42,28 @@ class Reply:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock = threading.Lock()
+        self._into: str | None = None
+        #: The only process that may send; any when None.
+        self.owner: int | None = None
 
     def event(self, name: str, /, **fields: Any) -> None:
         """Send an event."""
         payload = json.dumps({"event": name, **fields}, ensure_ascii=True).encode()
         self._send(EVENT, payload)
 
-    def data(self, payload: bytes | memoryview) -> None:
-        """Send bytes of the table that was opened last, in as many frames as they need."""
+    def data(self, table: str, payload: bytes | memoryview) -> None:
+        """Send bytes of a table, in as many frames as they need."""
+        if self._into != table:
+            self._into = table
+            self.event("into", name=table)
         view = memoryview(payload).cast("B")
         for start in range(0, len(view), MAX_PAYLOAD):
             self._send(DATA, view[start : start + MAX_PAYLOAD])
 
     def _send(self, kind: bytes, payload: bytes | memoryview) -> None:
+        if self.owner not in (None, os.getpid()):
+            message = "another process sends"
+            raise WireError(message)
         with self._lock:
             for part in (_HEADER.pack(kind, len(payload)), payload):
                 rest = memoryview(part)

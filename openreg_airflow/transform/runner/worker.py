@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .context import context_of, prepare_streams
 from .faults import describe
+from .wire import WireError
 
 if TYPE_CHECKING:
     from .wire import Reply
@@ -23,12 +24,14 @@ def run(request: dict[str, Any], reply: Reply) -> int:
         The exit status of the process.
     """
     prepare_streams()
-    owner = os.getpid()
+    # A process that the script forks comes back here as well; one answer is enough.
+    owner = reply.owner = os.getpid()
     try:
         _transform(request, reply)
     except BaseException as error:  # noqa: BLE001  # the edge: whatever it is goes to the author
         if os.getpid() != owner:
-            traceback.print_exc()
+            if not isinstance(error, WireError):
+                traceback.print_exc()
             return 1
         reply.event("error", **describe(error, request["script"]["name"]))
         return 1
@@ -41,42 +44,29 @@ def run(request: dict[str, Any], reply: Reply) -> int:
 def _transform(request: dict[str, Any], reply: Reply) -> None:
     from .reading import fix_threads, read_inputs
     from .script import call, load
-    from .tables import named_tables
+    from .sending import Sending
 
     started = monotonic()
     fix_threads(request["threads"])
     paths = {name: file["path"] for name, file in request["files"].items()}
-    inputs = read_inputs(paths, request["frames"])
+    inputs = read_inputs(paths, request["frames"], request["batch_rows"])
     # One thread from here on: Arrow's grouping gives rows in another order with more.
     fix_threads(1)
     read = monotonic()
-    owner = os.getpid()
-    transform = load(request["script"]["name"], request["script"]["source"])
+    script = request["script"]
+    transform = load(script["name"], script["source"], request["imports"])
     result = call(transform, inputs, context_of(request))
-    if os.getpid() != owner:
-        # A process that the script forked comes back here as well; one answer is enough.
-        return
-    inputs.clear()
-    called = monotonic()
-    found = named_tables(result, declared=request["tables"], inputs=paths)
+    if not isinstance(result, Iterator):
+        inputs.clear()
+    sending = Sending(request["tables"], list(paths), reply)
+    waiting = [result]
     del result
-    _send(found, request["tables"], reply)
+    # Nothing here holds the tables, so that each can go as soon as it is sent.
+    names = sending.send(waiting.pop())
     reply.event(
         "done",
-        tables=list(found),
+        tables=names,
         read_seconds=read - started,
-        script_seconds=called - read,
-        write_seconds=monotonic() - called,
+        script_seconds=monotonic() - read - sending.seconds,
+        write_seconds=sending.seconds,
     )
-
-
-def _send(found: dict[str, Any], declared: dict[str, str | None], reply: Reply) -> None:
-    import pyarrow as pa
-
-    from .storing import send_table
-    from .tables import to_arrow
-
-    for name, table in found.items():
-        encoded = declared.get(name)
-        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(encoded))) if encoded else None
-        send_table(name, to_arrow(name, table), schema, reply)
