@@ -62,6 +62,8 @@ class RuleResult(Record):
         reference: the paragraph of regulation that the rule comes from.
         error: why the rule, or its failing rows, could not be evaluated; such a rule counts as
             failed.
+        at_most: how many failing rows a blocking rule puts up with, in words.
+        tolerated: whether the failing rows are no more than that.
     """
 
     rule_id: str
@@ -77,6 +79,13 @@ class RuleResult(Record):
     fields: tuple[str, ...] = ()
     reference: str | None = None
     error: str | None = None
+    at_most: str | None = None
+    tolerated: bool = False
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing may be delivered because of this rule."""
+        return not self.passed and self.severity == "blocking" and not self.tolerated
 
     @property
     def passed(self) -> bool:
@@ -92,13 +101,13 @@ class Verdict(Record):
 
     @property
     def blocking(self) -> tuple[RuleResult, ...]:
-        """The blocking rules that failed."""
-        return tuple(r for r in self.results if not r.passed and r.severity == "blocking")
+        """The rules that stop the run: blocking ones that failed in more rows than tolerated."""
+        return tuple(r for r in self.results if r.blocks)
 
     @property
     def warnings(self) -> tuple[RuleResult, ...]:
-        """The warning rules that failed."""
-        return tuple(r for r in self.results if not r.passed and r.severity == "warning")
+        """The rules that failed and let the run go on."""
+        return tuple(r for r in self.results if not r.passed and not r.blocks)
 
 
 class Artifact(FileRef):

@@ -122,6 +122,8 @@ def _table(results: Sequence[RuleResult]) -> Iterator[str]:
         if not result.passed:
             name = f'<a href="#{_anchor(result)}">{name}</a>'
         state = "passed" if result.passed else "error" if result.error else "failed"
+        if result.tolerated:
+            state = "tolerated"
         yield (
             f'<tr id="r{number}"><td>{name}<br>{_text(result.title)}</td>'
             f'<td>{_text(result.severity)}</td><td class="{kind}">{state}</td>'
@@ -183,7 +185,7 @@ def _more(rules: int) -> Iterator[str]:
 
 
 def _kind(result: RuleResult) -> str:
-    return "good" if result.passed else "bad" if result.severity == "blocking" else "warn"
+    return "good" if result.passed else "bad" if result.blocks else "warn"
 
 
 def _anchor(result: RuleResult) -> str:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from openreg_airflow.section import Name, Section
 from openreg_airflow.validate.body import RuleBody, Text
 from openreg_airflow.validate.message import MessageTemplate
-from openreg_airflow.validate.threshold import Threshold
+from openreg_airflow.validate.threshold import Threshold  # noqa: TC001 - a field
 
 
 def _check_message(text: str) -> str:

@@ -63,6 +63,8 @@ def blocking_error(verdict: Verdict) -> BlockingRulesError:
 
 def _row(result: RuleResult) -> tuple[str, ...]:
     state = "passed" if result.passed else "ERROR" if result.error else "FAILED"
+    if result.tolerated:
+        state = "tolerated"
     return (
         result.rule_id,
         result.severity,
@@ -100,4 +102,7 @@ def outcome(result: RuleResult) -> str:
         return f"it could not be evaluated: {result.error}"
     rows = "row" if result.checked == 1 else "rows"
     error = f"; {result.error}" if result.error else ""
-    return f"{result.failed:,} of {result.checked:,} {rows} failed{error}"
+    limit = ""
+    if result.at_most:
+        limit = f" ({'within' if result.tolerated else 'more than'} {result.at_most})"
+    return f"{result.failed:,} of {result.checked:,} {rows} failed{limit}{error}"
