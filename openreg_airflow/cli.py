@@ -24,11 +24,11 @@ app = typer.Typer(
 #: Commands that stages bring along, by their name and module.
 _STAGE_COMMANDS = {
     "db": "openreg_airflow.store.commands",
-    "layout": "openreg_airflow.artifacts.commands",
     "sandbox": "openreg_airflow.transform.commands",
 }
 #: Single commands that stages bring along, by their name: module and function.
 _STAGE_COMMAND = {
+    "quality": ("openreg_airflow.validate.quality_command", "quality"),
     "validate": ("openreg_airflow.validate.commands", "validate"),
 }
 _console = Console(soft_wrap=True)

@@ -1,0 +1,82 @@
+"""How the rules of a report ended over time."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, func, select
+
+from openreg_airflow.records import Record
+from openreg_airflow.store import schema
+from openreg_airflow.store.engine import connect_engine, parse_url, transaction
+from openreg_airflow.store.models import ValidationResult
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+
+class RuleOutcome(Record):
+    """How one rule ended on one business date, in the run that was validated last.
+
+    Attributes:
+        failed: failing rows.
+        checked: rows of the table.
+        error: why it could not be evaluated.
+    """
+
+    business_date: date
+    run_id: str
+    rule_id: str
+    title: str
+    severity: str
+    failed: int
+    checked: int
+    error: str | None
+
+
+def rule_outcomes(
+    url: str, report_id: str, since: date | None = None, until: date | None = None
+) -> tuple[RuleOutcome, ...]:
+    """The outcomes of a report's rules by business date, in the order of the spec.
+
+    Of several runs for a date the one that was recorded last counts: it is the one whose
+    artifact stands.
+
+    Args:
+        url: SQLAlchemy URL of the store.
+        report_id: the report.
+        since: the first business date; all when None.
+        until: the last one.
+
+    Raises:
+        StoreNotReadyError: the tables were not made.
+        StoreUnavailableError: the database cannot be reached.
+    """
+    engine = connect_engine(parse_url(url))
+    schema.require(engine)
+    row = ValidationResult
+    of_report: list[ColumnElement[bool]] = [row.report_id == report_id]
+    if since is not None:
+        of_report.append(row.business_date >= since)
+    if until is not None:
+        of_report.append(row.business_date <= until)
+    last = (
+        select(row.business_date, func.max(row.recorded_at).label("recorded_at"))
+        .where(*of_report)
+        .group_by(row.business_date)
+        .subquery()
+    )
+    columns = {name: getattr(row, name) for name in RuleOutcome.model_fields}
+    query = (
+        select(*(column.label(name) for name, column in columns.items()))
+        .join(
+            last,
+            and_(row.business_date == last.c.business_date, row.recorded_at == last.c.recorded_at),
+        )
+        .where(*of_report)
+        .order_by(row.business_date, row.position, row.rule_id)
+    )
+    with transaction(engine, write=False) as connection:
+        found = connection.execute(query).mappings()
+        return tuple(RuleOutcome.model_validate(dict(values)) for values in found)
