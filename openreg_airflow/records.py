@@ -47,6 +47,35 @@ class Dataset(FileRef):
     columns: tuple[Column, ...]
 
 
+class Extract(FileRef):
+    """What is known of one source's extraction: where the table came from, and how.
+
+    Attributes:
+        source: the source's name in the spec.
+        connection: id of the Airflow connection that was read.
+        server: product and version of what was read.
+        query: the text of the SQL file.
+        query_sha256: hash of that text.
+        parameters: the values that were bound, as text; several for a list.
+        rows: rows of the table.
+        columns: its columns.
+        seconds: wall time.
+        attempt: Airflow's number of the task's try that wrote the file, from 1.
+    """
+
+    source: str
+    connection: str
+    server: str
+    query: str
+    query_sha256: str
+    parameters: dict[str, str | tuple[str, ...]]
+    rows: int
+    columns: tuple[Column, ...]
+    started_at: datetime
+    seconds: float
+    attempt: int = 1
+
+
 class RuleResult(Record):
     """How one validation rule ended.
 

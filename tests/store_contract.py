@@ -15,7 +15,9 @@ from sqlalchemy import text
 from openreg_airflow.errors import StoreNotReadyError
 from openreg_airflow.records import (
     Artifact,
+    Column,
     DeliveryAttempt,
+    Extract,
     FileRef,
     RuleResult,
     RunKey,
@@ -58,6 +60,25 @@ def artifact(name: str = "transactions", **changes: Any) -> Artifact:
     return Artifact(**(fields | changes))
 
 
+def extract(source: str = "trades", **changes: Any) -> Extract:
+    fields: dict[str, Any] = {
+        "source": source,
+        "connection": "warehouse",
+        "server": "PostgreSQL 15.6",
+        "query": "SELECT 'Ä' AS a\r\n",
+        "query_sha256": SHA,
+        "parameters": {"business_date": "2026-03-02", "venues": ("XETR", "XPAR")},
+        "uri": f"s3://bucket/{source}.parquet",
+        "bytes": 5_000_000_000,
+        "sha256": SHA,
+        "rows": 3_000_000_000,
+        "columns": (Column(name="a", type="string"),),
+        "started_at": datetime(2026, 3, 2, 20, 0, 0, 1, tzinfo=UTC),
+        "seconds": 1.5,
+    }
+    return Extract(**(fields | changes))
+
+
 def attempt(number: int = 1, **changes: Any) -> DeliveryAttempt:
     fields: dict[str, Any] = {
         "route": "regulator",
@@ -80,12 +101,14 @@ class StoreContract:
         store = Store(url)
         failures = FileRef(uri="/failures.parquet", bytes=1, sha256=SHA)
         verdict = Verdict(results=(rule("z"), rule("a", severity="warning")), failures=failures)
+        store.record_extract(RUN, extract())
         store.record_verdict(RUN, verdict)
         store.record_artifact(RUN, artifact())
         failed = attempt(result="failed", bytes=12, seconds=0.5, error_class="X", error="why")
         store.record_attempt(RUN, failed)
 
         again = Store(url)
+        assert again.extracts(RUN) == (extract(),)
         assert again.verdict(RUN) == verdict
         assert again.artifacts(RUN) == (artifact(),)
         assert again.attempts(RUN) == (failed,)
@@ -93,15 +116,18 @@ class StoreContract:
     def test_repeated_task_replaces_what_its_first_try_wrote(self, url: str) -> None:
         store = Store(url)
         store.record_verdict(RUN, Verdict(results=(rule("gone"), rule("stays"))))
+        store.record_extract(RUN, extract(rows=1))
         store.record_artifact(RUN, artifact(records=1))
         store.record_attempt(RUN, attempt())
 
         second = Verdict(results=(rule("new"), rule("stays", failed=0, message="")))
         store.record_verdict(RUN, second)
+        store.record_extract(RUN, extract(rows=2, attempt=2))
         store.record_artifact(RUN, artifact(records=2))
         store.record_attempt(RUN, attempt(result="delivered", bytes=7))
 
         assert store.verdict(RUN) == second
+        assert store.extracts(RUN) == (extract(rows=2, attempt=2),)
         assert store.artifacts(RUN) == (artifact(records=2),)
         assert store.attempts(RUN) == (attempt(result="delivered", bytes=7),)
 
@@ -135,10 +161,12 @@ class StoreContract:
         store = Store(url)
         elsewhere = RUN.model_copy(update=other)
         store.record_verdict(RUN, Verdict(results=(rule(),)))
+        store.record_extract(RUN, extract())
         store.record_artifact(RUN, artifact())
         store.record_attempt(RUN, attempt())
         store.record_verdict(elsewhere, Verdict(results=(rule("other"),)))
 
+        assert store.extracts(elsewhere) == ()
         assert store.artifacts(elsewhere) == ()
         assert store.attempts(elsewhere) == ()
         assert store.verdict(RUN) == Verdict(results=(rule(),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from openreg_airflow.column_types import arrow_type
@@ -14,7 +15,7 @@ from openreg_airflow.extract.query import parse, read
 from openreg_airflow.extract.reader import find_reader
 from openreg_airflow.extract.reading import Reading
 from openreg_airflow.extract.shape import Shape
-from openreg_airflow.records import Column
+from openreg_airflow.records import Column, Extract
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from openreg_airflow.extract.query import Query
     from openreg_airflow.extract.reader import Reader, SourceConnection
     from openreg_airflow.extract.spec import SourceSpec, Value
+    from openreg_airflow.records import FileRef
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +40,42 @@ class Extracted:
     Attributes:
         rows: rows in the file.
         columns: the file's columns.
+        connection: id of the connection that was read.
         server: product and version of the database.
-        sql_sha256: hash of the SQL file.
-        parameters: the values that were bound, by name.
+        query: the query that ran, with the values that were bound.
         seconds: wall time.
     """
 
     rows: int
     columns: tuple[Column, ...]
+    connection: str
     server: str
-    sql_sha256: str
-    parameters: Mapping[str, Value | tuple[Value, ...]]
+    query: Query
+    started_at: datetime
     seconds: float
+
+    def evidence(self, file: FileRef, *, source: str, attempt: int) -> Extract:
+        """The record of where a published file came from.
+
+        Args:
+            file: the Parquet file.
+            source: the source's name in the spec.
+            attempt: Airflow's number of the task's try, from 1.
+        """
+        return Extract(
+            **file.model_dump(),
+            source=source,
+            connection=self.connection,
+            server=self.server,
+            query=self.query.text,
+            query_sha256=self.query.sha256,
+            parameters={name: _text(value) for name, value in self.query.used.items()},
+            rows=self.rows,
+            columns=self.columns,
+            started_at=self.started_at,
+            seconds=self.seconds,
+            attempt=attempt,
+        )
 
 
 class Extraction:
@@ -99,7 +125,7 @@ class Extraction:
             SourceUnavailableError: the source cannot be reached, is lost, or takes too long.
             OSError: the file cannot be written.
         """
-        started = time.monotonic()
+        started, started_at = time.monotonic(), datetime.now(UTC)
         self._log_start()
         with self._reading as reading:
             shape = Shape(reading.columns, self._spec.columns, file=self.query.file)
@@ -110,9 +136,10 @@ class Extraction:
             columns=tuple(
                 Column(name=f.name, type=str(f.type), nullable=f.nullable) for f in shape.schema
             ),
+            connection=self._connection.conn_id,
             server=reading.server,
-            sql_sha256=self.query.sha256,
-            parameters=self.query.used,
+            query=self.query,
+            started_at=started_at,
             seconds=time.monotonic() - started,
         )
         self._log_end(done, path)
@@ -161,9 +188,13 @@ class Extraction:
             path.stat().st_size,
             done.server,
             done.seconds,
-            done.sql_sha256,
-            _listed(done.parameters) or "no parameters",
+            done.query.sha256,
+            _listed(done.query.used) or "no parameters",
         )
+
+
+def _text(value: Value | tuple[Value, ...]) -> str | tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _listed(parameters: Mapping[str, Value | tuple[Value, ...]]) -> str:

@@ -35,11 +35,12 @@ class ExtractOperator(StageOperator):
         self.spec = spec
         self._extraction: Extraction | None = None
 
-    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:  # noqa: ARG002
-        """Extract into the run's workspace; return the dataset."""
+    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
+        """Extract into the run's workspace and record where it came from; return the dataset."""
         from openreg_airflow.extract.connections import source_connection
         from openreg_airflow.extract.engine import Extraction
         from openreg_airflow.records import Dataset
+        from openreg_airflow.store import Store
 
         self._extraction = Extraction(
             self.spec, self.folder, source_connection(self.spec.connection), run.business_date
@@ -47,6 +48,10 @@ class ExtractOperator(StageOperator):
         folder = self.workspace.folder(run, self.stage, self.source)
         with folder.writing(f"{self.source}.parquet") as pending:
             done = self._extraction.run(pending.path)
+        attempt = int(getattr(context.get("ti"), "try_number", 1))
+        Store(self.settings.store_url).record_extract(
+            run, done.evidence(pending.ref, source=self.source, attempt=attempt)
+        )
         dataset = Dataset(**pending.ref.model_dump(), rows=done.rows, columns=done.columns)
         self.log.info("Wrote %s, SHA-256 %s", dataset.uri, dataset.sha256)
         return dataset.model_dump(mode="json")

@@ -99,6 +99,33 @@ class RunRow(Base):
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class ExtractFile(RunRow):
+    """The table that one source gave to one run, and where it came from.
+
+    ``detail`` holds what is read with the row but never searched: parameters and columns.
+    """
+
+    __tablename__ = "openreg_extract"
+    __table_args__ = (
+        UniqueConstraint("report_id", "business_date", "run_id", "source"),
+        Index(None, "sha256"),
+    )
+
+    source: Mapped[str] = mapped_column(String(ID))
+    connection: Mapped[str] = mapped_column(String(ID))
+    server: Mapped[str] = mapped_column(FreeText)
+    query: Mapped[str] = mapped_column(FreeText)
+    query_sha256: Mapped[str] = mapped_column(String(SHA256))
+    uri: Mapped[str] = mapped_column(FreeText)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(SHA256))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seconds: Mapped[float] = mapped_column(Double)
+    attempt: Mapped[int] = mapped_column(Integer)
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
 class ValidationResult(RunRow):
     """How one rule ended in one run.
 

@@ -8,10 +8,24 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from sqlalchemy import UniqueConstraint, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from openreg_airflow.records import Artifact, DeliveryAttempt, FileRef, Record, RuleResult, Verdict
+from openreg_airflow.records import (
+    Artifact,
+    DeliveryAttempt,
+    Extract,
+    FileRef,
+    Record,
+    RuleResult,
+    Verdict,
+)
 from openreg_airflow.store import schema
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
-from openreg_airflow.store.models import ArtifactFile, Attempt, RunRow, ValidationResult
+from openreg_airflow.store.models import (
+    ArtifactFile,
+    Attempt,
+    ExtractFile,
+    RunRow,
+    ValidationResult,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -38,6 +52,16 @@ class Store:
     def __init__(self, url: str) -> None:
         self._engine = connect_engine(parse_url(url))
         self._ready = False
+
+    def record_extract(self, run: RunKey, extract: Extract) -> None:
+        """Record where one source's table came from; the same source again replaces its row."""
+        columns = _columns(ExtractFile)
+        fields = extract.model_dump()
+        plain = extract.model_dump(mode="json")
+        row = {name: value for name, value in fields.items() if name in columns}
+        detail = {name: value for name, value in plain.items() if name not in columns}
+        with self._transaction(write=True) as connection:
+            _put(connection, ExtractFile, run, [row | {"detail": detail}])
 
     def record_verdict(self, run: RunKey, verdict: Verdict) -> None:
         """Record how each rule of the run ended; rules that are no longer there go."""
@@ -67,6 +91,11 @@ class Store:
         """Record one delivery attempt; the same attempt again replaces its row."""
         with self._transaction(write=True) as connection:
             _put(connection, Attempt, run, [attempt.model_dump()])
+
+    def extracts(self, run: RunKey) -> tuple[Extract, ...]:
+        """Where the run's tables came from, by source."""
+        rows = self._rows(ExtractFile, run, "source")
+        return tuple(_record(Extract, row | row["detail"]) for row in rows)
 
     def verdict(self, run: RunKey) -> Verdict | None:
         """The run's verdict; None when no rule was recorded."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -24,6 +25,7 @@ from openreg_airflow.errors import (
 from openreg_airflow.extract.operator import ExtractOperator
 from openreg_airflow.extract.spec import SourceSpec
 from openreg_airflow.records import Dataset, RunKey
+from openreg_airflow.store import Store, schema
 from openreg_airflow.workspace import Workspace
 from tests.extraction import active, wait_until
 from tests.services import free_port, unavailable
@@ -43,6 +45,8 @@ QUERY = "SELECT id, price FROM trades WHERE day = :business_date ORDER BY id"
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A report's folder with a query, and a SQLite source that answers it."""
     monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", store_url(tmp_path))
+    schema.upgrade(store_url(tmp_path))
     source = tmp_path / "trades.db"
     with closing(sqlite3.connect(source)) as connection:
         connection.executescript(
@@ -55,6 +59,10 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "trades.sql").write_text(QUERY)
     return folder
+
+
+def store_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'store.db'}"
 
 
 def define(kind: str, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> None:
@@ -99,6 +107,25 @@ def test_task_hands_on_a_reference_to_the_table(report: Path, tmp_path: Path) ->
     with Workspace(tmp_path / "workspace").open_local(found) as path:
         rows = pq.read_table(path).to_pylist()
     assert [(row["id"], str(row["price"])) for row in rows] == [(1, "7.25"), (2, "1.50")]
+
+
+def test_origin_of_the_table_is_on_record(report: Path, tmp_path: Path) -> None:
+    operator(report).execute(CONTEXT)
+    handed_on = dataset(operator(report).execute({**CONTEXT, "ti": SimpleNamespace(try_number=2)}))
+
+    [found] = Store(store_url(tmp_path)).extracts(RUN)
+    assert (found.uri, found.bytes, found.sha256) == (
+        handed_on.uri,
+        handed_on.bytes,
+        handed_on.sha256,
+    )
+    assert (found.source, found.connection) == ("trades", "trades_source")
+    assert found.server == f"SQLite {sqlite3.sqlite_version}"
+    assert found.query == QUERY
+    assert found.query_sha256 == hashlib.sha256(QUERY.encode()).hexdigest()
+    assert found.parameters == {"business_date": "2026-03-02"}
+    assert (found.rows, found.columns, found.attempt) == (2, handed_on.columns, 2)
+    assert found.seconds > 0
 
 
 def test_repeated_task_gives_the_same_file(report: Path) -> None:

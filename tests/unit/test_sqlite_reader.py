@@ -350,8 +350,8 @@ def test_evidence_is_returned_and_logged(
     done = database.done("SELECT :business_date AS d")
 
     assert done.rows == 1
-    assert done.parameters == {"business_date": date(2026, 3, 2)}
-    assert done.sql_sha256 in caplog.text
+    assert done.query.used == {"business_date": date(2026, 3, 2)}
+    assert done.query.sha256 in caplog.text
     assert ":business_date = 2026-03-02" in caplog.text
     assert "has no ORDER BY" in caplog.text
     assert f"{database.file.stat().st_size} bytes of Parquet from SQLite" in caplog.text

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from openreg_airflow.errors import SpecError, StoreNotReadyError, StoreUnavailableError
 from openreg_airflow.store import Store, engine, schema
 from openreg_airflow.store.commands import app
-from tests.store_contract import RUN, StoreContract, artifact
+from tests.store_contract import RUN, StoreContract, artifact, extract
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +35,24 @@ class TestSqlite(StoreContract):
 
 def test_newest_migration_is_the_one_that_the_code_expects() -> None:
     assert ScriptDirectory(str(schema._MIGRATIONS)).get_heads() == [schema.REVISION]
+
+
+def test_store_of_an_older_version_is_upgraded_and_keeps_its_rows(
+    empty_url: str,
+) -> None:
+    schema.upgrade(empty_url)
+    Store(empty_url).record_artifact(RUN, artifact())
+    with closing(sqlite3.connect(str(make_url(empty_url).database))) as connection:
+        connection.execute("DROP TABLE openreg_extract")
+        connection.execute(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'")
+        connection.commit()
+    with pytest.raises(StoreNotReadyError, match="is at revision 0001"):
+        Store(empty_url).record_extract(RUN, extract())
+
+    assert schema.upgrade(empty_url) == ("0001", schema.REVISION)
+
+    Store(empty_url).record_extract(RUN, extract())
+    assert Store(empty_url).artifacts(RUN) == (artifact(),)
 
 
 def test_reading_a_missing_store_makes_no_file(tmp_path: Path) -> None:
@@ -116,6 +134,7 @@ def test_unreachable_postgresql_is_tried_again_and_its_password_not_told() -> No
 def test_looking_up_a_report_on_a_date_uses_an_index(url: str) -> None:
     with closing(sqlite3.connect(str(make_url(url).database))) as connection:
         for table in (
+            "openreg_extract",
             "openreg_validation_result",
             "openreg_artifact",
             "openreg_delivery_attempt",
@@ -135,7 +154,7 @@ def test_commands_upgrade_and_tell_the_state(empty_url: str) -> None:
     after = runner.invoke(app, ["status", "--url", empty_url])
 
     assert (before.exit_code, "openreg db upgrade" in before.output) == (1, True)
-    assert (first.exit_code, "0001" in first.output) == (0, True)
+    assert (first.exit_code, schema.REVISION in first.output) == (0, True)
     assert (second.exit_code, "up to date" in second.output) == (0, True)
     assert after.exit_code == 0
 
