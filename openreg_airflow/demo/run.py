@@ -41,7 +41,7 @@ def run_demo(site: Site, console: Console) -> bool:
     site.clear()
     _step(console, "Sample data", f"{site.make_source():,} trades in {site.source}")
     site.make_store()
-    airflow = site.airflow(free_port(), sandbox)
+    airflow = site.airflow(free_port(), sandbox, scheduled=False)
     inbox = site.start_inbox()
     try:
         _step(console, "Regulator's inbox", f"SFTP on {inbox.host}:{inbox.port}, host key pinned")

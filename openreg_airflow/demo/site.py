@@ -61,12 +61,20 @@ class Site:
         """The files of all runs."""
         return self.folder.absolute() / "workspace"
 
-    def airflow(self, port: int, sandbox: SandboxKind) -> LocalAirflow:
-        """The demonstration's Airflow; nothing is started yet."""
+    def airflow(self, port: int, sandbox: SandboxKind, *, scheduled: bool = True) -> LocalAirflow:
+        """The demonstration's Airflow; nothing is started yet.
+
+        Args:
+            port: TCP port of the API server.
+            sandbox: where transforms run.
+            scheduled: whether the reports' own schedules start runs; a Dag that is unpaused
+                otherwise begins with the latest run that it missed.
+        """
         options = {
             "OPENREG__WORKSPACE": str(self.workspace),
             "OPENREG__STORE_URL": self.store_url,
             "OPENREG__SANDBOX": sandbox,
+            "SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
             "OPENREG__SANDBOX_IMAGE": image(),
             "OPENREG__SCHEMA_FOLDERS": os.pathsep.join(str(p) for p in schema_folders()),
         }
