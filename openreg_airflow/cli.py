@@ -24,6 +24,7 @@ app = typer.Typer(
 #: Commands that stages bring along, by their name and module.
 _STAGE_COMMANDS = {
     "db": "openreg_airflow.store.commands",
+    "layout": "openreg_airflow.artifacts.commands",
     "sandbox": "openreg_airflow.transform.commands",
 }
 #: Single commands that stages bring along, by their name: module and function.
