@@ -98,6 +98,11 @@ class Container:
         self._killed = False
         self.id: str | None = None
 
+    @property
+    def image(self) -> str | None:
+        """Digest of the image."""
+        return self._image
+
     def __enter__(self) -> Self:
         return self
 

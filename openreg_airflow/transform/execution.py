@@ -15,6 +15,7 @@ from openreg_airflow.errors import (
     TransformError,
 )
 from openreg_airflow.transform.fence import LOG
+from openreg_airflow.transform.inspection import Inspection
 from openreg_airflow.transform.receiving import Receiver, number, text
 from openreg_airflow.transform.script_log import ScriptLog
 
@@ -51,6 +52,7 @@ def execute(fence: Fence, job: Job, folder: StageFolder) -> dict[str, Dataset]:
     printed = ScriptLog(logging.getLogger(f"{__name__}.script"))
     with ExitStack() as files:
         receiver = Receiver(job.spec, folder, files)
+        inspection = files.enter_context(Inspection())
         with fence:
             fence.start()
             try:
@@ -60,7 +62,7 @@ def execute(fence: Fence, job: Job, folder: StageFolder) -> dict[str, Dataset]:
             ending = fence.ending()
         if "done" not in receiver.words:
             raise _failure(receiver, ending, job)
-        received = receiver.tables()
+        received = receiver.tables(inspection)
     datasets = {name: table.dataset() for name, table in received.items()}
     done = receiver.words["done"]
     log.info(

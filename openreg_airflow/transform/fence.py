@@ -45,6 +45,10 @@ class Ending:
 class Fence(Protocol):
     """One runner; used as a context manager, and gone after the block whatever happens."""
 
+    @property
+    def image(self) -> str | None:
+        """Digest of the image that it runs in; None outside a container."""
+
     def __enter__(self) -> Self: ...
 
     def __exit__(

@@ -69,11 +69,14 @@ class TransformOperator(StageMixin, DockerOperator):
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
         """Run the script; see :func:`openreg_airflow.transform.execution.execute` for errors."""
         from openreg_airflow.records import Dataset
+        from openreg_airflow.transform import evidence
         from openreg_airflow.transform.job import Job, read_script
         from openreg_airflow.transform.limits import check_bounds
 
         check_bounds(self.spec.limits, self.settings)
         source = read_script(self.spec, self.folder)
+        inputs = {name: Dataset.model_validate(record) for name, record in self.inputs.items()}
+        folder = self.workspace.folder(run, self.stage)
         with ExitStack() as files:
             job = Job(
                 run=run,
@@ -82,13 +85,13 @@ class TransformOperator(StageMixin, DockerOperator):
                 source=source,
                 imports=self.settings.sandbox_imports,
                 inputs={
-                    name: files.enter_context(
-                        self.workspace.open_local(Dataset.model_validate(record))
-                    )
-                    for name, record in self.inputs.items()
+                    name: files.enter_context(self.workspace.open_local(dataset))
+                    for name, dataset in inputs.items()
                 },
             )
-            tables = self._run(job, self.workspace.folder(run, self.stage))
+            tables = self._run(job, folder)
+        image = self._fence.image if self._fence else None
+        evidence.write(folder, job, image=image, inputs=inputs, tables=tables)
         return {name: table.model_dump(mode="json") for name, table in tables.items()}
 
     def _key(self, context: Context, run: RunKey) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from openreg_airflow.errors import SandboxLimitError, SandboxUnavailableError, TransformError
 from openreg_airflow.records import Dataset
 from openreg_airflow.transform.job import declared_schemas
-from openreg_airflow.transform.output import check_table
 from openreg_airflow.transform.runner import wire
 from openreg_airflow.transform.script_log import printable
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from openreg_airflow.records import Column
+    from openreg_airflow.transform.inspection import Inspection
     from openreg_airflow.transform.spec import TransformSection
     from openreg_airflow.workspace import Pending, StageFolder
 
@@ -127,8 +127,11 @@ class Receiver:
             _refuse(f"no open table {name!r:.80}")
         return self._open[name]
 
-    def tables(self) -> dict[str, Received]:
+    def tables(self, inspection: Inspection) -> dict[str, Received]:
         """Check what came back, after a runner has said that it is done.
+
+        Args:
+            inspection: decodes the tables.
 
         Raises:
             TransformError: a table is missing, cut short, or not the one declared.
@@ -141,10 +144,9 @@ class Receiver:
         extra = [name for name in self._pending if declared and name not in declared]
         if extra:
             _refuse(f"undeclared tables {', '.join(extra)}")
-        return {
-            name: Received(pending, *check_table(pending.path, name, declared.get(name)))
-            for name, pending in self._pending.items()
-        }
+        paths = {name: pending.path for name, pending in self._pending.items()}
+        found = inspection.tables(paths, declared)
+        return {name: Received(pending, *found[name]) for name, pending in self._pending.items()}
 
 
 def text(event: dict[str, Any], key: str) -> str:

@@ -39,6 +39,8 @@ class UnfencedProcess:
         job: what runs.
     """
 
+    image: str | None = None
+
     def __init__(self, job: Job) -> None:
         self._job = job
         self._folder = tempfile.mkdtemp(prefix="openreg-transform-")

@@ -428,6 +428,21 @@ def test_undeclared_columns_cannot_be_forged(bench: Bench) -> None:
         bench.run(FORGE.replace("FORGED", forged), tables={"out": {"columns": {"a": "string"}}})
 
 
+def test_parquet_bomb_is_refused_before_the_task_opens_it(bench: Bench) -> None:
+    bomb = (
+        "import io, pyarrow as pa, pyarrow.parquet as pq; sink = io.BytesIO(); "
+        "texts = pa.DictionaryArray.from_arrays(pa.array([0] * 500_000), ['x' * (1 << 20)]); "
+        "pq.write_table(pa.table({'a': texts}), sink, store_schema=False); "
+        "assert sink.tell() < 1 << 20; event(event='table', name='out'); "
+        "data(sink.getvalue()); event(event='end', name='out'); event(event='done')"
+    )
+
+    with pytest.raises(SandboxLimitError, match="table out needs more than 1024 MiB of memory"):
+        bench.run(FORGE.replace("FORGED", bomb))
+
+    assert bench.stored == []
+
+
 def test_killed_worker_leaves_nothing_running(bench: Bench, docker_engine: DockerEngine) -> None:
     client = docker_engine.client
     code = (

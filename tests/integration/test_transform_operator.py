@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from openreg_airflow.errors import (
     TransformError,
 )
 from openreg_airflow.records import Dataset, RunKey
+from openreg_airflow.transform.image_contract import checked_image
 from openreg_airflow.transform.operator import TransformOperator
 from openreg_airflow.transform.ownership import OURS
 from openreg_airflow.transform.spec import TransformSection
@@ -122,6 +124,36 @@ def test_retry_gives_the_same_bytes(
     operator: Callable[..., TransformOperator], environment: None
 ) -> None:
     assert run(operator()) == run(operator())
+
+
+def test_evidence_names_image_script_inputs_and_tables(
+    operator: Callable[..., TransformOperator],
+    environment: pytest.MonkeyPatch,
+    inputs: dict[str, Any],
+    tmp_path: Path,
+    docker_engine: DockerEngine,
+) -> None:
+    returned = run(operator(parameters={"threshold": 5}))
+
+    (file,) = (tmp_path / "workspace").rglob("sandbox.json")
+    evidence = json.loads(file.read_text())
+    image = os.environ["AIRFLOW__OPENREG__SANDBOX_IMAGE"]
+    assert evidence["report_id"] == "demo_report"
+    assert evidence["image"] == checked_image(docker_engine.client, image)
+    assert evidence["script"]["sha256"] == hashlib.sha256(DOUBLE.encode()).hexdigest()
+    assert evidence["transform"]["parameters"] == {"threshold": 5}
+    assert evidence["inputs"]["trades"]["sha256"] == inputs["trades"]["sha256"]
+    assert evidence["tables"]["trades"]["sha256"] == returned["trades"]["sha256"]
+
+    first, raw = evidence, file.read_bytes()
+    run(operator(parameters={"threshold": 5}))
+    assert file.read_bytes() == raw
+    run(operator(parameters={"threshold": 6}))
+    assert json.loads(file.read_text())["transform_sha256"] != first["transform_sha256"]
+
+    environment.setenv("AIRFLOW__OPENREG__SANDBOX", "unsafe-subprocess")
+    run(operator())
+    assert json.loads(file.read_text())["image"] is None
 
 
 def test_failure_names_report_stage_and_line_and_goes_away_with_its_cause(
