@@ -30,6 +30,7 @@ _STAGE_COMMANDS = {
 #: Single commands that stages bring along, by their name: module and function.
 _STAGE_COMMAND = {
     "quality": ("openreg_airflow.validate.quality_command", "quality"),
+    "transform": ("openreg_airflow.transform.trial_command", "transform"),
     "validate": ("openreg_airflow.validate.commands", "validate"),
 }
 _console = Console(soft_wrap=True)

@@ -1,0 +1,155 @@
+"""One run of a report's script on a sample of real input, outside Airflow's scheduling."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openreg_airflow.errors import SpecError
+from openreg_airflow.records import RunKey
+from openreg_airflow.transform.execution import execute
+from openreg_airflow.transform.job import Job, read_script
+from openreg_airflow.transform.limits import check_bounds
+from openreg_airflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+    from pathlib import Path
+
+    from dag_factory.report import ReportSpec
+    from openreg_airflow.records import Dataset
+    from openreg_airflow.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RUN_ID = "trial"
+_BATCH = 10_000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of a trial.
+
+    Attributes:
+        tables: what the script made, by name.
+        seconds: wall time of the sandbox, from its start to checked tables.
+    """
+
+    tables: dict[str, Dataset]
+    seconds: float
+
+
+def extract(spec: ReportSpec, folder: Path, business_date: date, into: Path) -> dict[str, Path]:
+    """Extract every source of a report anew, through its Airflow connection.
+
+    Args:
+        spec: the report.
+        folder: its folder.
+        business_date: the day.
+        into: where the Parquet files go.
+
+    Raises:
+        OpenRegError: a source cannot be extracted.
+    """
+    from openreg_airflow.extract.connections import source_connection
+    from openreg_airflow.extract.engine import Extraction
+
+    paths = {}
+    for name, source in spec.extract.sources.items():
+        paths[name] = into / f"{name}.parquet"
+        connection = source_connection(source.connection)
+        Extraction(source, folder, connection, business_date).run(paths[name])
+    return paths
+
+
+def sampled(paths: Mapping[str, Path], rows: int, into: Path) -> dict[str, Path]:
+    """Copy the first rows of each table.
+
+    Args:
+        paths: Parquet files by source.
+        rows: how many rows of each; all when 0.
+        into: where the copies go.
+    """
+    if not rows:
+        return dict(paths)
+    samples = {}
+    for name, path in paths.items():
+        samples[name] = into / f"{name}.parquet"
+        with (
+            pq.ParquetFile(path) as file,
+            pq.ParquetWriter(samples[name], file.schema_arrow) as writer,
+        ):
+            missing = rows
+            for batch in file.iter_batches(batch_size=min(rows, _BATCH)):
+                piece = batch.slice(0, missing)
+                writer.write_batch(piece)
+                missing -= len(piece)
+                if not missing:
+                    break
+    return samples
+
+
+def try_out(
+    spec: ReportSpec,
+    folder: Path,
+    business_date: date,
+    inputs: Mapping[str, Path],
+    *,
+    settings: Settings,
+    into: Path,
+) -> Trial:
+    """Run a report's script where its tasks run it.
+
+    Args:
+        spec: the report.
+        folder: its folder.
+        business_date: the day.
+        inputs: Parquet files by source.
+        settings: the installation's.
+        into: root of the workspace for what the script makes.
+
+    Raises:
+        SpecError: the report has no script, or asks for more than it may.
+        OpenRegError: as the task would fail.
+    """
+    if spec.transform is None:
+        message = f"report {spec.id} has no transform section"
+        raise SpecError(message, hint="Its sources go on as they are; there is nothing to try.")
+    check_bounds(spec.transform.limits, settings)
+    run = RunKey(report_id=spec.id, business_date=business_date, run_id=RUN_ID)
+    job = Job(
+        run=run,
+        key=f"{RUN_ID}-{into.name}",
+        spec=spec.transform,
+        source=read_script(spec.transform, folder),
+        inputs=inputs,
+        imports=settings.sandbox_imports,
+    )
+    output = Workspace(into).folder(run, "transform")
+    started = monotonic()
+    if settings.sandbox == "unsafe-subprocess":
+        from openreg_airflow.transform.unfenced import UnfencedProcess
+
+        return Trial(execute(UnfencedProcess(job), job, output), monotonic() - started)
+    from openreg_airflow.transform.container import run_in_container
+    from openreg_airflow.transform.engine import connect
+    from openreg_airflow.transform.operator import engine_address
+
+    address = engine_address(settings.docker_conn_id)
+    client = connect(address)
+    started = monotonic()
+    tables = run_in_container(client, settings.sandbox_image, job, output, local=address.local)
+    return Trial(tables, monotonic() - started)
+
+
+def first_rows(dataset: Dataset, count: int) -> pa.Table:
+    """The first rows of a table that a trial made."""
+    with pq.ParquetFile(dataset.uri) as file:
+        batches = file.iter_batches(batch_size=max(count, 1))
+        return pa.Table.from_batches([*batches][:1], file.schema_arrow).slice(0, count)
