@@ -1,0 +1,110 @@
+"""The example reports in ISO 20022, from the sample database to a file that the schema accepts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from lxml import etree
+
+from dag_factory.check import check
+from dag_factory.load import load
+from openreg_airflow.demo.trades import make_database
+from openreg_airflow.records import RunKey
+from tests.unit.test_example_reports import (
+    BUSINESS_DATE,
+    SPECS,
+    Prepared,
+    extracted,
+    schema_folder,
+    transformed,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REPORTS = ("mifir_all_fields",)
+MIFIR = {
+    "h": "urn:iso:std:iso:20022:tech:xsd:head.001.001.02",
+    "d": "urn:iso:std:iso:20022:tech:xsd:auth.016.001.01",
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prepared]:
+    database: Path = tmp_path_factory.mktemp("source") / "source.db"
+    make_database(database, trades=50, business_date=BUSINESS_DATE)
+    found = {}
+    for report_id in REPORTS:
+        folder = SPECS / report_id
+        spec = load(folder)
+        tables = {n: extracted(database, folder, s) for n, s in spec.extract.sources.items()}
+        if spec.transform:
+            tables = transformed(folder, spec.transform, tables)
+        run = RunKey(report_id=report_id, business_date=BUSINESS_DATE, run_id="manual__1")
+        found[report_id] = Prepared(folder, spec, run, tables)
+    return found
+
+
+@pytest.mark.parametrize("report_id", REPORTS)
+def test_layout_agrees_with_the_schema(report_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = schema_folder()
+    if folder is not None:
+        monkeypatch.setenv("OPENREG_SCHEMAS", str(folder))
+    assert check(SPECS / report_id) == []
+
+
+@pytest.mark.parametrize("report_id", REPORTS)
+def test_report_is_valid_by_the_iso_schema(
+    prepared: dict[str, Prepared], tmp_path: Path, report_id: str
+) -> None:
+    folder = schema_folder()
+    if folder is None:
+        pytest.skip("the schemas of ISO 20022 are not here; OPENREG_SCHEMAS may name their folder")
+    artifact, data = prepared[report_id].artifact(tmp_path, (folder,))
+    assert artifact.schema_check.startswith("valid")
+    [(_, spec)] = prepared[report_id].spec.artifacts.items()
+    # A check of another kind than the writer's: the document alone, as a tree.
+    schema = etree.XMLSchema(etree.parse(folder / spec.xsd.file))
+    root = etree.fromstring(data)
+    document = next(iter(root.iter("{*}Document")))
+    assert schema.validate(etree.fromstring(etree.tostring(document))), schema.error_log
+
+
+def test_mifir_report_stands_in_its_envelope(prepared: dict[str, Prepared], tmp_path: Path) -> None:
+    _, data = prepared["mifir_all_fields"].artifact(tmp_path)
+    root = etree.fromstring(data)
+    assert root.tag == "{urn:iso:std:iso:20022:tech:xsd:head.003.001.01}BizData"
+    [header] = root.findall(".//h:AppHdr", MIFIR)
+    assert header.findtext("h:MsgDefIdr", None, MIFIR) == "auth.016.001.01"
+    assert header.findtext("h:CreDt", None, MIFIR) == "2026-10-01T05:00:00Z"
+    records = root.findall(".//d:FinInstrmRptgTxRpt/d:Tx", MIFIR)
+    assert [record[0].tag.rpartition("}")[2] for record in records] == ["Cxl"] + ["New"] * 14
+
+
+def test_mifir_report_gives_each_kind_of_party_and_price(
+    prepared: dict[str, Prepared], tmp_path: Path
+) -> None:
+    _, data = prepared["mifir_all_fields"].artifact(tmp_path)
+    root = etree.fromstring(data)
+
+    def texts(path: str) -> list[str | None]:
+        return [element.text for element in root.iterfind(f".//d:New/{path}", MIFIR)]
+
+    owners = "d:Buyr/d:AcctOwnr/d:Id"
+    assert texts(f"{owners}/d:Prsn/d:FrstNm") == ["ERIKA", "ERIKA", "MAX"]
+    assert texts(f"{owners}/d:Intl") == ["INTC"]
+    assert texts("d:Sellr/d:AcctOwnr/d:Id/d:MIC") == ["XETR"]
+    assert len(texts("d:Buyr/d:DcsnMakr")) == 2
+    assert texts("d:AddtlAttrbts/d:WvrInd") == ["RFPT", "ILQD"]
+    assert texts("d:AddtlAttrbts/d:OTCPstTradInd") == ["BENC", "LRGS"]
+    price = "d:Tx/d:Pric"
+    assert texts(f"{price}/d:Pric/d:Pctg") == ["100.4502", "3.1", "2.3751"]
+    assert texts(f"{price}/d:Pric/d:Yld") == ["-0.125"]
+    assert texts(f"{price}/d:Pric/d:BsisPts") == ["61.25"]
+    assert texts(f"{price}/d:NoPric/d:Pdg") == ["PNDG", "NOAP"]
+    assert texts(f"{price}/d:Pric/d:MntryVal/d:Sgn") == ["false"]
+    under = "d:FinInstrm/d:Othr/d:DerivInstrmAttrbts/d:UndrlygInstrm"
+    assert len(texts(f"{under}/d:Othr/d:Bskt/d:ISIN")) == 2
+    assert len(texts(f"{under}/d:Othr/d:Bskt/d:Indx")) == 1
+    assert texts(f"{under}/d:Swp/d:SwpIn/d:Sngl/d:Indx/d:Nm/d:RefRate/d:Indx") == ["EURI"]
