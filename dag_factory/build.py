@@ -82,6 +82,7 @@ def build_dag(spec: ReportSpec, folder: Path) -> DAG:
                 folder=folder,
                 spec=spec.validate_,
                 tables=tables,
+                notify=spec.notify,
             )
             verdict = validate.output
             before.append(validate)

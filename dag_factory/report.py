@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from openreg_airflow.artifacts.spec import ArtifactSpec
 from openreg_airflow.deliver.spec import DeliverSection
 from openreg_airflow.extract.spec import ExtractSection
+from openreg_airflow.notify.spec import NotifySection
 from openreg_airflow.section import Name, Section
 from openreg_airflow.transform.spec import TransformSection
 from openreg_airflow.validate.spec import ValidateSection
@@ -94,6 +95,7 @@ class ReportSpec(Section):
     validate_: ValidateSection | None = Field(default=None, alias="validate")
     artifacts: Annotated[dict[Name, ArtifactSpec], Field(min_length=1)]
     deliver: DeliverSection | None = None
+    notify: NotifySection | None = None
 
     def columns(self) -> dict[str, dict[str, str] | None] | None:
         """The types of the columns by table, None for a table whose columns are not declared.

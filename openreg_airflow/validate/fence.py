@@ -77,7 +77,7 @@ def _converse(process: subprocess.Popen[str], job: Job, trace: Path) -> tuple[Ru
     deadline = started + job.limits.seconds + GRACE
     try:
         assert process.stdin is not None  # noqa: S101 - it is a pipe
-        process.stdin.write(job.model_dump_json() + "\n")
+        process.stdin.write(job.model_dump_json(by_alias=True) + "\n")
         process.stdin.flush()
     except BrokenPipeError as error:
         raise _died(process, trace, None) from error

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from openreg_airflow.notify.spec import NotifySection
     from openreg_airflow.records import Dataset, RunKey, Verdict
     from openreg_airflow.validate.spec import ValidateSection
 
@@ -29,6 +30,7 @@ class ValidateOperator(StageOperator):
         folder: the report's folder, where the rules' SQL files are.
         spec: the ``validate`` section of its spec.
         tables: the tables of the stage before, by name, as dumped datasets.
+        notify: who is told when rules fail; that it fails does not change the result.
 
     Returns (to XCom):
         The dumped :class:`~openreg_airflow.records.Verdict`.
@@ -47,14 +49,16 @@ class ValidateOperator(StageOperator):
         folder: Path,
         spec: ValidateSection,
         tables: Any,
+        notify: NotifySection | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(report_id=report_id, **kwargs)
         self.folder = folder
         self.spec = spec
         self.tables = tables
+        self.notify = notify
 
-    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:  # noqa: ARG002
+    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
         """Evaluate the rules; raise when one that blocks failed."""
         from openreg_airflow.records import Dataset
         from openreg_airflow.store import Store
@@ -67,6 +71,10 @@ class ValidateOperator(StageOperator):
         for line in summary.lines(verdict):
             log.info("%s", line)
         log.info("%s in %.1f s.", summary.count(verdict), time.perf_counter() - started)
+        if self.notify is not None:
+            from openreg_airflow.notify.send import tell
+
+            tell(self.notify, run, verdict, context)
         if verdict.blocking:
             raise summary.blocking_error(verdict)
         return verdict.model_dump(mode="json")

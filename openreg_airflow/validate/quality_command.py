@@ -88,7 +88,7 @@ def _lines(report: str, found: Sequence[Indicator]) -> Iterator[str]:
 
 
 def _row(one: Indicator) -> tuple[str, ...]:
-    trend = one.trend
+    trend: str = one.trend
     if trend in ("better", "worse"):
         trend = f"{one.change * 100:+.2f} points"
     return (

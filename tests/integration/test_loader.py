@@ -59,6 +59,15 @@ def test_several_sources_artifacts_and_routes_have_a_task_each(root: Path) -> No
     assert dag.get_task("artifact.copy").upstream_task_ids == {"transform", "validate"}
 
 
+def test_the_validate_task_knows_who_is_told(root: Path) -> None:
+    spec = root / "alpha" / "report.yaml"
+    desk = "{kind: email, connection: mail, to: [desk@example.org], on: [blocked, warned]}"
+    spec.write_text(f"{spec.read_text()}\nnotify:\n  targets:\n    desk: {desk}\n")
+    dags = load_dags([root])
+    assert dags["alpha"].get_task("validate").notify.targets["desk"].to == ("desk@example.org",)
+    assert dags["beta"].get_task("validate").notify is None
+
+
 def test_a_permanent_error_is_not_retried_and_others_are(root: Path) -> None:
     task = load_dags([root])["alpha"].get_task("deliver")
     assert task.retries == 3

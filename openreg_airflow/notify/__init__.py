@@ -1,0 +1,1 @@
+"""Verdicts to people: e-mail, Slack and webhooks."""
