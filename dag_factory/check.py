@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dag_factory.finding import Finding, InvalidSpecError
 from dag_factory.load import FILE_NAME, load, report_folders
-from dag_factory.yaml_source import Places
+from openreg_airflow.yaml_source import Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from dag_factory.finding import Finding
 from dag_factory.report import VERSION, ReportSpec
-from dag_factory.yaml_source import Places
+from openreg_airflow.yaml_source import Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from dag_factory import yaml_source
 from dag_factory.finding import Finding, InvalidSpecError
 from dag_factory.names import UnknownName, unknown_names
 from dag_factory.report import ReportSpec
+from openreg_airflow import yaml_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

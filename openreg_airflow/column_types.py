@@ -60,6 +60,23 @@ def _check(text: str) -> str:
 ColumnType = Annotated[str, AfterValidator(_check)]
 
 
+def sql_type(declared: str) -> str:
+    """DuckDB's name of a declared column type; decimals of more than 38 digits have none there.
+
+    Raises:
+        ValueError: ``declared`` is not one of the known spellings.
+    """
+    normal = _check(declared)
+    names = {
+        "string": "VARCHAR",
+        "integer": "BIGINT",
+        "float": "DOUBLE",
+        "timestamp_utc": "TIMESTAMPTZ",
+        "binary": "BLOB",
+    }
+    return names.get(normal, normal.upper())
+
+
 def arrow_type(declared: str) -> pa.DataType:
     """The Arrow type of a declared column type.
 

@@ -1,4 +1,4 @@
-"""Reading ``report.yaml``: fast when it is right, exact about the place when it is wrong.
+"""Reading YAML that people write: fast when it is right, exact about the place when it is wrong.
 
 The loader follows the YAML 1.2 core schema where YAML 1.1 would surprise: ``no`` and ``on`` stay
 text, ``12:30`` is not a number, and a key given twice is an error instead of a silent overwrite.

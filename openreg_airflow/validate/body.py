@@ -6,7 +6,16 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    model_validator,
+)
 
 from openreg_airflow.section import Name, RelativeFile, Section
 
@@ -100,6 +109,27 @@ class CompleteDays(Section):
     )
 
 
+#: A row of an example: the columns that matter; all others are NULL. A number of more than 15
+#: digits is written in quotes.
+Row = dict[Column, StrictBool | StrictInt | StrictFloat | StrictStr | date | None]
+Example = Row | tuple[Row, ...]
+
+
+class Examples(Section):
+    """Rows on which the rule is tried by ``openreg check``; a list of rows is a whole table."""
+
+    business_date: date = Field(
+        default=date(2026, 3, 31), description="The business date of the examples."
+    )
+    pass_: tuple[Example, ...] = Field(
+        default=(), alias="pass", description="Rows that keep the rule."
+    )
+    fail: tuple[Example, ...] = Field(default=(), description="Rows that break the rule.")
+    tables: dict[Name, tuple[Row, ...]] = Field(
+        default_factory=dict, description="Rows of other tables that the rule reads."
+    )
+
+
 class RuleBody(Section):
     """How a rule is written; exactly one way."""
 
@@ -137,6 +167,9 @@ class RuleBody(Section):
     )
     complete_days: CompleteDays | None = Field(
         default=None, description="Days of which each must have a row."
+    )
+    examples: Examples = Field(
+        default_factory=Examples, description="Rows that must keep and rows that must break it."
     )
 
     @property

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from openreg_airflow.problem import Problem
-from openreg_airflow.validate.language.scope import Scope, columns_of
+from openreg_airflow.validate.language.scope import Scope, columns_of, nearest
+from openreg_airflow.validate.pack import PackError, SharedRule, shared_rules
 from openreg_airflow.validate.statement import RuleSqlError, parse
 from openreg_airflow.validate.written import RuleFaultError, failing_rows
 
@@ -15,47 +17,50 @@ if TYPE_CHECKING:
 
     from openreg_airflow.validate.spec import RuleSpec, ValidateSection
 
+    Declared = Mapping[str, Mapping[str, str] | None]
+
 _EMPTY_HINT = "A rule is one SELECT that returns the failing rows."
 
 
 def check(
     spec: ValidateSection,
     folder: Path,
-    tables: Mapping[str, Mapping[str, str] | None] | None = None,
+    tables: Declared | None = None,
+    *,
+    examples: bool = True,
 ) -> Iterator[Problem]:
-    """Faults in the rules, each with its place.
+    """Faults in the rules and in those of included packs, each with its place.
 
     Args:
         spec: the section.
         folder: the report's folder.
         tables: the declared types of the columns by table; None where they are not declared.
             What is not declared is known only in a run.
+        examples: whether the rules' examples are tried as well.
     """
-    known = {
-        name: None if columns is None else columns_of(columns)
-        for name, columns in (tables or {}).items()
-    }
-    for rule_id, rule in spec.rules.items():
-        if rule.in_sql:
-            yield from _check_rule(rule_id, rule, folder)
-        else:
-            yield from _check_written(rule_id, rule, Scope(rule.table, known, tables is not None))
-
-
-def _check_written(rule_id: str, rule: RuleSpec, scope: Scope) -> Iterator[Problem]:
     try:
-        parse(failing_rows(rule, scope))
-    except RuleFaultError as fault:
+        shared = shared_rules(spec, folder)
+    except PackError as error:
         yield Problem(
-            message=f"rule {rule_id}: {fault}",
-            hint=fault.hint,
-            keys=("rules", rule_id, fault.key),
-            inside=(fault.line, fault.column) if fault.line else None,
+            message=error.message,
+            hint=error.hint,
+            keys=("include",),
+            file=error.file,
+            line=error.line,
+            column=error.column,
         )
+        shared = {}
+    for rule_id, rule in shared.items():
+        for problem in _check_rule(rule_id, rule.spec, folder, tables):
+            yield replace(problem, keys=("include", rule.include), inside=None)
+    for rule_id, own in spec.rules.items():
+        yield from _check_rule(rule_id, own, folder, tables)
+    if examples:
+        yield from _try_examples(spec, folder, shared, tables or {})
 
 
 def read_sql(rule: RuleSpec, folder: Path) -> str:
-    """A rule's SQL, from the spec or from its file.
+    """A rule's SQL, from the spec or from its file; empty when it is written in another way.
 
     Raises:
         OSError: the file cannot be read.
@@ -66,7 +71,66 @@ def read_sql(rule: RuleSpec, folder: Path) -> str:
     return (folder / rule.sql_file).read_text(encoding="utf-8-sig")
 
 
-def _check_rule(rule_id: str, rule: RuleSpec, folder: Path) -> Iterator[Problem]:
+def _check_rule(
+    rule_id: str, rule: RuleSpec, folder: Path, tables: Declared | None
+) -> Iterator[Problem]:
+    if rule.in_sql:
+        yield from _check_sql(rule_id, rule, folder)
+        return
+    if tables is not None and rule.table not in tables:
+        message = f"rule {rule_id}: there is no table {rule.table!r}"
+        keys = ("rules", rule_id, "table")
+        yield Problem(message=message, hint=nearest(rule.table, tables, "tables"), keys=keys)
+        return
+    known = {
+        name: None if columns is None else columns_of(columns)
+        for name, columns in (tables or {}).items()
+    }
+    try:
+        parse(failing_rows(rule, Scope(rule.table, known, tables is not None)))
+    except RuleFaultError as fault:
+        yield Problem(
+            message=f"rule {rule_id}: {fault}",
+            hint=fault.hint,
+            keys=("rules", rule_id, fault.key),
+            inside=(fault.line, fault.column) if fault.line else None,
+        )
+
+
+def _try_examples(
+    spec: ValidateSection, folder: Path, shared: dict[str, SharedRule], tables: Declared
+) -> Iterator[Problem]:
+    """Examples that do not end as they should; DuckDB is loaded only when there are any."""
+    rules = {rule_id: rule.spec for rule_id, rule in shared.items()} | spec.rules
+    if not any(rule.examples.pass_ or rule.examples.fail for rule in rules.values()):
+        return
+    from openreg_airflow.validate.examples import Bench
+
+    bench = Bench(tables)
+    try:
+        for rule_id, rule in rules.items():
+            keys: tuple[str | int, ...] = ("rules", rule_id)
+            if rule_id in shared:
+                keys = ("include", shared[rule_id].include)
+            try:
+                sql = read_sql(rule, folder)
+            except (OSError, UnicodeDecodeError):
+                continue  # It is told of already.
+            for way, message in bench.faults(rule, sql, _expected(rule, shared.get(rule_id))):
+                place = keys if rule_id in shared else (*keys, *way)
+                listed = " ".join(str(step) for step in way[1:])
+                text = f"rule {rule_id}: {message}" + (f" ({listed})" if listed else "")
+                yield Problem(message=text, keys=place)
+    finally:
+        bench.close()
+
+
+def _expected(rule: RuleSpec, shared: SharedRule | None) -> dict[str, dict[str, str]]:
+    """The columns that a pack declares for the table of its rules."""
+    return {rule.table: shared.columns} if shared is not None and shared.columns else {}
+
+
+def _check_sql(rule_id: str, rule: RuleSpec, folder: Path) -> Iterator[Problem]:
     keys = ("rules", rule_id, "sql" if rule.sql_file is None else "sql_file")
     try:
         sql = read_sql(rule, folder)

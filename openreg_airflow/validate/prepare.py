@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from openreg_airflow.errors import SpecError
 from openreg_airflow.validate.check import check, read_sql
 from openreg_airflow.validate.job import Rule
+from openreg_airflow.validate.pack import shared_rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ def read_rules(spec: ValidateSection, folder: Path) -> tuple[Rule, ...]:
     Raises:
         SpecError: a file is missing or a statement is refused; nothing has run then.
     """
-    problems = list(check(spec, folder))
+    problems = list(check(spec, folder, examples=False))
     if problems:
         first = problems[0]
         message = first.message
@@ -34,9 +35,10 @@ def read_rules(spec: ValidateSection, folder: Path) -> tuple[Rule, ...]:
         if first.file is not None:
             where = f"{first.file}, line {first.line or 1}, column {first.column or 1}"
         raise SpecError(message, hint=first.hint, where=where)
+    shared = {rule_id: rule.spec for rule_id, rule in shared_rules(spec, folder).items()}
     return tuple(
-        Rule(rule_id=rule_id, spec=rule, sql=read_sql(rule, folder) if rule.in_sql else "")
-        for rule_id, rule in spec.rules.items()
+        Rule(rule_id=rule_id, spec=rule, sql=read_sql(rule, folder))
+        for rule_id, rule in (shared | spec.rules).items()
     )
 
 

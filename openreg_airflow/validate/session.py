@@ -16,6 +16,18 @@ if TYPE_CHECKING:
 
     from openreg_airflow.validate.spec import ValidateLimits
 
+#: No extensions, no secrets, no variables of Python; undefined results are errors.
+STRICT: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "allow_persistent_secrets": False,
+    "python_enable_replacements": False,
+    "python_scan_all_frames": False,
+    "ieee_floating_point_ops": False,
+    "error_on_division_by_zero": True,
+}
+
 
 def open_session(
     tables: Mapping[str, Path], limits: ValidateLimits, scratch: Path
@@ -34,18 +46,11 @@ def open_session(
     connection = duckdb.connect(
         ":memory:",
         config={
+            **STRICT,
             "memory_limit": f"{limits.memory_mb}MiB",
             "threads": limits.threads,
             "temp_directory": str(scratch / "spill"),
             "max_temp_directory_size": f"{limits.disk_mb}MiB",
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "allow_community_extensions": False,
-            "allow_persistent_secrets": False,
-            "python_enable_replacements": False,
-            "python_scan_all_frames": False,
-            "ieee_floating_point_ops": False,
-            "error_on_division_by_zero": True,
             "errors_as_json": True,
         },
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from openreg_airflow.section import Name, Section
+from openreg_airflow.section import Name, RelativeFile, Section
 from openreg_airflow.validate.body import RuleBody, Text
 from openreg_airflow.validate.message import MessageTemplate
 from openreg_airflow.validate.threshold import Threshold  # noqa: TC001 - a field
@@ -20,13 +20,15 @@ def _check_message(text: str) -> str:
 #: Ids of rules: a name, or an authority's own spelling such as ``CON-412`` or ``T27.1``.
 RuleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.\-]{0,62}$")]
 
+Severity = Literal["blocking", "warning"]
+
 
 class RuleSpec(RuleBody):
     """One rule: what it demands of a table, and what follows when a row breaks it."""
 
     title: Text = Field(description="What the rule demands, in one line.")
     table: Name = Field(description="The table that the rule speaks of.")
-    severity: Literal["blocking", "warning"] = Field(
+    severity: Severity = Field(
         default="blocking",
         description="blocking: a failing row stops artifact and delivery. "
         "warning: the run goes on.",
@@ -54,6 +56,33 @@ class RuleSpec(RuleBody):
         return self
 
 
+class Include(Section):
+    """A rule pack that the report takes part in."""
+
+    pack: Text | None = Field(
+        default=None, description="A pack of this product or of an installed package, by its name."
+    )
+    file: RelativeFile | None = Field(
+        default=None, description="A pack's file, below the folder of all reports."
+    )
+    table: Name | None = Field(
+        default=None, description="The table that the pack's rules speak of, if not the pack's own."
+    )
+    severity: dict[RuleId, Severity] = Field(
+        default_factory=dict, description="Severities that differ from the pack's, by rule."
+    )
+    leave_out: tuple[RuleId, ...] = Field(
+        default=(), description="Rules of the pack that are not evaluated."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.pack is None) == (self.file is None):
+            message = "an include has either pack or file"
+            raise ValueError(message)
+        return self
+
+
 class ValidateLimits(Section):
     """What all rules of a report together may use; the installation's maxima hold as well."""
 
@@ -68,6 +97,9 @@ class ValidateLimits(Section):
 class ValidateSection(Section):
     """Rules that the report's tables must meet before anything is written or delivered."""
 
+    include: tuple[Include, ...] = Field(
+        default=(), description="Rule packs whose rules are evaluated before the report's own."
+    )
     rules: dict[RuleId, RuleSpec] = Field(
         default_factory=dict, description="The rules by id, evaluated in this order."
     )

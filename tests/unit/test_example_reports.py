@@ -8,13 +8,13 @@ import logging
 import os
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +27,11 @@ from openreg_airflow.artifacts.check import check
 from openreg_airflow.artifacts.produce import produce
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.demo.trades import make_database
-from openreg_airflow.records import Artifact, Column, Dataset, RunKey
+from openreg_airflow.records import Artifact, Column, Dataset, RuleResult, RunKey
+from openreg_airflow.validate.engine import run_rules
+from openreg_airflow.validate.job import Job, TableFile
+from openreg_airflow.validate.prepare import read_rules
+from openreg_airflow.validate.spec import ValidateLimits
 from openreg_airflow.workspace import Workspace, describe
 
 ROOT = Path(__file__).parents[2]
@@ -53,6 +57,23 @@ class Prepared:
     spec: Any
     run: RunKey
     tables: dict[str, pa.Table]
+
+    def evaluated(self, folder: Path) -> tuple[RuleResult, ...]:
+        """The results of the report's rules over its tables."""
+        files = {}
+        for name, table in self.tables.items():
+            files[name] = TableFile(path=folder / f"{name}.parquet", rows=table.num_rows)
+            pq.write_table(table, files[name].path)
+        work = Job(
+            rules=read_rules(self.spec.validate_, self.folder),
+            tables=files,
+            business_date=self.run.business_date,
+            limits=ValidateLimits(),
+            failing_rows=10,
+            failures=folder / "failing_rows.parquet",
+            scratch=folder,
+        )
+        return run_rules(work)
 
     def artifact(self, root: Path, schema_folders: tuple[Path, ...] = ()) -> tuple[Artifact, bytes]:
         """Write the report's only artifact."""
@@ -144,33 +165,41 @@ def test_artifacts_of_the_example_have_no_faults(report_id: str) -> None:
     ],
 )
 def test_only_one_warning_rule_has_failing_rows(
-    prepared: dict[str, Prepared], report_id: str, failing: dict[str, int]
+    prepared: dict[str, Prepared], tmp_path: Path, report_id: str, failing: dict[str, int]
 ) -> None:
-    report = prepared[report_id]
-    found = {}
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        for name, table in report.tables.items():
-            connection.register(name, table)
-        for rule_id, rule in report.spec.validate_.rules.items():
-            sql = rule.sql or (report.folder / rule.sql_file).read_text()
-            values = {"business_date": BUSINESS_DATE} if "$business_date" in sql else None
-            if rows := connection.execute(sql, values).fetchall():
-                found[rule_id] = len(rows)
-                assert rule.severity == "warning"
-    assert found == failing
+    results = prepared[report_id].evaluated(tmp_path)
+    assert not [result for result in results if result.error]
+    assert {result.rule_id: result.failed for result in results if result.failed} == failing
+    assert {result.severity for result in results if result.failed} == {"warning"}
 
 
-def test_lei_rule_finds_wrong_check_digits(prepared: dict[str, Prepared]) -> None:
+@pytest.mark.parametrize(
+    ("damage", "rule_id", "failed"),
+    [
+        (("buyer_lei", ["999900OPENREG0000147", None]), "RTS22.07-lei", 2),
+        (("executing_lei", ["999900OPENREG0000147", None]), "RTS22.04-lei", 2),
+        (("isin", ["DE000ZX00064", "XX"]), "RTS22.41-isin", 2),
+        (("venue", ["ZZZZ", "XETR"]), "RTS22.36-mic", 1),
+        (("currency", ["HRK", "EUR"]), "RTS22.34-currency", 1),
+        (("price", [Decimal("0.00000"), Decimal("-1.00000")]), "RTS22.33-price", 2),
+        (("transaction_id", ["SAME", "SAME"]), "RTS22.02-unique", 2),
+    ],
+)
+def test_the_rule_pack_finds_damaged_transactions(
+    prepared: dict[str, Prepared],
+    tmp_path: Path,
+    damage: tuple[str, list[Any]],
+    rule_id: str,
+    failed: int,
+) -> None:
     report = prepared["mifir_transactions"]
-    good = report.tables["transactions"].slice(20, 3)
-    leis = ["999900OPENREG0000147", None, good["buyer_lei"][2].as_py()]
-    bad = good.set_column(good.schema.get_field_index("buyer_lei"), "buyer_lei", pa.array(leis))
-    with duckdb.connect() as connection:
-        connection.register("transactions", bad)
-        sql = (report.folder / "rules/invalid_leis.sql").read_text()
-        found = connection.execute(f"SELECT role, lei FROM ({sql})").fetchall()
-    assert sorted(found, key=str) == [("buyer", "999900OPENREG0000147"), ("buyer", None)]
+    column, values = damage
+    rows = report.tables["transactions"].slice(20, 2)
+    kind = rows.schema.field(column).type
+    place = rows.schema.get_field_index(column)
+    damaged = rows.set_column(place, column, pa.array(values, kind))
+    results = replace(report, tables={"transactions": damaged}).evaluated(tmp_path)
+    assert {r.rule_id: r.failed for r in results if r.failed}[rule_id] == failed
 
 
 @pytest.mark.parametrize("report_id", REPORTS)

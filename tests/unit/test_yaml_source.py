@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dag_factory.yaml_source import Place, Places, YamlError, parse
+from openreg_airflow.yaml_source import Place, Places, YamlError, parse
 
 SCALARS = st.one_of(
     st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20),
