@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Failure:
-    """A failed task and the end of its log."""
+    """A task that failed, for good or until its next try, and the end of its log."""
 
     task_id: str
     log: tuple[str, ...]
@@ -70,7 +70,7 @@ def gather(
         if task.state == "success":
             value = client.result(report_id, run_id, task.task_id)
             results.setdefault(stage, {})[name] = value
-        elif task.state == "failed":
+        elif task.state in ("failed", "up_for_retry"):
             log = client.log(report_id, run_id, task)
             failures.append(Failure(task.task_id, tuple(log[-12:])))
     artifacts = tuple(Artifact.model_validate(v) for v in results.get("artifact", {}).values())
