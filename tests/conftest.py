@@ -5,6 +5,7 @@ import importlib.util
 pytest_plugins = [
     name
     for name in (
+        "tests.services.mariadb",
         "tests.services.postgres",
         "tests.services.sshd",
         "tests.services.docker_engine",

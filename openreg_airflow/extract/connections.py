@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
@@ -12,6 +13,16 @@ from openreg_airflow.extract.reader import SourceConnection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def use_metadata_database() -> None:
+    """Let this process find connections in Airflow's metadata database, as its own commands do.
+
+    For commands; a task asks its supervisor instead.
+    """
+    # Airflow's command line does the same: otherwise only the environment and secrets backends
+    # are asked.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
 def source_connection(conn_id: str) -> SourceConnection:
@@ -36,6 +47,8 @@ def source_connection(conn_id: str) -> SourceConnection:
     }
     if connection.conn_type == "postgres":
         fields, extra = _postgres(connection, fields, extra)
+    elif connection.conn_type == "mysql" and extra.get("iam"):
+        fields, extra = _mysql_with_token(connection, fields, extra)
     return SourceConnection(
         conn_id=conn_id, conn_type=str(connection.conn_type), extra=extra, **fields
     )
@@ -53,3 +66,17 @@ def _postgres(
         fields = fields | {"login": login, "password": password, "port": port}
     options = {k: v for k, v in extra.items() if k not in PostgresHook.ignored_extra_options}
     return fields, options
+
+
+def _mysql_with_token(
+    connection: Connection, fields: dict[str, Any], extra: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What MySqlHook does with a connection that logs in with a token of a cloud's IAM."""
+    from airflow.providers.mysql.hooks.mysql import MySqlHook
+
+    password, port = MySqlHook(mysql_conn_id=connection.conn_id).get_iam_token(connection)
+    # Such a token is sent as it is, so only over TLS; the group is the driver's leave to do so.
+    return (
+        fields | {"password": password, "port": port},
+        {**extra, "read_default_group": "enable-cleartext-plugin"},
+    )

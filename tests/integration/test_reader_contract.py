@@ -1,0 +1,395 @@
+"""What every reader of a database server has to do alike, tried on the real servers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from openreg_airflow.errors import PermanentError, SourceError, SourceUnavailableError
+from tests.extraction import columns, wait_until
+from tests.reader_databases import (
+    PASSWORD,
+    Source,
+    drop_postgres_login,
+    mariadb_source,
+    postgres_source,
+)
+from tests.services import free_port
+from tests.services.cut_proxy import cutting_proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: The kinds of columns with the type that a spec declares for each.
+DECLARED = {
+    "small": "integer",
+    "big": "integer",
+    "price": "decimal(18,5)",
+    "long": "decimal(38,10)",
+    "whole": "decimal(38,0)",
+    "tiny": "decimal(38,38)",
+    "ratio": "float",
+    "ok": "boolean",
+    "note": "string",
+    "raw": "binary",
+    "day": "date",
+    "clock": "time",
+    "local": "timestamp",
+    "instant": "timestamp_utc",
+    "uuid": "string",
+}
+HIGHEST: dict[str, Any] = {
+    "small": 32767,
+    "big": 2**63 - 1,
+    "price": Decimal("9999999999999.99999"),
+    "long": Decimal("9999999999999999999999999999.9999999999"),
+    "whole": Decimal("9" * 38),
+    "tiny": Decimal("0." + "9" * 38),
+    "ratio": 0.1,
+    "ok": True,
+    "note": "Zoë \"x\" 'y' \\ €😀\t\n%s :x ?",
+    "raw": bytes(range(256)),
+    "day": date(9999, 12, 31),
+    "clock": time_of_day(23, 59, 59, 999999),
+    "local": datetime(9999, 12, 31, 23, 59, 59, 999999),  # noqa: DTZ001
+    "instant": datetime(2037, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+    "uuid": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+}
+LOWEST: dict[str, Any] = {
+    "small": -32768,
+    "big": -(2**63),
+    "price": Decimal("-9999999999999.99999"),
+    "long": Decimal("-0.0000000001"),
+    "whole": Decimal("-" + "9" * 38),
+    "tiny": Decimal("-0." + "0" * 37 + "1"),
+    "ratio": -1.7976931348623157e308,
+    "ok": False,
+    "note": "",
+    "raw": b"",
+    "day": date(1000, 1, 1),
+    "clock": time_of_day(0),
+    "local": datetime(1000, 1, 1),  # noqa: DTZ001
+    "instant": datetime(1970, 1, 2, 0, 0, 0, 1, tzinfo=UTC),
+    "uuid": "00000000-0000-0000-0000-000000000000",
+}
+NOTHING: dict[str, Any] = dict.fromkeys(DECLARED)
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
+    server = request.getfixturevalue(request.param)
+    if request.param == "postgres":
+        yield postgres_source(server, tmp_path)
+        drop_postgres_login(server)
+    else:
+        yield mariadb_source(server, tmp_path)
+
+
+def fill(source: Source, *rows: dict[str, Any]) -> None:
+    types = source.spelling.types
+    names = {kind: _name(source, kind) for kind in types}
+    listed = ", ".join(f"{names[kind]} {word}" for kind, word in types.items())
+    source.execute(f"CREATE TABLE kinds (row_no int, {listed})")
+    for number, row in enumerate(rows, 1):
+        values = ", ".join(_spelled(source, row[kind]) for kind in types)
+        source.execute(f"INSERT INTO kinds VALUES ({number}, {values})")
+
+
+def _name(source: Source, name: str) -> str:
+    return f"{source.spelling.quote}{name}{source.spelling.quote}"
+
+
+def _spelled(source: Source, value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return source.spelling.truth[value]
+    if isinstance(value, bytes):
+        return source.spelling.binary(value)
+    if isinstance(value, datetime):
+        zone = source.spelling.zone if value.tzinfo else ""
+        return f"'{value.replace(tzinfo=None).isoformat(' ')}{zone}'"
+    if isinstance(value, date | time_of_day):
+        return f"'{value.isoformat()}'"
+    if isinstance(value, int | float):
+        return repr(value)
+    return f"{value:f}" if isinstance(value, Decimal) else source.spelling.text(value)
+
+
+def rows_of(source: Source, names: str, **spec: Any) -> list[dict[str, Any]]:
+    table = source.database.extract(f"SELECT {names} FROM kinds ORDER BY row_no", **spec)
+    found: list[dict[str, Any]] = table.to_pylist()
+    return found
+
+
+def _kinds(source: Source) -> str:
+    return ", ".join(_name(source, kind) for kind in source.spelling.types)
+
+
+def test_every_kind_arrives_exactly_as_declared(source: Source) -> None:
+    fill(source, HIGHEST, NOTHING, LOWEST)
+
+    rows = rows_of(source, _kinds(source), columns=DECLARED)
+
+    assert rows == [HIGHEST, NOTHING, LOWEST]
+
+
+def test_kinds_have_their_own_types_when_none_is_declared(source: Source) -> None:
+    fill(source, HIGHEST, NOTHING)
+
+    table = source.database.extract(f"SELECT {_kinds(source)} FROM kinds ORDER BY row_no")
+
+    assert columns(table) == source.spelling.natural
+    assert table.to_pylist() == [HIGHEST, NOTHING]
+
+
+def test_empty_result_keeps_its_columns(source: Source) -> None:
+    fill(source)
+
+    table = source.database.extract(f"SELECT {_kinds(source)} FROM kinds ORDER BY row_no")
+
+    assert table.num_rows == 0
+    assert columns(table) == source.spelling.natural
+
+
+def test_text_and_bytes_of_megabytes_arrive_whole(source: Source) -> None:
+    text, raw = "Zoë €😀 " * 400_000, bytes(range(256)) * 8_000
+    fill(source, NOTHING | {"note": text, "raw": raw}, NOTHING | {"note": "x"})
+
+    first, second = rows_of(source, "note, raw")
+
+    assert first == {"note": text, "raw": raw}
+    assert second == {"note": "x", "raw": None}
+
+
+def test_sums_and_quotients_stay_exact(source: Source) -> None:
+    fill(source, *(NOTHING | {"price": Decimal("9999999999999.99999")} for _ in range(3)))
+
+    table = source.database.extract(
+        "SELECT sum(price) AS total FROM kinds", columns={"total": "decimal(38,5)"}
+    )
+
+    assert table["total"].to_pylist() == [Decimal("29999999999999.99997")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "declared"),
+    [
+        ("price", Decimal("1.12345"), "decimal(18,4)"),
+        ("price", Decimal("1234.5"), "decimal(5,2)"),
+        ("price", Decimal("1.5"), "integer"),
+        ("note", "abc", "decimal(18,5)"),
+        ("note", "2026-02-30", "date"),
+        ("local", datetime(2026, 3, 2, 12), "date"),  # noqa: DTZ001
+    ],
+)
+def test_value_that_does_not_fit_is_named_with_column_and_row(
+    source: Source, kind: str, value: Any, declared: str
+) -> None:
+    fill(source, NOTHING, NOTHING | {kind: value})
+
+    with pytest.raises(SourceError, match=r"does not fit") as caught:
+        rows_of(source, kind, columns={kind: declared})
+
+    assert caught.value.where == f"source.sql, column {kind}, row 2"
+
+
+def test_parameters_are_typed_and_never_part_of_the_text(source: Source) -> None:
+    hostile = "'; DROP TABLE kinds; -- \\ %s ? :x \" é€😀"
+    day, price = date(2026, 3, 2), Decimal("1234567890123.00001")
+    fill(
+        source,
+        NOTHING | {"day": day, "note": hostile, "price": price, "big": -7},
+        NOTHING | {"day": date(2026, 3, 3), "note": "b", "price": Decimal(1), "big": 1},
+        NOTHING | {"day": date(2026, 3, 1), "note": "\\", "price": Decimal(2), "big": 2**62},
+    )
+    given: dict[str, Any] = {
+        "text": {"type": "string", "value": hostile},
+        "texts": {"type": "string", "values": ["a", "\\", hostile]},
+        "price": {"type": "decimal", "value": "1234567890123.00001"},
+        "number": {"type": "integer", "value": -7},
+        "numbers": {"type": "integer", "values": [1, 2**62]},
+        "days": {"type": "date", "values": ["2026-03-01", "2026-03-03"]},
+    }
+
+    def found(condition: str) -> list[int]:
+        used = {name: value for name, value in given.items() if f":{name}" in condition}
+        table = source.database.extract(
+            f"SELECT row_no FROM kinds WHERE {condition} ORDER BY row_no",
+            parameters=used,
+            columns={"row_no": "integer"},
+        )
+        rows: list[int] = table["row_no"].to_pylist()
+        return rows
+
+    assert found("day = :business_date") == [1]
+    assert found("note = :text") == [1]
+    assert found("note IN (:texts)") == [1, 3]
+    assert found("price = :price AND big = :number") == [1]
+    assert found("big IN (:numbers)") == [2, 3]
+    assert found("day IN (:days) AND day <> :business_date") == [2, 3]
+
+
+def test_duplicate_names_are_refused_and_odd_ones_kept(source: Source) -> None:
+    constant = source.spelling.constant
+    with pytest.raises(SourceError, match="several columns of the same name: a, A"):
+        source.database.extract(
+            f"SELECT 1 AS {_name(source, 'a')}, 2 AS {_name(source, 'A')}{constant}"
+        )
+
+    odd = ["a b", "ä;--", "select", "%s ? :x"]
+    listed = ", ".join(f"{number} AS {_name(source, name)}" for number, name in enumerate(odd))
+    table = source.database.extract(f"SELECT {listed}{constant}")
+
+    assert table.column_names == odd
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 AS a; SELECT 2 AS a",
+        "DELETE FROM kinds",
+        "INSERT INTO kinds (row_no) VALUES (1)",
+        "DROP TABLE kinds",
+        "SELECT row_no FROM kinds FOR UPDATE",
+    ],
+)
+def test_what_is_not_one_reading_query_is_refused(source: Source, sql: str) -> None:
+    fill(source, NOTHING)
+
+    with pytest.raises(PermanentError):
+        source.database.extract(sql)
+
+
+def test_query_that_writes_in_disguise_is_refused(source: Source) -> None:
+    for sql in source.spelling.writing:
+        with pytest.raises(PermanentError):
+            source.database.extract(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [("SELECT a FROM nothere", "nothere"), ("SELECT nothere FROM kinds", "nothere")],
+)
+def test_query_that_the_server_refuses_fails_at_once(source: Source, sql: str, said: str) -> None:
+    fill(source)
+
+    with pytest.raises(SourceError, match=said) as caught:
+        source.database.extract(sql)
+
+    assert (caught.value.where or "").startswith("source.sql")
+
+
+def test_login_that_is_refused_fails_at_once(source: Source) -> None:
+    for changes in ({"password": "wrong"}, {"login": "nobody_such"}, {"database": "nothere"}):
+        with pytest.raises(SourceError, match="refuse") as caught:
+            source.elsewhere(**changes).extract("SELECT 1 AS a")
+
+        assert caught.value.where == "connection trades"
+        assert PASSWORD not in str(caught.value)
+
+
+def test_server_that_cannot_be_reached_is_worth_another_try(source: Source) -> None:
+    for changes in ({"port": free_port()}, {"host": "no-such-host.invalid"}):
+        with pytest.raises(SourceUnavailableError, match="cannot be reached") as caught:
+            source.elsewhere(**changes).extract("SELECT 1 AS a")
+
+        assert PASSWORD not in str(caught.value)
+
+
+def test_query_that_takes_too_long_is_gone_from_the_server(source: Source) -> None:
+    started = time.monotonic()
+
+    with pytest.raises(SourceUnavailableError) as caught:
+        source.database.extract(source.spelling.sleep, timeout_seconds=1)
+
+    assert "timeout_seconds" in str(caught.value)
+    assert time.monotonic() - started < 8
+    wait_until(lambda: source.active() == 0)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_killed_task_leaves_nothing_running_on_the_server(
+    *, source: Source, streaming: bool
+) -> None:
+    sql = source.spelling.many if streaming else source.spelling.sleep
+    extraction = source.database.extraction(sql)
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            extraction.run(source.database.file)
+        except SourceUnavailableError as error:
+            failures.append(error)
+
+    task = threading.Thread(target=run)
+    task.start()
+    wait_until(lambda: source.active() > 0)
+    extraction.cancel()
+    task.join(20)
+
+    assert not task.is_alive()
+    assert "the task was stopped" in str(failures[0])
+    wait_until(lambda: source.active() == 0)
+
+
+def test_error_in_the_middle_stops_the_query_on_the_server(source: Source) -> None:
+    with pytest.raises(SourceError, match="more than 1000 rows"):
+        source.database.extract(source.spelling.many, max_rows=1000)
+
+    wait_until(lambda: source.active() == 0)
+
+
+def test_session_killed_in_the_middle_is_worth_another_try(source: Source) -> None:
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            source.database.extract(source.spelling.sleep)
+        except SourceUnavailableError as error:
+            failures.append(error)
+
+    task = threading.Thread(target=run)
+    task.start()
+    wait_until(lambda: source.active() > 0)
+    source.break_sessions()
+    task.join(20)
+
+    assert not task.is_alive()
+    assert len(failures) == 1
+    assert "the task was stopped" not in str(failures[0])
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("passed", [2_000, 100_000, 20_000_000])
+def test_network_that_breaks_is_never_taken_for_the_end(
+    *, source: Source, passed: int, reset: bool
+) -> None:
+    port = source.database.connection.port
+    assert port
+    with (
+        cutting_proxy(port, bytes_to_client=passed, reset=reset) as broken,
+        pytest.raises(SourceUnavailableError, match=r"lost|cannot be reached"),
+    ):
+        source.elsewhere(port=broken).extract(source.spelling.many)
+
+
+def test_same_query_gives_the_same_bytes(source: Source) -> None:
+    source.database.extract(source.spelling.many)
+    first = source.database.file.read_bytes()
+    source.database.extract(source.spelling.many)
+
+    assert source.database.file.read_bytes() == first
+    assert pq.read_metadata(source.database.file).num_rows == 100_000
+
+
+def test_server_is_recorded(source: Source) -> None:
+    assert any(letter.isdigit() for letter in source.database.done("SELECT 1 AS a").server)

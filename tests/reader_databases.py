@@ -1,0 +1,210 @@
+"""The databases that the contract of readers is held against, and how each spells its SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from openreg_airflow.extract.reader import SourceConnection
+from tests.extraction import Database, active
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tests.services.mariadb import MariadbServer
+    from tests.services.postgres import PostgresServer
+
+LOGIN = "openreg_reader"
+PASSWORD = "it's a \\ secret"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How a database spells types and values.
+
+    Attributes:
+        types: its word for each kind of column.
+        sleep: a query that takes minutes.
+        many: a query of 100,000 rows with columns ``id`` and ``filler``, some 40 MB.
+        text, binary: the literal of a value.
+        quote: marks around an odd column name.
+        constant: what follows a SELECT of constants.
+        natural: Arrow types of the kinds when the spec declares none.
+        truth: false and true.
+        writing: queries that a parser takes for reading ones, and that write.
+        zone: what marks a literal of an instant as UTC.
+    """
+
+    types: Mapping[str, str]
+    sleep: str
+    many: str
+    text: Callable[[str], str]
+    binary: Callable[[bytes], str]
+    quote: str = '"'
+    constant: str = ""
+    natural: Mapping[str, str] = field(default_factory=dict)
+    truth: tuple[str, str] = ("false", "true")
+    writing: tuple[str, ...] = ()
+    zone: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A database with its reader's connection; ``execute`` runs statements as its owner."""
+
+    database: Database
+    spelling: Spelling
+    execute: Callable[[str], Any]
+    active: Callable[[], int]
+    break_sessions: Callable[[], Any]
+
+    def elsewhere(self, **changes: Any) -> Database:
+        """The same database reached by a changed connection."""
+        changed = replace(self.database.connection, **changes)
+        return replace(self.database, connection=changed)
+
+
+def _standard(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+NATURAL = {
+    "small": "int64",
+    "big": "int64",
+    "price": "decimal128(18, 5)",
+    "long": "decimal128(38, 10)",
+    "whole": "decimal128(38, 0)",
+    "tiny": "decimal128(38, 38)",
+    "ratio": "double",
+    "ok": "bool",
+    "note": "string",
+    "raw": "binary",
+    "day": "date32[day]",
+    "clock": "time64[us]",
+    "local": "timestamp[us]",
+    "instant": "timestamp[us, tz=UTC]",
+    "uuid": "string",
+}
+
+POSTGRES = Spelling(
+    types={
+        "small": "smallint",
+        "big": "bigint",
+        "price": "numeric(18,5)",
+        "long": "numeric(38,10)",
+        "whole": "numeric(38,0)",
+        "tiny": "numeric(38,38)",
+        "ratio": "double precision",
+        "ok": "boolean",
+        "note": "text",
+        "raw": "bytea",
+        "day": "date",
+        "clock": "time",
+        "local": "timestamp",
+        "instant": "timestamptz",
+        "uuid": "uuid",
+    },
+    sleep="SELECT CAST(pg_sleep(600) AS text) AS x",
+    many=(
+        "SELECT g AS id, repeat('x', 400) AS filler FROM generate_series(1, 100000) AS g ORDER BY g"
+    ),
+    text=_standard,
+    binary=lambda value: f"'\\x{value.hex()}'",
+    natural=NATURAL,
+    writing=("SELECT nextval('s')",),
+    zone="+00",
+)
+
+MARIADB = Spelling(
+    types={
+        "small": "smallint",
+        "big": "bigint",
+        "price": "decimal(18,5)",
+        "long": "decimal(38,10)",
+        "whole": "decimal(38,0)",
+        "tiny": "decimal(38,38)",
+        "ratio": "double",
+        "ok": "boolean",
+        "note": "longtext",
+        "raw": "longblob",
+        "day": "date",
+        "clock": "time(6)",
+        "local": "datetime(6)",
+        "instant": "timestamp(6) NULL",
+        "uuid": "char(36)",
+    },
+    sleep="SELECT sleep(600) AS x",
+    many="SELECT seq AS id, repeat('x', 400) AS filler FROM seq_1_to_100000 ORDER BY seq",
+    text=lambda text: _standard(text.replace("\\", "\\\\")),
+    binary=lambda value: f"x'{value.hex()}'",
+    quote="`",
+    natural=NATURAL | {"ok": "int64"},
+    writing=(
+        "SELECT nextval(s)",
+        "SELECT 1 AS a INTO OUTFILE '/tmp/openreg-never'",
+        "SELECT 1 AS a /*! INTO OUTFILE '/tmp/openreg-never' */",
+    ),
+)
+
+
+def postgres_source(postgres: PostgresServer, folder: Path) -> Source:
+    """PostgreSQL, read by a login that may do no more."""
+    name = f"{LOGIN}_{postgres.database}"
+    postgres.execute(f"CREATE ROLE {name} LOGIN PASSWORD %s", [PASSWORD])
+    postgres.execute("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+    postgres.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC")
+    postgres.execute("CREATE SEQUENCE s")
+    connection = SourceConnection(
+        conn_id="trades",
+        conn_type="postgres",
+        host=postgres.host,
+        port=postgres.port,
+        login=name,
+        password=PASSWORD,
+        database=postgres.database,
+    )
+    kill = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        f"WHERE usename = '{name}' AND pid <> pg_backend_pid()"
+    )
+    return Source(
+        Database(folder, connection),
+        POSTGRES,
+        postgres.execute,
+        lambda: active(postgres),
+        lambda: postgres.execute(kill),
+    )
+
+
+def drop_postgres_login(postgres: PostgresServer) -> None:
+    """Undo what :func:`postgres_source` made outside the database."""
+    name = f"{LOGIN}_{postgres.database}"
+    postgres.execute(f"DROP OWNED BY {name}")
+    postgres.execute(f"DROP ROLE {name}")
+
+
+def mariadb_source(mariadb: MariadbServer, folder: Path) -> Source:
+    """MariaDB, read by a login that may do no more, except try to write files."""
+    mariadb.execute(
+        f"CREATE OR REPLACE USER {LOGIN}@'%' IDENTIFIED BY {MARIADB.text(PASSWORD)}",
+        f"GRANT SELECT, INSERT ON {mariadb.database}.* TO {LOGIN}@'%'",
+        f"GRANT FILE ON *.* TO {LOGIN}@'%'",
+        "CREATE SEQUENCE s",
+    )
+    connection = SourceConnection(
+        conn_id="trades",
+        conn_type="mysql",
+        host=mariadb.host,
+        port=mariadb.port,
+        login=LOGIN,
+        password=PASSWORD,
+        database=mariadb.database,
+    )
+    return Source(
+        Database(folder, connection),
+        MARIADB,
+        lambda sql: mariadb.execute("SET time_zone = '+00:00'", sql),
+        lambda: mariadb.active(LOGIN),
+        lambda: mariadb.execute(f"KILL USER {LOGIN}"),
+    )
