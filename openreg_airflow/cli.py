@@ -23,12 +23,14 @@ app = typer.Typer(
 )
 #: Commands that stages bring along, by their name and module.
 _STAGE_COMMANDS = {
+    "connections": "openreg_airflow.connection_commands",
     "db": "openreg_airflow.store.commands",
     "layout": "openreg_airflow.artifacts.commands",
     "sandbox": "openreg_airflow.transform.commands",
 }
 #: Single commands that stages bring along, by their name: module and function.
 _STAGE_COMMAND = {
+    "extract": ("openreg_airflow.extract.commands", "extract"),
     "quality": ("openreg_airflow.validate.quality_command", "quality"),
     "transform": ("openreg_airflow.transform.trial_command", "transform"),
     "validate": ("openreg_airflow.validate.commands", "validate"),

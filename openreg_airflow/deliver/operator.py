@@ -57,35 +57,39 @@ class DeliverOperator(StageOperator):
         return receipt.model_dump(mode="json")
 
     def connect(self) -> Connection:
-        """The route's Airflow connection as a plain object.
+        """The route's Airflow connection; see :func:`airflow_connection`."""
+        return airflow_connection(self.spec.connection)
 
-        Raises:
-            DeliveryRefusedError: there is no such connection, or its extra is not JSON.
-        """
-        from airflow.sdk import BaseHook
-        from airflow.sdk.exceptions import AirflowNotFoundException
 
-        from openreg_airflow.deliver.connection import Connection
-        from openreg_airflow.errors import DeliveryRefusedError
+def airflow_connection(name: str) -> Connection:
+    """An Airflow connection as a plain object.
 
-        name = self.spec.connection
-        try:
-            found = BaseHook.get_connection(name)
-        except AirflowNotFoundException as error:
-            message = f"there is no Airflow connection {name}"
-            raise DeliveryRefusedError(
-                message, hint=f"Make it: airflow connections add {name} --conn-type ..."
-            ) from error
-        extra = found.extra_dejson
-        if not extra and (found.extra or "").strip() not in ("", "{}", "null"):
-            message = f"the extra of connection {name} is not a JSON object"
-            raise DeliveryRefusedError(message, hint="Correct it in the connection.")
-        return Connection(
-            id=name,
-            type=found.conn_type or "",
-            host=found.host,
-            port=found.port,
-            login=found.login,
-            password=found.password,
-            extra=extra,
-        )
+    Raises:
+        DeliveryRefusedError: there is no such connection, or its extra is not JSON.
+    """
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from openreg_airflow.deliver.connection import Connection
+    from openreg_airflow.errors import DeliveryRefusedError
+
+    try:
+        found = BaseHook.get_connection(name)
+    except AirflowNotFoundException as error:
+        message = f"there is no Airflow connection {name}"
+        raise DeliveryRefusedError(
+            message, hint=f"Make it: airflow connections add {name} --conn-type ..."
+        ) from error
+    extra = found.extra_dejson
+    if not extra and (found.extra or "").strip() not in ("", "{}", "null"):
+        message = f"the extra of connection {name} is not a JSON object"
+        raise DeliveryRefusedError(message, hint="Correct it in the connection.")
+    return Connection(
+        id=name,
+        type=found.conn_type or "",
+        host=found.host,
+        port=found.port,
+        login=found.login,
+        password=found.password,
+        extra=extra,
+    )

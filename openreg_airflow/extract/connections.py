@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import os
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
@@ -13,6 +14,16 @@ from openreg_airflow.extract.reader import SourceConnection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def use_metadata_database() -> None:
+    """Let this process find connections in Airflow's metadata database, as its own commands do.
+
+    For commands; a task asks its supervisor instead.
+    """
+    # Airflow's command line does the same: otherwise only the environment and secrets backends
+    # are asked.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
 def use_metadata_database() -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.errors import SourceError
 from openreg_airflow.extract.parquet import ParquetSink
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openreg_airflow.extract.query import Query
-    from openreg_airflow.extract.reader import Reader, SourceConnection
+    from openreg_airflow.extract.reader import Reader, SourceColumn, SourceConnection
     from openreg_airflow.extract.spec import SourceSpec, Value
     from openreg_airflow.records import FileRef
 
@@ -76,6 +78,23 @@ class Extracted:
             seconds=self.seconds,
             attempt=attempt,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The first rows of a query's result.
+
+    Attributes:
+        table: the rows, in the types that the report gets.
+        columns: what the database says of the columns.
+        server: product and version of the database.
+        more: whether there are more rows than these.
+    """
+
+    table: pa.Table
+    columns: tuple[SourceColumn, ...]
+    server: str
+    more: bool
 
 
 class Extraction:
@@ -144,6 +163,32 @@ class Extraction:
         )
         self._log_end(done, path)
         return done
+
+    def head(self, rows: int) -> Head:
+        """Read the first rows and cancel the rest; nothing is written.
+
+        Raises:
+            SourceError: the source refuses, or a value does not fit its declared type.
+            SourceUnavailableError: the source cannot be reached, is lost, or takes too long.
+        """
+        with self._reading as reading:
+            shape = Shape(reading.columns, self._spec.columns, file=self.query.file)
+            batches: list[pa.RecordBatch] = []
+            found = 0
+            for batch in reading:
+                # One row more is converted than shown: it tells that there are more.
+                part = batch.slice(0, rows + 1 - found)
+                batches.append(shape.convert(part, rows_before=found))
+                found += part.num_rows
+                if found > rows:
+                    break
+        table = pa.Table.from_batches(batches, shape.schema)
+        return Head(
+            table=table.slice(0, rows),
+            columns=reading.columns,
+            server=reading.server,
+            more=found > rows,
+        )
 
     def _stream(self, reading: Reading, shape: Shape, sink: ParquetSink, started: float) -> int:
         rows, limit = 0, self._spec.max_rows

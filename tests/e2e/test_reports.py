@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -150,3 +153,19 @@ def test_a_killed_task_is_retried_and_gives_the_same_bytes(stack: Stack) -> None
     assert stack.tasks("killed", run_id)["transform"].try_number > 1
     assert outcome.artifacts[0].sha256 == reference.artifacts[0].sha256
     assert outcome.delivered[0][0].already_there is False
+
+
+def test_connections_kept_in_airflow_are_found_by_the_command_line(stack: Stack) -> None:
+    folders = [str(stack.site.project / "report_specs" / name) for name in ("right", "source_gone")]
+    done = subprocess.run(
+        [sys.executable, "-m", "openreg_airflow.cli", "connections", "test", *folders, "--json"],
+        env=stack.airflow.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    outcome = {entry["connection"]: entry for entry in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert outcome["e2e_source"]["ok"]
+    assert outcome["openreg_demo_inbox"]["ok"]
+    assert "cannot be reached" in outcome["e2e_gone"]["error"]

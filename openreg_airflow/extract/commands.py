@@ -1,0 +1,69 @@
+"""``openreg extract``: look at a source's first rows outside Airflow."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openreg_airflow.errors import OpenRegError
+
+if TYPE_CHECKING:
+    from openreg_airflow.extract.spec import SourceSpec
+
+Day = Annotated[
+    datetime,
+    typer.Option("--business-date", formats=["%Y-%m-%d"], help="The reported day."),
+]
+
+
+def extract(
+    report: Annotated[str, typer.Argument(help="The report's id or folder.")],
+    business_date: Day,
+    source: Annotated[
+        str | None, typer.Argument(help="The source's name; needed when there are several.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Rows to show.")] = 20,
+) -> None:
+    """Show the first rows of a source and their types; nothing is written or recorded.
+
+    The connection is taken from wherever Airflow has it. The query is cancelled after the rows
+    that are shown. Exit status 2: the source cannot be read.
+    """
+    from rich.console import Console
+
+    from dag_factory.load import load
+    from openreg_airflow.extract.connections import source_connection, use_metadata_database
+    from openreg_airflow.extract.engine import Extraction
+    from openreg_airflow.extract.preview import show
+    from openreg_airflow.validate.commands import fail, find_report
+
+    try:
+        folder = find_report(report)
+        name, spec = _source(load(folder).extract.sources, source)
+        use_metadata_database()
+        connection = source_connection(spec.connection)
+        head = Extraction(spec, folder, connection, business_date.date()).head(limit)
+    except (OpenRegError, OSError) as error:
+        fail(error)
+    console = Console()
+    show(head, console)
+    rows = head.table.num_rows
+    said = (
+        f"the first {rows} rows" if head.more else f"{rows} row{'s' * (rows != 1)}, all there are"
+    )
+    console.print(
+        f"{name}: {said}; {head.server}, connection {spec.connection}, {spec.sql}", highlight=False
+    )
+
+
+def _source(sources: dict[str, SourceSpec], wanted: str | None) -> tuple[str, SourceSpec]:
+    from openreg_airflow.errors import SpecError
+
+    if wanted is None and len(sources) == 1:
+        return next(iter(sources.items()))
+    if wanted is None or wanted not in sources:
+        message = "say which source" if wanted is None else f"there is no source {wanted!r}"
+        raise SpecError(message, hint=f"The report has {', '.join(sources)}.")
+    return wanted, sources[wanted]
