@@ -66,13 +66,16 @@ def execute(fence: Fence, job: Job, folder: StageFolder) -> dict[str, Dataset]:
     datasets = {name: table.dataset() for name, table in received.items()}
     done = receiver.words["done"]
     log.info(
-        "transform made %s in %.1f s: %.1f s reading, %.1f s in %s, %.1f s writing",
+        "transform made %s in %.1f s: %.1f s reading, %.1f s in %s, %.1f s writing; "
+        "%d of %d MiB of memory",
         ", ".join(f"{name}: {d.rows:,} rows, {d.bytes:,} bytes" for name, d in datasets.items()),
         monotonic() - started,
         number(done, "read_seconds"),
         number(done, "script_seconds"),
         job.spec.script,
         number(done, "write_seconds"),
+        number(done, "peak_mb"),
+        job.spec.limits.memory_mb,
     )
     return datasets
 

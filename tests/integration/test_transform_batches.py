@@ -90,6 +90,25 @@ def test_pieces_of_several_tables_come_in_any_order(bench: Bench) -> None:
     assert read(tables, "b")["trade_id"].to_pylist() == ["T1", "T2", "T1", "T2", "T3"]
 
 
+@pytest.mark.parametrize("how", ["yield", "return"])
+def test_large_tables_do_not_run_into_each_other(bench: Bench, how: str) -> None:
+    tables = bench.run(
+        f"""
+        import numpy as np
+        import pyarrow as pa
+
+        def transform(inputs, context):
+            noise = np.random.default_rng(1).integers(0, 1 << 60, 400_000)
+            for _ in range(2):
+                {how} {{"a": pa.table({{"n": noise}}), "b": pa.table({{"n": noise[::-1]}})}}
+        """
+    )
+
+    forth, back = read(tables, "a")["n"].to_numpy(), read(tables, "b")["n"].to_numpy()
+    assert len(forth) == (800_000 if how == "yield" else 400_000)
+    assert (forth == back[::-1]).all()
+
+
 def test_batches_may_be_read_again_or_as_a_whole(bench: Bench) -> None:
     tables = bench.run(
         """

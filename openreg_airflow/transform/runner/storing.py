@@ -108,7 +108,7 @@ class TableSender:
 
     def _open(self, schema: pa.Schema) -> None:
         self._schema = schema
-        self._reply.event("table", name=self._name)
+        self._reply.table(self._name)
         self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd", compression_level=1)
 
     def _write(self, rows: int) -> None:

@@ -51,6 +51,11 @@ class Reply:
         payload = json.dumps({"event": name, **fields}, ensure_ascii=True).encode()
         self._send(EVENT, payload)
 
+    def table(self, name: str) -> None:
+        """Open a table; data go into it until those of another are sent."""
+        self._into = name
+        self.event("table", name=name)
+
     def data(self, table: str, payload: bytes | memoryview) -> None:
         """Send bytes of a table, in as many frames as they need."""
         if self._into != table:

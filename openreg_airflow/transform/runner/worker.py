@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Iterator
@@ -69,4 +70,5 @@ def _transform(request: dict[str, Any], reply: Reply) -> None:
         read_seconds=read - started,
         script_seconds=monotonic() - read - sending.seconds,
         write_seconds=sending.seconds,
+        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
     )
