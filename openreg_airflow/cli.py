@@ -26,6 +26,7 @@ _STAGE_COMMANDS = {
     "connections": "openreg_airflow.connection_commands",
     "db": "openreg_airflow.store.commands",
     "layout": "openreg_airflow.artifacts.commands",
+    "rules": "openreg_airflow.validate.rules_commands",
     "sandbox": "openreg_airflow.transform.commands",
 }
 #: Single commands that stages bring along, by their name: module and function.
