@@ -18,10 +18,12 @@ from airflow.sdk import (
 )
 
 from dag_factory.business_date import business_date
+from openreg_airflow import settings
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import PermanentError
 from openreg_airflow.extract.operator import ExtractOperator
+from openreg_airflow.extract.pools import pool_of
 from openreg_airflow.transform.operator import TransformOperator
 from openreg_airflow.validate.operator import ValidateOperator
 
@@ -134,6 +136,7 @@ def _business_date_param(zone: str) -> Param:
 
 def _extract(spec: ReportSpec, folder: Path) -> dict[str, Any]:
     sources = spec.extract.sources
+    slots = settings.load().source_pool_slots
     with _stage("extract", sources):
         return {
             name: ExtractOperator(
@@ -142,6 +145,7 @@ def _extract(spec: ReportSpec, folder: Path) -> dict[str, Any]:
                 folder=folder,
                 source=name,
                 spec=source,
+                pool=pool_of(source, slots),
             ).output
             for name, source in sources.items()
         }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from openreg_airflow.connection_probe import Probe
+    from openreg_airflow.extract.pools import SourcePool
 
 app = typer.Typer(help="The connections that reports name.", no_args_is_help=True)
 
@@ -53,6 +54,69 @@ def check_connections(
     else:
         _print(probes)
     raise typer.Exit(any(found.error for found in probes))
+
+
+@app.command("pools")
+def pools_command(
+    reports: Annotated[
+        list[str] | None, typer.Argument(help="Ids or folders of reports; all when left out.")
+    ] = None,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the pools that are missing.")
+    ] = False,
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Slots of a new pool; [openreg] source_pool_slots, or 4."),
+    ] = None,
+) -> None:
+    """Show the Airflow pools that bound how many tasks read each source.
+
+    A task whose pool is missing never starts: exit status 1 when one is missing. A pool that is
+    there keeps its slots, which an admin may have changed.
+    """
+    from dag_factory.load import load
+    from openreg_airflow import settings
+    from openreg_airflow.extract import pools
+    from openreg_airflow.validate.commands import fail
+
+    try:
+        configured = settings.load().source_pool_slots
+        specs = [load(folder) for folder in _folders(reports or [])]
+    except (OpenRegError, OSError) as error:
+        fail(error)
+    needed = pools.needed(specs, configured)
+    there = pools.slots_of(pool.name for pool in needed)
+    missing = [pool for pool in needed if pool.name not in there]
+    if create and missing:
+        pools.create(missing, slots or configured or pools.USUAL_SLOTS)
+        there = pools.slots_of(pool.name for pool in needed)
+    _print_pools(needed, there)
+    raise typer.Exit(any(pool.name not in there for pool in needed))
+
+
+def _print_pools(needed: list[SourcePool], there: dict[str, int]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not needed:
+        console.print("no report names a pool, and [openreg] source_pool_slots is 0")
+        return
+    table = Table(header_style="bold")
+    for title in ("pool", "slots", "connections", "by"):
+        table.add_column(title, overflow="fold")
+    for pool in needed:
+        slots = there.get(pool.name)
+        table.add_row(
+            Text(pool.name),
+            Text("missing", "bold red") if slots is None else str(slots),
+            "\n".join(pool.connections),
+            "\n".join(pool.reports),
+        )
+    console.print(table)
+    if len(there) < len(needed):
+        console.print("make them: openreg connections pools --create")
 
 
 def _folders(reports: list[str]) -> Iterator[Path]:

@@ -79,6 +79,14 @@ def get_provider_info() -> dict[str, Any]:
                         "separated by spaces. None when empty.",
                         example="openpyxl==3.1.5 et_xmlfile",
                     ),
+                    "source_pool_slots": _option(
+                        "How many tasks may read one source connection at a time: each connection "
+                        "gets an Airflow pool of its own with as many slots. Run openreg "
+                        "connections pools --create first; a task whose pool is missing never "
+                        "starts. 0 leaves pools to the specs.",
+                        default="0",
+                        kind="integer",
+                    ),
                     "max_memory_mb": _option(
                         "Most memory, in MiB, that a spec may give its transform.",
                         default="4096",

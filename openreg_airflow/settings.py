@@ -34,6 +34,8 @@ class Settings:
         docker_conn_id: Airflow connection of the engine; the local engine when None.
         sandbox_imports: modules that a transform may import.
         sandbox_packages: packages that a spec may ask for, as ``name`` or ``name==version``.
+        source_pool_slots: how many tasks may read one source connection at a time, each
+            connection in an Airflow pool of its own; 0 leaves it to the specs.
         max_memory_mb, max_cpus, max_seconds, max_processes, max_tmp_mb, max_output_mb: upper
             bounds for the limits in a spec.
     """
@@ -54,6 +56,7 @@ class Settings:
     max_processes: int
     max_tmp_mb: int
     max_output_mb: int
+    source_pool_slots: int = 0
 
 
 def airflow_home() -> Path:
@@ -90,6 +93,7 @@ def load() -> Settings:
         docker_conn_id=text("docker_conn_id") or None,
         sandbox_imports=names(text("sandbox_imports", SANDBOX_IMPORTS)),
         sandbox_packages=names(text("sandbox_packages")),
+        source_pool_slots=int(text("source_pool_slots", "0")),
         max_memory_mb=int(text("max_memory_mb", "4096")),
         max_cpus=float(text("max_cpus", "2")),
         max_seconds=int(text("max_seconds", "3600")),

@@ -101,6 +101,12 @@ class SourceSpec(Section):
         le=7 * 24 * 3600,
         description="The query is cancelled on the server when it takes longer.",
     )
+    pool: Annotated[str, StringConstraints(pattern=r"^[\w.\- ]+$", max_length=200)] | None = Field(
+        default=None,
+        description="Airflow pool that bounds how many tasks read this database at a time. "
+        "When left out: one for the connection if [openreg] source_pool_slots is set, or the "
+        "default pool.",
+    )
     max_rows: int | None = Field(
         default=None, ge=1, description="More rows than this are an error, not a cut."
     )

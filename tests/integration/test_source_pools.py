@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from airflow.sdk.definitions._internal.abstractoperator import DEFAULT_POOL_NAME
+
+from dag_factory.loader import load_dags
+from dag_factory.scaffold import scaffold
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TABLE = """
+from airflow import settings
+from airflow.models.pool import Pool
+from airflow.models.team import Team
+Pool.metadata.create_all(settings.get_engine(), [Team.__table__, Pool.__table__])
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """One report that leaves its pool to the installation, and one that names its own."""
+    root = tmp_path / "report_specs"
+    for name in ("alpha", "beta"):
+        scaffold(name, root)
+    spec = root / "beta" / "report.yaml"
+    lines = spec.read_text().replace("sql: trades.sql", "sql: trades.sql\n      pool: night shift")
+    spec.write_text(lines)
+    return root
+
+
+def pools(root: Path) -> dict[str, str]:
+    return {name: dag.get_task("extract").pool for name, dag in load_dags([root]).items()}
+
+
+def test_task_waits_in_the_pool_that_its_spec_names(root: Path) -> None:
+    assert pools(root) == {"alpha": DEFAULT_POOL_NAME, "beta": "night shift"}
+
+
+def test_each_connection_has_a_pool_where_the_installation_wants_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OPENREG__SOURCE_POOL_SLOTS", "2")
+
+    found = pools(root)
+
+    assert found["beta"] == "night shift"
+    assert found["alpha"].startswith("openreg_source_")
+
+
+def test_pools_that_are_missing_are_said_and_made(root: Path, tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+        "AIRFLOW__OPENREG__SOURCE_POOL_SLOTS": "2",
+        "COLUMNS": "120",
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=environment,
+            cwd=root.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    made = run("-c", _TABLE)
+    assert made.returncode == 0, made.stderr
+    command = ("-m", "openreg_airflow.cli", "connections", "pools")
+
+    before, created = run(*command), run(*command, "--create", "--slots", "3")
+
+    assert (before.returncode, before.stdout.count("missing")) == (1, 2), before.stderr
+    assert (created.returncode, created.stdout.count("missing")) == (0, 0), created.stderr
+    with closing(sqlite3.connect(tmp_path / "airflow.db")) as connection:
+        rows = dict(connection.execute("SELECT pool, slots FROM slot_pool").fetchall())
+    assert rows.pop("night shift") == 3
+    assert list(rows.values()) == [3]
