@@ -172,9 +172,10 @@ def _transactions(day: date) -> list[Row]:
         }  # fmt: skip
         row = usual | _named(day, number) | case
         if row["price_kind"] == "MONETARY":
-            row = {"price": "17.345", "price_currency": "EUR"} | row
+            row.setdefault("price", "17.345")
+            row.setdefault("price_currency", "EUR")
         if "instrument_name" not in row:
-            row = {"isin": isin("DE", 1)} | row
+            row.setdefault("isin", isin("DE", 1))
         if row["venue"] == "XETR":
             row["venue_transaction_id"] = f"XETR{day:%y%m%d}{number:010d}"
         if "decision_algorithm" not in row:

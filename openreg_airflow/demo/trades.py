@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from openreg_airflow.demo import rts22
+from openreg_airflow.demo import repositories, rts22
 from openreg_airflow.demo.market import Dice, Market, Share, market
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def make_database(
         _insert(database, "cancellations", _cancellations(dice, made, around.days))
         _insert(database, "positions", list(_positions(dice, around)))
         rts22.fill(database, business_date)
+        repositories.fill(database, business_date)
     partial.replace(path)
     return len(made)
 

@@ -23,7 +23,7 @@ from tests.unit.test_example_reports import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-REPORTS = ("mifir_all_fields",)
+REPORTS = ("mifir_all_fields", "emir_refit", "sftr_transactions")
 MIFIR = {
     "h": "urn:iso:std:iso:20022:tech:xsd:head.001.001.02",
     "d": "urn:iso:std:iso:20022:tech:xsd:auth.016.001.01",
@@ -108,3 +108,38 @@ def test_mifir_report_gives_each_kind_of_party_and_price(
     assert len(texts(f"{under}/d:Othr/d:Bskt/d:ISIN")) == 2
     assert len(texts(f"{under}/d:Othr/d:Bskt/d:Indx")) == 1
     assert texts(f"{under}/d:Swp/d:SwpIn/d:Sngl/d:Indx/d:Nm/d:RefRate/d:Indx") == ["EURI"]
+
+
+@pytest.mark.parametrize(
+    ("report_id", "expected"),
+    [
+        (
+            "emir_refit",
+            ["New"] * 4 + ["Mod", "Crrctn", "Termntn", "PosCmpnt", "ValtnUpd", "Err", "Rvv"],
+        ),
+        (
+            "sftr_transactions",
+            ["New"] * 4 + ["Mod", "Crrctn", "EarlyTermntn", "CollUpd", "ValtnUpd", "Err"],
+        ),
+    ],
+)
+def test_each_action_type_is_written(
+    prepared: dict[str, Prepared], tmp_path: Path, report_id: str, expected: list[str]
+) -> None:
+    _, data = prepared[report_id].artifact(tmp_path)
+    records = etree.fromstring(data).iterfind(".//{*}TradData/{*}Rpt")
+    assert [record[0].tag.rpartition("}")[2] for record in records] == expected
+
+
+def test_sftr_report_gives_the_securities_of_each_trade(
+    prepared: dict[str, Prepared], tmp_path: Path
+) -> None:
+    report = prepared["sftr_transactions"]
+    _, data = report.artifact(tmp_path)
+    written = [
+        (str(record.findtext(".//{*}UnqTradIdr")), security.findtext("{*}Id"))
+        for record in etree.fromstring(data).iterfind(".//{*}TradData/{*}Rpt")
+        for security in record.iterfind(".//{*}Scty")
+    ]
+    listed = [(row["uti"], row["isin"]) for row in report.tables["securities"].to_pylist()]
+    assert sorted(written) == sorted(listed)

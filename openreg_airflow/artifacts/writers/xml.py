@@ -60,6 +60,7 @@ class XmlWriter:
             message = f"layout {spec.layout} is missing"
             yield Problem(message=message, hint="Put it beside report.yaml.", keys=("layout",))
             return
+        path = path.resolve()
         root, faults = layout.inspect(path.read_bytes())
         for fault in faults:
             line, column = fault.place
