@@ -191,21 +191,30 @@ class Extraction:
         )
 
     def _stream(self, reading: Reading, shape: Shape, sink: ParquetSink, started: float) -> int:
-        rows, limit = 0, self._spec.max_rows
+        rows = size = 0
         told = time.monotonic()
         for batch in reading:
             converted = shape.convert(batch, rows_before=rows)
-            rows += batch.num_rows
-            if limit is not None and rows > limit:
-                message = f"the query returns more than {limit} rows"
-                hint = "Narrow the query, or raise `max_rows`."
-                raise SourceError(message, where=self.query.file, hint=hint)
+            rows, size = rows + batch.num_rows, size + converted.nbytes
+            self._guard(rows, size)
             sink.write(converted)
             now = time.monotonic()
             if now - told >= _PROGRESS_SECONDS:
                 told = now
-                log.info("%d rows read, %.0f s", rows, now - started)
+                log.info("%d rows, %d MiB read, %.0f s", rows, size >> 20, now - started)
         return rows
+
+    def _guard(self, rows: int, size: int) -> None:
+        """Refuse a result beyond what the spec allows; the query is cancelled."""
+        spec = self._spec
+        if spec.max_rows is not None and rows > spec.max_rows:
+            message = f"the query returns more than {spec.max_rows} rows"
+            hint = "Narrow the query, or raise `max_rows`."
+            raise SourceError(message, where=self.query.file, hint=hint)
+        if spec.max_bytes is not None and size > spec.max_bytes:
+            message = f"the query returns more than {spec.max_bytes} bytes: {rows} rows so far"
+            hint = "Narrow the query, or raise `max_bytes`."
+            raise SourceError(message, where=self.query.file, hint=hint)
 
     def _log_start(self) -> None:
         query = self.query

@@ -110,6 +110,12 @@ class SourceSpec(Section):
     max_rows: int | None = Field(
         default=None, ge=1, description="More rows than this are an error, not a cut."
     )
+    max_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="More bytes of values than this are an error, not a cut; counted in memory, "
+        "before the file is compressed.",
+    )
 
     @field_validator("parameters")
     @classmethod

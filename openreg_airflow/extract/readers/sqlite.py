@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 _FIRST_BATCH = 2_000
 _MOST_ROWS = 20_000
+#: Rows that are taken from the driver before their size is looked at: what a jump from narrow
+#: to wide rows costs in memory.
+_GLANCE_ROWS = 16
+#: What a number or a NULL counts for.
+_PLAIN_BYTES = 8
 #: Smaller batches than others': a row of Python objects is some ten times its size in Arrow.
 _BATCH_BYTES = BATCH_BYTES // 8
 _BUSY_SECONDS = 30.0
@@ -40,7 +45,13 @@ _URI_OPTIONS = ("cache", "immutable", "nolock", "vfs")
 
 #: Result codes (their low byte) after which another try may succeed.
 _PASSING = frozenset(
-    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_INTERRUPT}
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_FULL,  # of the disk that a large sort spills to
+    }
 )
 
 _STORED = {int: pa.int64(), float: pa.float64(), str: pa.string(), bytes: pa.binary()}
@@ -77,7 +88,6 @@ class SqliteReader:
             database = sqlite3.connect(
                 uri, uri=True, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None
             )
-            database.execute("PRAGMA temp_store = MEMORY")
             database.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.Error as error:
             raise _refused(error, f"connection {connection.conn_id}, file {path}") from error
@@ -120,7 +130,8 @@ class SqliteSession:
             declarations = self._declarations(query)
             cursor = self._database.execute(rendered.text, values)
             names = [column[0] for column in cursor.description or ()]
-            first = cursor.fetchmany(_FIRST_BATCH)
+            rows = _Rows(cursor)
+            first = rows.fetch(_FIRST_BATCH)
         except (sqlite3.Error, OverflowError) as error:
             raise _refused(error, query.file, _place(query, rendered, error)) from error
         columns = _columns(names, declarations, first)
@@ -130,7 +141,7 @@ class SqliteSession:
             column if column.source_type else SourceColumn(column.name, column.type, "expression")
             for column in columns
         ]
-        return Stream(tuple(shown), _batches(cursor, first, shown, strict, query.file))
+        return Stream(tuple(shown), _batches(rows, first, shown, strict, query.file))
 
     def _declarations(self, query: Query) -> list[str]:
         """The declared types of the result's columns; empty for expressions.
@@ -201,7 +212,7 @@ def _seen_type(values: Sequence[Any]) -> pa.DataType:
 
 
 def _batches(
-    cursor: sqlite3.Cursor,
+    source: _Rows,
     first: Sequence[tuple[Any, ...]],
     columns: Sequence[SourceColumn],
     strict: Mapping[int, pa.DataType],
@@ -218,11 +229,41 @@ def _batches(
         batch = pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
         yield batch
         before += len(rows)
-        wanted = _BATCH_BYTES * len(rows) // max(batch.nbytes, 1)
+        del batch
         try:
-            rows = cursor.fetchmany(max(1, min(wanted, _MOST_ROWS)))
+            rows = source.fetch(_MOST_ROWS)
         except sqlite3.Error as error:
             raise _refused(error, file) from error
+
+
+class _Rows:
+    """The rows of a cursor, in batches of about the same size however wide they are."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+        self._glance = _GLANCE_ROWS
+
+    def fetch(self, most: int) -> list[tuple[Any, ...]]:
+        """The next rows: at most ``most``, and fewer when they are wide."""
+        rows: list[tuple[Any, ...]] = []
+        size = 0
+        while len(rows) < most and size < _BATCH_BYTES:
+            found = self._cursor.fetchmany(min(self._glance, most - len(rows)))
+            if not found:
+                break
+            width = sum(map(_size, zip(*found, strict=True))) // len(found)
+            rows += found
+            size += width * len(found)
+            self._glance = max(1, min(_GLANCE_ROWS, _BATCH_BYTES // max(width, 1)))
+        return rows
+
+
+def _size(values: tuple[Any, ...]) -> int:
+    """About how many bytes the values of one column take in Arrow."""
+    try:
+        return sum(map(len, filter(None, values)))
+    except TypeError:  # numbers, or numbers among text
+        return sum(len(v) if isinstance(v, str | bytes) else _PLAIN_BYTES for v in values)
 
 
 def _array(values: Sequence[Any]) -> pa.Array:
