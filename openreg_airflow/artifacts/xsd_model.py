@@ -24,6 +24,7 @@ _GROUPS = tuple(XS + name for name in ("sequence", "choice", "all", "group"))
 _GLOBALS = tuple(
     XS + n for n in ("element", "complexType", "simpleType", "group", "attribute", "attributeGroup")
 )
+_IDENTIFYING = frozenset({"ID", "IDREF", "IDREFS", "ENTITY", "ENTITIES"})
 _FACETS = (
     "length", "minLength", "maxLength", "totalDigits", "fractionDigits",
     "minInclusive", "maxInclusive", "minExclusive", "maxExclusive", "pattern",
@@ -131,6 +132,8 @@ class Schema:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.files: tuple[str, ...] = ()
+        #: Whether something in a document must be unique in it or be named elsewhere in it.
+        self.compares_values = False
         self._globals: dict[tuple[str, str], etree._Element] = {}
         self._substitutes: dict[str, list[str]] = {}
         self._seen: set[tuple[Path, str]] = set()
@@ -164,6 +167,7 @@ class Schema:
         if (path.resolve(), target) in self._seen:
             return
         self._seen.add((path.resolve(), target))
+        self.compares_values = self.compares_values or _compares_values(root)
         for node in root.iterchildren(*_GLOBALS):
             sort = etree.QName(node).localname
             tag = _tag(target, node.get("name", ""))
@@ -289,6 +293,13 @@ class Schema:
                 values = self._kind_of(declared).values
                 found[name] = Attribute(name, child.get("use") == "required", values)
         return found
+
+
+def _compares_values(root: etree._Element) -> bool:
+    if next(root.iter(XS + "unique", XS + "key", XS + "keyref"), None) is not None:
+        return True
+    named = (node.get(place, "") for node in root.iter(etree.Element) for place in ("type", "base"))
+    return any(name.rpartition(":")[2] in _IDENTIFYING for name in named)
 
 
 def _occurrence(node: etree._Element) -> tuple[int, int | None]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts import layout
 from openreg_airflow.artifacts.writer import Progress, batch_rows, unknown_column
@@ -13,7 +14,7 @@ from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -41,16 +42,13 @@ class XmlWriter:
         if spec.table not in document.tables:
             message = _not_repeated(spec, document.tables)
             raise ArtifactError(message, where=f"artifact {job.artifact}", hint=_TABLE_HINT)
-        schema, outcome = _schema(spec, job, document)
+        hold, outcome = _schema(spec, job, document)
         _refuse_unknown_columns(document, job)
         _write(document, job, target)
         if outcome != VALID:
             log.warning("%s: %s", job.filename, outcome)
-        if schema is not None:
-            from openreg_airflow.artifacts import xsd
-
-            way = next(way for element, way in document.each() if element.each == spec.table)
-            xsd.validate(target, schema, way)
+        if hold is not None:
+            hold(target)
         return outcome
 
     def check(self, spec: XmlArtifact, folder: Path) -> Iterator[Problem]:
@@ -101,11 +99,13 @@ def _by_schema(spec: XmlArtifact, root: layout.Element, path: Path) -> Iterator[
         yield Problem(message=fault.message, hint=fault.hint, file=path, line=line, column=column)
 
 
-def _schema(spec: XmlArtifact, job: Job, document: layout.Layout) -> tuple[Any, str]:
-    """The compiled schema, None if there is none, and what a check that succeeds says."""
+def _schema(
+    spec: XmlArtifact, job: Job, document: layout.Layout
+) -> tuple[Callable[[Path], int] | None, str]:
+    """What holds a file against the schema, None without one, and what its success is called."""
     if spec.xsd is None:
         return None, "not checked: the spec names no schema"
-    from openreg_airflow.artifacts import layout_schema, xsd, xsd_model
+    from openreg_airflow.artifacts import layout_schema, xsd, xsd_model, xsd_pieces
 
     folders = (job.folder, *job.schema_folders)
     names = (spec.xsd.file, *spec.xsd.envelope)
@@ -122,10 +122,14 @@ def _schema(spec: XmlArtifact, job: Job, document: layout.Layout) -> tuple[Any, 
     if spec.xsd.file in missing:
         return None, f"not checked: {absent}"
     schema = xsd.compile_together(list(paths.values()), document.root.tag)
-    for fault in layout_schema.undeclared(document.root, xsd_model.Schema(paths.values())):
+    model = xsd_model.Schema(paths.values())
+    for fault in layout_schema.undeclared(document.root, model):
         place = f"{document.path.name}, line {fault.place[0]}, column {fault.place[1]}"
         raise ArtifactError(fault.message, where=place, hint=fault.hint)
-    return schema, f"valid by {', '.join(paths)}; not checked: {absent}" if missing else VALID
+    element, way = next(each for each in document.each() if each[0].each == spec.table)
+    apart = element.name if xsd_pieces.separable(model, way) else None
+    outcome = f"valid by {', '.join(paths)}; not checked: {absent}" if missing else VALID
+    return partial(xsd.validate, schema=schema, record=way, name=apart), outcome
 
 
 def _refuse_unknown_columns(document: layout.Layout, job: Job) -> None:
