@@ -87,7 +87,7 @@ def _check_rule(
         for name, columns in (tables or {}).items()
     }
     try:
-        parse(failing_rows(rule, Scope(rule.table, known, tables is not None)))
+        failing_rows(rule, Scope(rule.table, known, tables is not None))
     except RuleFaultError as fault:
         yield Problem(
             message=f"rule {rule_id}: {fault}",

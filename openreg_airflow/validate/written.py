@@ -58,10 +58,12 @@ def _written(rule: Rule, tables: Mapping[str, Columns]) -> Rule:
         return rule  # The engine says so of every rule.
     scope = Scope(rule.spec.table, tables)
     try:
-        found: dict[str, object] = {"sql": failing_rows(rule.spec, scope)}
-        if rule.spec.condition is not None:
+        if rule.spec.condition is None:
+            found: dict[str, object] = {"sql": failing_rows(rule.spec, scope)}
+        else:
             demand = demanded(rule.spec, scope)
-            found |= {"demand": demand.sql, "reads": demand.columns}
+            sql = _breaking(rule.spec, scope, demand)
+            found = {"sql": sql, "demand": demand.sql, "reads": demand.columns}
     except RuleFaultError as fault:
         place = f" (line {fault.line}, column {fault.column} of its {fault.key})"
         hint = f". {fault.hint}" if fault.hint else ""
@@ -76,8 +78,7 @@ def failing_rows(spec: RuleBody, scope: Scope) -> str:
         RuleFaultError: the rule does not fit the tables.
     """
     if spec.condition is not None:
-        wrong = "IS NOT TRUE" if spec.unknown == "fail" else "IS FALSE"
-        return f"SELECT * FROM {named(scope.table)} WHERE ({demanded(spec, scope).sql}) {wrong}"  # noqa: S608
+        return _breaking(spec, scope, demanded(spec, scope))
     if spec.unique is not None:
         return _unique(spec.unique, scope)
     if spec.row_count is not None:
@@ -88,6 +89,11 @@ def failing_rows(spec: RuleBody, scope: Scope) -> str:
         return _references(spec.references, scope)
     assert spec.complete_days is not None  # noqa: S101 - the spec has exactly one way
     return _complete_days(spec.complete_days, scope)
+
+
+def _breaking(spec: RuleBody, scope: Scope, demand: Condition) -> str:
+    wrong = "IS NOT TRUE" if spec.unknown == "fail" else "IS FALSE"
+    return f"SELECT * FROM {named(scope.table)} WHERE ({demand.sql}) {wrong}"  # noqa: S608
 
 
 def demanded(spec: RuleBody, scope: Scope) -> Condition:

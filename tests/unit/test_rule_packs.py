@@ -154,6 +154,18 @@ def test_an_example_that_ends_otherwise_is_a_fault(report: Path) -> None:
     assert problem.message == "rule price_positive: the example keeps the rule (fail 0)"
 
 
+def test_ten_thousand_conditions_are_checked(tmp_path: Path) -> None:
+    rule = {"title": "R", "table": "trades", "message": "m"}
+    rules = {
+        f"r{n}": rule | {"condition": f'price > {n}.5 and matches(venue, r"[A-Z]{{4}}") or n < {n}'}
+        for n in range(10_000)
+    }
+    rules["r5000"]["condition"] = "prise > 0"
+    columns = {"price": "decimal(18,5)", "venue": "string", "n": "integer"}
+    [problem] = check(section(rules=rules), tmp_path, {"trades": columns})
+    assert problem.keys == ("rules", "r5000", "condition")
+
+
 @pytest.mark.parametrize(
     ("rule", "found"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from openreg_airflow.validate.language.arithmetic import comparable
@@ -112,23 +113,25 @@ class Calls:
         return Value(default, Type("integer", 1), node, literal=int(default))
 
     def _once(self, function: Function, arguments: list[Value]) -> str:
-        """A costly predicate, asked for each distinct combination of its arguments."""
+        """A costly predicate, asked for each distinct combination of its arguments.
+
+        It is asked of an aggregate: a condition on the groups' own columns would be pushed down
+        to the rows and be asked of each.
+        """
         moving = [value for value in arguments if value.columns]
         names = {id(value): f"a{number}" for number, value in enumerate(moving)}
-        renamed = tuple(
-            Value(names[id(value)], value.type, value.node, columns=value.columns)
-            if id(value) in names
-            else value
+        asked_of = tuple(
+            replace(value, sql=f"any_value({names[id(value)]})") if id(value) in names else value
             for value in arguments
         )
-        predicate, _ = function.apply(renamed)
+        predicate, _ = function.apply(asked_of)
         listed = ", ".join(f"{value.sql} AS {names[id(value)]}" for value in moving)
-        inner = f"SELECT DISTINCT {listed} FROM {named(self.scope.table)}"  # noqa: S608
+        inner = f"SELECT {listed} FROM {named(self.scope.table)}"  # noqa: S608
         chosen = ", ".join(names.values())
         asked = ", ".join(value.sql for value in moving)
         nulls = " OR ".join(f"{value.sql} IS NULL" for value in arguments)
         left = asked if len(moving) == 1 else f"({asked})"
-        subquery = f"SELECT {chosen} FROM ({inner}) WHERE {predicate}"  # noqa: S608
+        subquery = f"SELECT {chosen} FROM ({inner}) GROUP BY {chosen} HAVING {predicate}"  # noqa: S608
         return f"(CASE WHEN {nulls} THEN NULL ELSE {left} IN ({subquery}) END)"
 
     def contained(self, node: ast.Compare, left: Value, right: ast.expr) -> Value:

@@ -120,7 +120,7 @@ class _Compiler(Calls):
 
     def visit_constant(self, node: ast.Constant) -> Value:
         """A number, a text, True, False or None."""
-        return constant(node, self.source(node), self.fault)
+        return constant(node, self.source, self.fault)
 
     def visit_name(self, node: ast.Name) -> Value:
         """A column, or ``business_date``."""

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from openreg_airflow.validate.language.fault import ExpressionError
 
 
-def constant(node: ast.Constant, source: str, fault: Callable[..., ExpressionError]) -> Value:
+def constant(
+    node: ast.Constant, source: Callable[[ast.AST], str], fault: Callable[..., ExpressionError]
+) -> Value:
     """The SQL of a constant; a number with a point is a decimal, taken as it is written.
 
     Raises:
@@ -42,7 +44,7 @@ def constant(node: ast.Constant, source: str, fault: Callable[..., ExpressionErr
             raise fault(node, f"a number has at most {MAX_DIGITS} digits")
         return Value(str(value), Type("integer", digits), node, literal=value)
     if isinstance(value, float):
-        return _decimal(node, source, fault)
+        return _decimal(node, source(node), fault)
     kind = type(value).__name__
     raise fault(node, f"{kind} is not part of the language")
 

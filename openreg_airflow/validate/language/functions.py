@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date as calendar_date
 from datetime import datetime
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from openreg_airflow.validate.language.arithmetic import as_decimal
@@ -30,6 +31,8 @@ from openreg_airflow.validate.language.types import (
 from openreg_airflow.validate.language.value import quoted
 
 if TYPE_CHECKING:
+    import duckdb
+
     from openreg_airflow.validate.language.value import Value
 
 MAX_PATTERN = 1000
@@ -37,21 +40,34 @@ _NUMBERS = ("integer", "decimal", "float")
 
 
 def _pattern_of(values: tuple[Value, ...]) -> str:
-    """The pattern of ``matches``, tried by the engine that will run it."""
-    import duckdb
-
     pattern = str(values[1].literal)
     if len(pattern) > MAX_PATTERN:
         message = f"the pattern has {len(pattern)} characters; at most {MAX_PATTERN} are allowed"
         raise ArgumentError(message, 1)
-    try:
-        duckdb.connect(":memory:").execute("SELECT regexp_full_match('', ?)", [pattern]).fetchall()
-    except duckdb.Error as error:
-        said = str(error).partition(": ")[2]
+    if said := _refusal(pattern):
         message = f"RE2 refuses the pattern: {said}"
         hint = "RE2 takes time in proportion to the text; it knows no look-around and no \\1."
-        raise ArgumentError(message, 1, hint) from error
+        raise ArgumentError(message, 1, hint)
     return quoted(pattern)
+
+
+@cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    return duckdb.connect(":memory:", config={"threads": 1})
+
+
+@lru_cache(1000)
+def _refusal(pattern: str) -> str | None:
+    """Why the engine that will run a pattern refuses it."""
+    import duckdb
+
+    try:
+        _engine().cursor().execute("SELECT regexp_full_match('', ?)", [pattern]).fetchall()
+    except duckdb.Error as error:
+        return str(error).partition(": ")[2]
+    return None
 
 
 def _matches(values: tuple[Value, ...]) -> Result:
