@@ -22,10 +22,11 @@ from openreg_airflow import settings
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import PermanentError
-from openreg_airflow.extract.operator import ExtractOperator
+from openreg_airflow.extract.operator import ExtractOperator, SnapshotOperator
 from openreg_airflow.extract.pools import pool_of
 from openreg_airflow.transform.operator import TransformOperator
 from openreg_airflow.validate.operator import ValidateOperator
+from openreg_airflow.validate.phases import needed_sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,7 @@ def build_dag(spec: ReportSpec, folder: Path) -> DAG:
     with _dag(spec) as dag:
         tables: Any = _extract(spec, folder)
         before: list[BaseOperator] = []
+        extracted = tables
         if spec.transform is not None:
             transform = TransformOperator(
                 task_id="transform",
@@ -84,6 +86,7 @@ def build_dag(spec: ReportSpec, folder: Path) -> DAG:
                 folder=folder,
                 spec=spec.validate_,
                 tables=tables,
+                sources={name: extracted[name] for name in needed_sources(spec.validate_)},
                 notify=spec.notify,
             )
             verdict = validate.output
@@ -135,20 +138,24 @@ def _business_date_param(zone: str) -> Param:
 
 
 def _extract(spec: ReportSpec, folder: Path) -> dict[str, Any]:
-    sources = spec.extract.sources
+    groups = spec.extract.groups()
     slots = settings.load().source_pool_slots
-    with _stage("extract", sources):
-        return {
-            name: ExtractOperator(
-                task_id="extract" if len(sources) == 1 else name,
-                report_id=spec.id,
-                folder=folder,
-                source=name,
-                spec=source,
-                pool=pool_of(source, slots),
-            ).output
-            for name, source in sources.items()
-        }
+    tables: dict[str, Any] = {}
+    with _stage("extract", groups):
+        for task_id, sources in groups.items():
+            name, source = next(iter(sources.items()))
+            shared: dict[str, Any] = {
+                "task_id": "extract" if len(groups) == 1 else task_id,
+                "report_id": spec.id,
+                "folder": folder,
+                "pool": pool_of(source, slots),
+            }
+            if len(sources) == 1:
+                tables[name] = ExtractOperator(source=name, spec=source, **shared).output
+                continue
+            together: Any = SnapshotOperator(sources=sources, **shared).output
+            tables.update({name: together[name] for name in sources})
+    return {name: tables[name] for name in spec.extract.sources}
 
 
 def _artifacts(

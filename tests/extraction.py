@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from openreg_airflow.extract.reader import SourceConnection
+    from openreg_airflow.extract.reader import Reader, SourceConnection
     from tests.services.postgres import PostgresServer
 
 DAY = date(2026, 3, 2)
@@ -32,11 +32,12 @@ class Database:
     folder: Path
     connection: SourceConnection
 
-    def extraction(self, sql: str, **spec: Any) -> Extraction:
+    def extraction(self, sql: str, *, reader: Reader | None = None, **spec: Any) -> Extraction:
         """An extraction of ``sql``; further sections of the source by keyword."""
         (self.folder / "source.sql").write_text(sql)
         given = {"connection": self.connection.conn_id, "sql": "source.sql"} | spec
-        return Extraction(SourceSpec.model_validate(given), self.folder, self.connection, DAY)
+        source = SourceSpec.model_validate(given)
+        return Extraction(source, self.folder, self.connection, DAY, reader=reader)
 
     def extract(self, sql: str, **spec: Any) -> pa.Table:
         """The table that an extraction of ``sql`` leaves as Parquet."""

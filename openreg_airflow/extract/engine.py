@@ -105,6 +105,7 @@ class Extraction:
         folder: the report's folder, where the SQL file is.
         connection: the database.
         business_date: bound as ``:business_date``.
+        reader: reads in place of the one for the connection's type.
 
     Raises:
         SpecError: the SQL file is missing, empty or not one reading query, or there is no
@@ -112,11 +113,17 @@ class Extraction:
     """
 
     def __init__(
-        self, spec: SourceSpec, folder: Path, connection: SourceConnection, business_date: date
+        self,
+        spec: SourceSpec,
+        folder: Path,
+        connection: SourceConnection,
+        business_date: date,
+        *,
+        reader: Reader | None = None,
     ) -> None:
         self._spec = spec
         self._connection = connection
-        self._reader: Reader = find_reader(connection.conn_type)
+        self._reader = reader or find_reader(connection.conn_type)
         self.query: Query = parse(
             read(folder, spec.sql),
             file=spec.sql,

@@ -1,4 +1,4 @@
-"""The extract stage as an Airflow operator: one source, one Parquet file."""
+"""The extract stage as Airflow operators: one Parquet file a source."""
 
 from __future__ import annotations
 
@@ -7,50 +7,54 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from openreg_airflow.stage import StageOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from airflow.sdk import Context
 
     from openreg_airflow.extract.engine import Extraction
+    from openreg_airflow.extract.reader import Reader, SourceConnection
     from openreg_airflow.extract.spec import SourceSpec
     from openreg_airflow.records import RunKey
 
 
-class ExtractOperator(StageOperator):
-    """Run one source's query and hand on the result as a dataset.
+class SourceOperator(StageOperator):
+    """Base of the tasks that read sources: one source into the run's workspace, on record.
 
     Args:
         folder: the report's folder.
-        source: the source's name in the spec; the table's name from here on.
-        spec: the source's section of the spec.
     """
 
     stage: ClassVar[str] = "extract"
     ui_color = "#d8e8f5"
 
-    def __init__(self, *, folder: Path, source: str, spec: SourceSpec, **kwargs: Any) -> None:
+    def __init__(self, *, folder: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.folder = folder
-        self.source = source
-        self.spec = spec
         self._extraction: Extraction | None = None
 
-    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
-        """Extract into the run's workspace and record where it came from; return the dataset."""
-        from openreg_airflow.extract.connections import source_connection
+    def read_source(
+        self,
+        context: Context,
+        run: RunKey,
+        source: tuple[str, SourceSpec],
+        connection: SourceConnection,
+        reader: Reader | None = None,
+    ) -> dict[str, Any]:
+        """Extract a source and record where its table came from; return the dumped dataset."""
         from openreg_airflow.extract.engine import Extraction
         from openreg_airflow.records import Dataset
         from openreg_airflow.store import Store
 
+        name, spec = source
         self._extraction = Extraction(
-            self.spec, self.folder, source_connection(self.spec.connection), run.business_date
+            spec, self.folder, connection, run.business_date, reader=reader
         )
-        folder = self.workspace.folder(run, self.stage, self.source)
-        with folder.writing(f"{self.source}.parquet") as pending:
+        with self.workspace.folder(run, self.stage, name).writing(f"{name}.parquet") as pending:
             done = self._extraction.run(pending.path)
         attempt = int(getattr(context.get("ti"), "try_number", 1))
         Store(self.settings.store_url).record_extract(
-            run, done.evidence(pending.ref, source=self.source, attempt=attempt)
+            run, done.evidence(pending.ref, source=name, attempt=attempt)
         )
         dataset = Dataset(**pending.ref.model_dump(), rows=done.rows, columns=done.columns)
         self.log.info("Wrote %s, SHA-256 %s", dataset.uri, dataset.sha256)
@@ -60,3 +64,53 @@ class ExtractOperator(StageOperator):
         """Cancel the query on the server when the task is killed or runs out of time."""
         if self._extraction is not None:
             self._extraction.cancel()
+
+
+class ExtractOperator(SourceOperator):
+    """Run one source's query and hand on the result as a dataset.
+
+    Args:
+        source: the source's name in the spec; the table's name from here on.
+        spec: the source's section of the spec.
+    """
+
+    def __init__(self, *, source: str, spec: SourceSpec, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.spec = spec
+
+    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
+        """Extract into the run's workspace; return the dataset."""
+        from openreg_airflow.extract.connections import source_connection
+
+        connection = source_connection(self.spec.connection)
+        return self.read_source(context, run, (self.source, self.spec), connection)
+
+
+class SnapshotOperator(SourceOperator):
+    """Run the queries of several sources on one connection over one state of the database.
+
+    Hands on the datasets by source, each under a key of its own. A retry reads all of them again:
+    tables of two states are never mixed.
+
+    Args:
+        sources: the sources' sections of the spec by name, all of one connection.
+    """
+
+    def __init__(self, *, sources: Mapping[str, SourceSpec], **kwargs: Any) -> None:
+        super().__init__(**{"multiple_outputs": True} | kwargs)
+        self.sources = dict(sources)
+
+    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
+        """Extract one source after the other; return the datasets by source."""
+        from openreg_airflow.extract.connections import source_connection
+        from openreg_airflow.extract.shared_session import SharedSession
+
+        specs = self.sources.values()
+        connection = source_connection(next(iter(specs)).connection)
+        longest = max(spec.timeout_seconds for spec in specs)
+        with SharedSession(connection, timeout_seconds=longest) as reader:
+            return {
+                source[0]: self.read_source(context, run, source, connection, reader)
+                for source in self.sources.items()
+            }

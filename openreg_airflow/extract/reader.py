@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from openreg_airflow.errors import SpecError
 
@@ -102,6 +102,14 @@ class Session(Protocol):
 
     def close(self) -> None:
         """End the session; does not raise."""
+
+
+@runtime_checkable
+class HoldingSession(Session, Protocol):
+    """A session that can read several queries from one state of the database."""
+
+    def hold(self) -> None:
+        """See one state from now on, whatever others commit; called before the first query."""
 
 
 class Reader(Protocol):

@@ -29,6 +29,8 @@ BUSINESS_DATE = "business_date"
 Value = date | Decimal | int | str
 
 _LONGEST_INTEGER = 2**63
+#: Sources whose names make up the name of the task that reads them together.
+_NAMED_TOGETHER = 3
 
 
 def _no_float(value: Any) -> Any:
@@ -138,6 +140,24 @@ class ExtractSection(Section):
     sources: dict[Name, SourceSpec] = Field(
         min_length=1, description="The sources; each gives one table of its name."
     )
+    snapshot: bool = Field(
+        default=False,
+        description="Sources on the same connection are read one after the other in one session "
+        "that sees one state of the database. Otherwise each is read by a task of its own.",
+    )
+
+    def groups(self) -> dict[str, dict[str, SourceSpec]]:
+        """The sources by the task that reads them: alone, or all of a connection together."""
+        shared: dict[str, dict[str, SourceSpec]] = {}
+        for name, source in self.sources.items():
+            shared.setdefault(source.connection if self.snapshot else name, {})[name] = source
+        return {_together(tuple(sources)): sources for sources in shared.values()}
+
+
+def _together(names: tuple[str, ...]) -> str:
+    if len(names) <= _NAMED_TOGETHER:
+        return "_and_".join(names)
+    return f"{names[0]}_and_{len(names) - 1}_more"
 
 
 def type_of(value: Value) -> Literal["date", "decimal", "integer", "string"]:

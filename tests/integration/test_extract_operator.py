@@ -22,12 +22,14 @@ from openreg_airflow.errors import (
     SpecError,
     StorageError,
 )
-from openreg_airflow.extract.operator import ExtractOperator
-from openreg_airflow.extract.spec import SourceSpec
+from openreg_airflow.extract.operator import ExtractOperator, SnapshotOperator
+from openreg_airflow.extract.reader import SourceConnection
+from openreg_airflow.extract.shared_session import SharedSession
+from openreg_airflow.extract.spec import ExtractSection, SourceSpec
 from openreg_airflow.records import Dataset, RunKey
 from openreg_airflow.store import Store, schema
 from openreg_airflow.workspace import Workspace
-from tests.extraction import active, wait_until
+from tests.extraction import Database, active, wait_until
 from tests.services import free_port, unavailable
 
 if TYPE_CHECKING:
@@ -280,6 +282,80 @@ task.execute(CONTEXT)
     assert "the task was stopped" in said
     wait_until(lambda: active(postgres) == 0)
     assert not list((tmp_path / "workspace").rglob("*.parquet*"))
+
+
+def test_sources_of_a_snapshot_are_read_by_one_task(report: Path, tmp_path: Path) -> None:
+    (report / "count.sql").write_text("SELECT count(*) AS n FROM trades")
+    section = ExtractSection.model_validate(
+        {
+            "snapshot": True,
+            "sources": {
+                "trades": {"connection": "trades_source", "sql": "trades.sql"},
+                "count": {"connection": "trades_source", "sql": "count.sql"},
+                "other": {"connection": "elsewhere", "sql": "count.sql"},
+            },
+        }
+    )
+    groups = section.groups()
+    assert list(groups) == ["trades_and_count", "other"]
+    with DAG("positions"):
+        task = SnapshotOperator(
+            task_id="extract",
+            report_id=RUN.report_id,
+            folder=report,
+            sources=groups["trades_and_count"],
+        )
+    task.business_date = RUN.business_date.isoformat()
+
+    returned = task.execute(CONTEXT)
+
+    assert task.multiple_outputs
+    assert {name: dataset(found).rows for name, found in returned.items()} == {
+        "trades": 2,
+        "count": 1,
+    }
+    recorded = Store(store_url(tmp_path)).extracts(RUN)
+    assert [found.source for found in recorded] == ["count", "trades"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_queries_of_a_snapshot_see_one_state(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    insert = "INSERT INTO positions VALUES (1)"
+    file = tmp_path / "source.db"
+    fields: dict[str, Any] = {"host": str(file)}
+    if kind == "postgres":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        fields = {
+            "host": server.host,
+            "port": server.port,
+            "login": server.user,
+            "password": server.password,
+            "database": server.database,
+        }
+        write = server.execute
+    else:
+
+        def write(sql: str) -> Any:
+            with closing(sqlite3.connect(file)) as writer:
+                writer.execute("PRAGMA journal_mode = WAL")
+                writer.execute(sql)
+                writer.commit()
+
+    connection = SourceConnection(conn_id="c", conn_type=kind, **fields)
+    write("CREATE TABLE positions (id INTEGER)")
+    write(insert)
+    database = Database(tmp_path, connection)
+    sql = "SELECT id, :business_date AS day FROM positions ORDER BY id"
+
+    with SharedSession(connection, timeout_seconds=60) as reader:
+        first = database.extract(sql, reader=reader).num_rows
+        write(insert)
+        again = database.extract(sql, reader=reader).num_rows
+
+    assert (first, again) == (1, 1)
+    assert database.extract(sql).num_rows == 2
 
 
 def test_parsing_a_dag_imports_neither_databases_nor_arrow() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from dag_factory import loader
 from dag_factory.broken import SpecErrorOperator
+from dag_factory.load import load
 from dag_factory.loader import load_dags
 from dag_factory.scaffold import scaffold
 from openreg_airflow.errors import PermanentError, SpecError
@@ -57,6 +58,24 @@ def test_several_sources_artifacts_and_routes_have_a_task_each(root: Path) -> No
     }  # fmt: skip
     assert dag.get_task("deliver.copy_to_archive").upstream_task_ids == {"artifact.copy"}
     assert dag.get_task("artifact.copy").upstream_task_ids == {"transform", "validate"}
+
+
+def test_sources_of_a_snapshot_share_a_task_and_keep_their_tables(root: Path) -> None:
+    spec = root / "alpha" / "report.yaml"
+    connection = load(root / "alpha").extract.sources["trades"].connection
+    more = (
+        f"  snapshot: true\n  sources:\n    more: {{connection: {connection}, sql: trades.sql}}\n"
+    )
+    spec.write_text(spec.read_text().replace("  sources:\n", more))
+
+    dag = load_dags([root])["alpha"]
+
+    assert next(task.task_id for task in dag.topological_sort()) == "extract"
+    inputs = dag.get_task("transform").inputs
+    assert {name: (table.operator.task_id, table.key) for name, table in inputs.items()} == {
+        "more": ("extract", "more"),
+        "trades": ("extract", "trades"),
+    }
 
 
 def test_the_validate_task_knows_who_is_told(root: Path) -> None:
@@ -136,6 +155,7 @@ from airflow.sdk.configuration import conf
 conf.get("core", "dags_folder")
 before = set(sys.modules)
 from pathlib import Path
+from dag_factory.load import load
 from dag_factory.loader import load_dags
 dags = load_dags([Path({str(EXAMPLES)!r})])
 print(json.dumps([sorted(dags), sorted({{m.split(".")[0] for m in set(sys.modules) - before}})]))

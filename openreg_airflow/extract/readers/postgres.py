@@ -132,6 +132,9 @@ class PostgresSession:
             settings["client_connection_check_interval"] = _CONNECTION_CHECK
         self._set(settings)
 
+    def hold(self) -> None:
+        """Nothing more: the transaction is REPEATABLE READ from its first query on."""
+
     def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:
         """Start the query; see :class:`openreg_airflow.extract.reader.Session`."""
         rendered = query.render(lambda name: _spell(name, query.parameters[name]))

@@ -114,6 +114,10 @@ class SqliteSession:
         self._database = database
         self.server = f"SQLite {sqlite3.sqlite_version}"
 
+    def hold(self) -> None:
+        """Keep all queries in one transaction; it sees what was there at the first."""
+        self._database.execute("BEGIN")
+
     def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:
         """Start the query; see :class:`openreg_airflow.extract.reader.Session`."""
         values: dict[str, Any] = {}
@@ -150,6 +154,7 @@ class SqliteSession:
         parameters, and NULL in their place changes no column.
         """
         text = query.render(lambda _: "NULL").text
+        self._database.execute("PRAGMA query_only = OFF")  # the file itself is open for reading
         self._database.execute(f"CREATE TEMP VIEW openreg_columns AS {text}")
         try:
             found = self._database.execute("PRAGMA temp.table_info(openreg_columns)").fetchall()
