@@ -78,12 +78,13 @@ def build_image(
     """
     with engine_errors(f"building {name}"):
         _have(client, base, say)
-        interpreter = _interpreter(client, base)
+        interpreter = interpreter_of(client, base)
         say(f"base {base}: Python {'.'.join(map(str, interpreter.version))}")
         with tempfile.TemporaryDirectory(prefix="openreg-image-") as folder:
             context = Path(folder)
             _fill(context, interpreter, say)
-            _build(client, context, name=name, base=base, say=say)
+            labels = {RUNNER_LABEL: runner_digest()}
+            build_context(client, context, name=name, base=base, labels=labels, say=say)
         return str(client.inspect_image(name)["Id"])  # type: ignore[no-untyped-call]
 
 
@@ -104,13 +105,17 @@ def _have(client: APIClient, base: str, say: Callable[[str], None]) -> None:
         raise SandboxUnavailableError(message, hint=_NO_BASE) from error
 
 
-def _interpreter(client: APIClient, base: str) -> Interpreter:
-    """Ask the base image's own Python."""
+def interpreter_of(client: APIClient, base: str, python: str = "python3") -> Interpreter:
+    """Ask an image's own Python.
+
+    Raises:
+        SandboxUnavailableError: it does not run, or is too old.
+    """
     from docker.errors import APIError
 
     container = client.create_container(
         base,
-        entrypoint=["python3", "-c", _PROBE],
+        entrypoint=[python, "-c", _PROBE],
         command=[],
         host_config=client.create_host_config(network_mode="none"),
     )
@@ -118,14 +123,14 @@ def _interpreter(client: APIClient, base: str) -> Interpreter:
         try:
             client.start(container["Id"])
         except APIError as error:
-            message = f"python3 of the base image {base} does not start: {error.explanation}"
+            message = f"{python} of the base image {base} does not start: {error.explanation}"
             raise SandboxUnavailableError(message, hint=_NO_BASE) from error
         status = client.wait(container["Id"], timeout=60)["StatusCode"]
         printed = client.logs(container["Id"], stdout=True, stderr=status != 0).decode()
     finally:
         client.remove_container(container["Id"], force=True)
     if status:
-        message = f"python3 of the base image {base} does not run: {printed.strip()}"
+        message = f"{python} of the base image {base} does not run: {printed.strip()}"
         raise SandboxUnavailableError(message, hint=_NO_BASE)
     version, machine, (library, release) = json.loads(printed)
     if tuple(version[:2]) < _OLDEST_PYTHON or library != "glibc":
@@ -148,7 +153,7 @@ def _fill(context: Path, interpreter: Interpreter, say: Callable[[str], None]) -
         wanted = applicable((DEFINITION / file).read_text(encoding="utf-8"), interpreter.version)
         (context / file).write_text(wanted, encoding="utf-8")
         say(f"fetching the wheels of {file}")
-        _download(context / file, wheels, interpreter)
+        download(context / file, wheels, interpreter)
 
 
 def applicable(requirements: str, version: tuple[int, int, int]) -> str:
@@ -184,26 +189,67 @@ def applicable(requirements: str, version: tuple[int, int, int]) -> str:
     return "".join(kept)
 
 
-def _download(requirements: Path, folder: Path, interpreter: Interpreter) -> None:
+def download(
+    requirements: Path,
+    folder: Path,
+    interpreter: Interpreter,
+    *,
+    source: Path | None = None,
+    hashed: bool = True,
+) -> None:
+    """Fetch wheels with pip, for another Python than the one that it runs in.
+
+    Args:
+        requirements: a file of exact versions.
+        folder: where the wheels go.
+        interpreter: the Python that they are for.
+        source: a folder of wheels to take them from; pip's index when None.
+        hashed: every requirement names its hashes.
+
+    Raises:
+        SandboxUnavailableError: a wheel cannot be had.
+    """
     short = f"{interpreter.version[0]}{interpreter.version[1]}"
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-        "--no-deps", "--require-hashes", "--only-binary=:all:", "--dest", str(folder),
+        "--no-deps", "--only-binary=:all:", "--dest", str(folder),
         "--implementation", "cp", "--python-version", ".".join(map(str, interpreter.version)),
         "--abi", f"cp{short}", "--abi", "abi3", "--abi", "none",
         "--requirement", str(requirements),
     ]  # fmt: skip
+    command += ["--require-hashes"] if hashed else []
+    command += ["--no-index", "--find-links", str(source.resolve())] if source else []
     for platform in interpreter.platforms:
         command += ["--platform", platform]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         message = f"pip cannot fetch the wheels of {requirements.name}: {done.stderr.strip()}"
-        raise SandboxUnavailableError(message, hint="pip must reach its package index from here.")
+        hint = f"Put them into {source}." if source else "pip must reach its index from here."
+        raise SandboxUnavailableError(message, hint=hint)
 
 
-def _build(
-    client: APIClient, context: Path, *, name: str, base: str, say: Callable[[str], None]
+def build_context(
+    client: APIClient,
+    context: Path,
+    *,
+    name: str,
+    base: str,
+    labels: dict[str, str],
+    say: Callable[[str], None],
 ) -> None:
+    """Have the engine build a folder with a Dockerfile, without a network.
+
+    Args:
+        client: the engine.
+        context: the folder.
+        name: name and tag of the result.
+        base: the Dockerfile's ``BASE``.
+        labels: labels of the result.
+        say: is told of the progress.
+
+    Raises:
+        SandboxUnavailableError: a step fails.
+    """
     with tempfile.TemporaryFile() as archive:
         with tarfile.open(fileobj=archive, mode="w") as tar:
             tar.add(context, arcname=".", filter=_anonymous)
@@ -213,7 +259,7 @@ def _build(
             custom_context=True,
             tag=name,
             buildargs={"BASE": base},
-            labels={RUNNER_LABEL: runner_digest()},
+            labels=labels,
             network_mode="none",
             rm=True,
             forcerm=True,

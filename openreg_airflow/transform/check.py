@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from openreg_airflow import settings
 from openreg_airflow.problem import Problem
+from openreg_airflow.transform.packages import hint, modules, not_allowed
 from openreg_airflow.transform.runner.imports import explanation, refused
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ def check(spec: TransformSection, folder: Path) -> Iterator[Problem]:
         spec: the section.
         folder: the report's folder.
     """
+    allowed = settings.names(settings.without_airflow("sandbox_packages", ""))
+    for one in not_allowed(spec.packages, allowed):
+        name = one.partition("==")[0]
+        yield Problem(
+            message=f"package {one} is not allowed in the sandbox",
+            hint=hint(allowed),
+            keys=("packages", name),
+        )
     path = folder / spec.script
     try:
         raw = path.read_bytes()
@@ -49,7 +58,7 @@ def check(spec: TransformSection, folder: Path) -> Iterator[Problem]:
         )
         return
     listed = settings.without_airflow("sandbox_imports", settings.SANDBOX_IMPORTS)
-    yield from _check_source(raw, path, settings.names(listed))
+    yield from _check_source(raw, path, (*settings.names(listed), *modules(spec.packages)))
 
 
 def _check_source(raw: bytes, path: Path, allowed: Collection[str]) -> Iterator[Problem]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -21,7 +23,7 @@ Name = Annotated[
 
 
 @app.command()
-def build(
+def build(  # noqa: PLR0917 - what the command line takes
     base: Annotated[
         str | None, typer.Option("--base", help="Image with Python 3.11 or newer on glibc.")
     ] = None,
@@ -38,8 +40,22 @@ def build(
         typer.Option("--mirror", help="Debian archive for --debootstrap; apt's when not given."),
     ] = None,
     name: Name = None,
+    report: Annotated[
+        str | None,
+        typer.Option("--for", help="A report: build the image with its packages instead."),
+    ] = None,
+    wheels: Annotated[
+        Path | None,
+        typer.Option("--wheels", help="With --for: folder of wheels; pip's index when not given."),
+    ] = None,
 ) -> None:
     """Build the sandbox image; wheels are fetched with pip, the build itself has no network."""
+    if report is not None:
+        if base or debootstrap:
+            message = "--for builds on the sandbox image; it takes no base"
+            raise typer.BadParameter(message)
+        _build_for(report, name, wheels)
+        return
     from openreg_airflow.transform.build import DEFAULT_BASE, build_image
     from openreg_airflow.transform.debian_base import import_debian
     from openreg_airflow.transform.engine import connect
@@ -57,6 +73,53 @@ def build(
     except OpenRegError as error:
         _fail(error)
     typer.secho(f"{image} is ready: {digest}", fg=typer.colors.GREEN)
+
+
+def _build_for(report: str, name: str | None, wheels: Path | None) -> None:
+    from dag_factory.load import load
+    from openreg_airflow.transform.engine import connect
+    from openreg_airflow.transform.package_build import build_for_packages
+    from openreg_airflow.transform.packages import check_allowed, image_name
+    from openreg_airflow.validate.commands import find_report
+
+    try:
+        settings, address = _installation()
+        spec = load(find_report(report))
+        packages = spec.transform.packages if spec.transform else {}
+        if not packages:
+            typer.echo(f"{spec.id} asks for no packages: it runs in the sandbox image itself")
+            return
+        check_allowed(packages, settings.sandbox_packages)
+        base = name or settings.sandbox_image
+        client = connect(address)
+        digest = build_for_packages(client, packages, base=base, wheels=wheels, say=typer.echo)
+    except OpenRegError as error:
+        _fail(error)
+    typer.secho(f"{image_name(base, packages)} is ready: {digest}", fg=typer.colors.GREEN)
+
+
+@app.command("list")
+def list_images() -> None:
+    """List the sandbox images of the engine, with their packages and whether they are current."""
+    from openreg_airflow.transform.engine import connect, engine_errors
+    from openreg_airflow.transform.image_contract import RUNNER_LABEL, runner_digest
+    from openreg_airflow.transform.packages import PACKAGES_LABEL
+
+    try:
+        _, address = _installation()
+        client = connect(address)
+        with engine_errors("listing images"):
+            found = client.images(filters={"label": RUNNER_LABEL})
+    except OpenRegError as error:
+        _fail(error)
+    for image in sorted(found, key=lambda one: one.get("RepoTags") or []):
+        labels = image["Labels"]
+        current = "current" if labels[RUNNER_LABEL] == runner_digest() else "outdated"
+        packages = json.loads(labels.get(PACKAGES_LABEL) or "{}")
+        listed = " ".join(f"{name}=={version}" for name, version in packages.items()) or "-"
+        for tag in image.get("RepoTags") or ["<none>"]:
+            size = image["Size"] >> 20
+            typer.echo(f"{tag}  {image['Id'][7:19]}  {size} MiB  {current}  {listed}")
 
 
 @app.command()

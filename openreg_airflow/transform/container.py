@@ -15,6 +15,7 @@ from openreg_airflow.transform.execution import execute
 from openreg_airflow.transform.fence import ENVIRONMENT, PYTHON_OPTIONS, Ending
 from openreg_airflow.transform.image_contract import PYTHON, RUNNER, checked_image
 from openreg_airflow.transform.job import file_entry, request
+from openreg_airflow.transform.packages import image_name
 from openreg_airflow.transform.receiving import InputsNotVisibleError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run_in_container(
 
     Args:
         client: the engine.
-        image: name of the sandbox image.
+        image: name of the sandbox image; a job with packages runs in the one made of it.
         job: what runs.
         folder: where the tables are stored.
         local: whether the engine may see this machine's files; if it turns out not to, the files
@@ -61,7 +62,12 @@ def run_in_container(
     """
     with engine_errors("the container engine"):
         ownership.reap(client, job)
-        digest = checked_image(client, image)
+        if packages := job.spec.packages:
+            image = image_name(image, packages)
+            how = f"Build it with:  openreg sandbox build --for {job.run.report_id}"
+            digest = checked_image(client, image, how)
+        else:
+            digest = checked_image(client, image)
     log.info("sandbox image %s (%s)", image, digest)
     if local and all(path.stat().st_mode & 0o004 for path in job.inputs.values()):
         fence = Container(client, digest, job)

@@ -51,8 +51,7 @@ def execute(fence: Fence, job: Job, folder: StageFolder) -> dict[str, Dataset]:
     started = monotonic()
     printed = ScriptLog(logging.getLogger(f"{__name__}.script"))
     with ExitStack() as files:
-        receiver = Receiver(job.spec, folder, files)
-        inspection = files.enter_context(Inspection())
+        receiver = Receiver(job.spec, folder, files, files.enter_context(Inspection()))
         with fence:
             fence.start()
             try:
@@ -62,7 +61,7 @@ def execute(fence: Fence, job: Job, folder: StageFolder) -> dict[str, Dataset]:
             ending = fence.ending()
         if "done" not in receiver.words:
             raise _failure(receiver, ending, job)
-        received = receiver.tables(inspection)
+        received = receiver.tables()
     datasets = {name: table.dataset() for name, table in received.items()}
     done = receiver.words["done"]
     log.info(

@@ -30,8 +30,13 @@ def runner_digest() -> str:
     return digest.hexdigest()
 
 
-def checked_image(client: APIClient, name: str) -> str:
+def checked_image(client: APIClient, name: str, how: str = _BUILD) -> str:
     """The id of the sandbox image, if it is there and carries the runner of this version.
+
+    Args:
+        client: the engine.
+        name: the image's name.
+        how: the way to build it, for the error.
 
     Raises:
         SandboxUnavailableError: it is not there, or was built by another version.
@@ -42,9 +47,9 @@ def checked_image(client: APIClient, name: str) -> str:
         found = client.inspect_image(name)  # type: ignore[no-untyped-call]
     except NotFound as error:
         message = f"there is no sandbox image {name}"
-        raise SandboxUnavailableError(message, hint=_BUILD) from error
+        raise SandboxUnavailableError(message, hint=how) from error
     inside = (found["Config"].get("Labels") or {}).get(RUNNER_LABEL)
     if inside != runner_digest():
         message = f"the sandbox image {name} was not built by this version of the product"
-        raise SandboxUnavailableError(message, hint=_BUILD)
+        raise SandboxUnavailableError(message, hint=how)
     return str(found["Id"])

@@ -57,28 +57,32 @@ class Inspection:
             self._process.kill()
         self._process.communicate()
 
-    def tables(
-        self, paths: Mapping[str, Path], declared: Mapping[str, pa.Schema | None]
-    ) -> dict[str, tuple[int, tuple[Column, ...]]]:
-        """Decode tables; may be called once.
+    def begin(self, paths: Mapping[str, Path], declared: Mapping[str, pa.Schema | None]) -> None:
+        """Start to decode tables; may be called once.
 
         Args:
             paths: the received file of each table.
             declared: the columns that the spec demands of a table, if it does.
-
-        Returns:
-            The number of rows and the columns of each table.
-
-        Raises:
-            TransformError: one is not a Parquet file, or its columns are not the declared ones.
-            SandboxLimitError: one is larger than any table may be, however small its file.
         """
         asked = {
             name: {"path": str(path.resolve()), "declared": _encoded(declared.get(name))}
             for name, path in paths.items()
         }
+        assert self._process.stdin is not None  # noqa: S101  # for the type checker
+        # A decoder that has ended already is noticed when its answer is wanted.
+        with suppress(BrokenPipeError), self._process.stdin as pipe:
+            pipe.write(json.dumps(asked).encode())
+        self._process.stdin = None
+
+    def tables(self) -> dict[str, tuple[int, tuple[Column, ...]]]:
+        """Wait for the number of rows and the columns of each table.
+
+        Raises:
+            TransformError: one is not a Parquet file, or its columns are not the declared ones.
+            SandboxLimitError: one is larger than any table may be, however small its file.
+        """
         try:
-            answer, said = self._process.communicate(json.dumps(asked).encode(), self._seconds)
+            answer, said = self._process.communicate(timeout=self._seconds)
         except subprocess.TimeoutExpired as error:
             message = f"the returned tables were not decoded within {self._seconds:g} s"
             raise SandboxLimitError(message, hint="Return fewer rows or columns.") from error

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 #: Memory in bytes for decoding; :data:`BATCH` rows must fit into it, as must each page.
 MEMORY = 1 << 30
-BATCH = 8192
+BATCH = 1 << 15
 #: Most rows, columns and decoded bytes of a table.
 MAX_ROWS = 500_000_000
 MAX_COLUMNS = 4096
@@ -94,7 +94,7 @@ def inspect(path: str, declared: str | None) -> dict[str, Any]:
 
 def _decode(file: pq.ParquetFile) -> int:
     rows = decoded = 0
-    for batch in file.iter_batches(batch_size=BATCH, use_threads=False):
+    for batch in file.iter_batches(batch_size=BATCH):
         # Texts that are not UTF-8 and decimals beyond their digits would fail whoever reads them.
         batch.validate(full=True)
         rows += len(batch)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.errors import SpecError
+from openreg_airflow.transform.packages import modules
 from openreg_airflow.transform.runner import wire
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Job:
         spec: the report's transform section.
         source: the script's text.
         inputs: the extracted tables' Parquet files by source.
-        imports: the modules that the script may import, as
+        imports: the modules that the script may import beside those of its packages, as
             :mod:`openreg_airflow.transform.runner.imports` reads them.
     """
 
@@ -97,7 +98,7 @@ def request(
         "business_date": job.run.business_date.isoformat(),
         "parameters": {name: _parameter(value) for name, value in spec.parameters.items()},
         "script": {"name": spec.script.rsplit("/", 1)[-1], "source": job.source},
-        "imports": list(job.imports),
+        "imports": [*job.imports, *modules(spec.packages)],
         "frames": spec.frames,
         "batch_rows": spec.batch_rows,
         "files": files,

@@ -72,8 +72,10 @@ class TransformOperator(StageMixin, DockerOperator):
         from openreg_airflow.transform import evidence
         from openreg_airflow.transform.job import Job, read_script
         from openreg_airflow.transform.limits import check_bounds
+        from openreg_airflow.transform.packages import check_allowed
 
         check_bounds(self.spec.limits, self.settings)
+        check_allowed(self.spec.packages, self.settings.sandbox_packages)
         source = read_script(self.spec, self.folder)
         inputs = {name: Dataset.model_validate(record) for name, record in self.inputs.items()}
         folder = self.workspace.folder(run, self.stage)

@@ -53,12 +53,20 @@ class Receiver:
         spec: the section that the run follows.
         folder: where tables are stored.
         files: keeps the tables unpublished until it is closed, and drops them on an error.
+        inspection: decodes the tables, from the moment when all have come.
     """
 
-    def __init__(self, spec: TransformSection, folder: StageFolder, files: ExitStack) -> None:
+    def __init__(
+        self,
+        spec: TransformSection,
+        folder: StageFolder,
+        files: ExitStack,
+        inspection: Inspection,
+    ) -> None:
         self._spec = spec
         self._folder = folder
         self._files = files
+        self._inspection = inspection
         self._decoder = wire.Decoder()
         self._pending: dict[str, Pending] = {}
         self._open: dict[str, BinaryIO] = {}
@@ -108,12 +116,17 @@ class Receiver:
             case "invisible":
                 message = f"the sandbox does not see its inputs {text(event, 'inputs')}"
                 raise InputsNotVisibleError(message, hint="Look at the container engine's log.")
-            case "error" | "done" | "exit" as name:
+            case "done" if "done" not in self.words:
+                self.words["done"] = event
+                self._complete()
+            case "error" | "exit" as name:
                 self.words.setdefault(name, event)
             case name:
                 _refuse(f"an event {name!r:.80}")
 
     def _begin(self, name: object) -> None:
+        if "done" in self.words:
+            _refuse("a table after the last")
         if not isinstance(name, str) or not _NAME.match(name) or name in self._pending:
             _refuse(f"a table {name!r:.80}")
         if len(self._pending) >= _MOST_TABLES:
@@ -127,25 +140,28 @@ class Receiver:
             _refuse(f"no open table {name!r:.80}")
         return self._open[name]
 
-    def tables(self, inspection: Inspection) -> dict[str, Received]:
-        """Check what came back, after a runner has said that it is done.
-
-        Args:
-            inspection: decodes the tables.
-
-        Raises:
-            TransformError: a table is missing, cut short, or not the one declared.
-            SandboxLimitError: a table is too large.
-        """
+    def _complete(self) -> None:
+        """Hold the tables against the spec's, and have them decoded."""
         declared = declared_schemas(self._spec)
         missing = [name for name in declared if name not in self._pending]
-        if self._open or missing or not self._pending or self._decoder.pending:
+        if self._open or missing or not self._pending:
             _refuse(f"missing are {', '.join(missing) or 'the ends of tables'}")
         extra = [name for name in self._pending if declared and name not in declared]
         if extra:
             _refuse(f"undeclared tables {', '.join(extra)}")
         paths = {name: pending.path for name, pending in self._pending.items()}
-        found = inspection.tables(paths, declared)
+        self._inspection.begin(paths, declared)
+
+    def tables(self) -> dict[str, Received]:
+        """What came back, decoded, after a runner has said that it is done.
+
+        Raises:
+            TransformError: a table is not what it must be.
+            SandboxLimitError: a table is too large.
+        """
+        if self._decoder.pending:
+            _refuse("a frame without an end")
+        found = self._inspection.tables()
         return {name: Received(pending, *found[name]) for name, pending in self._pending.items()}
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, StringConstraints
 
 from openreg_airflow.column_types import ColumnType
 from openreg_airflow.section import Name, RelativeFile, Section
 
 #: What a script may be told by its spec.
 Parameter = StrictBool | StrictInt | StrictFloat | StrictStr | date | None
+
+#: A distribution's name and an exact version, as the Python packaging specifications spell them.
+Package = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+Version = Annotated[
+    str, StringConstraints(pattern=r"^([0-9]+!)?[0-9]+(\.[0-9]+)*[A-Za-z0-9.+_-]*$", max_length=64)
+]
 
 
 class Limits(Section):
@@ -77,5 +83,10 @@ class TransformSection(Section):
     )
     parameters: dict[Name, Parameter] = Field(
         default_factory=dict, description="Values that the script finds in context.parameters."
+    )
+    packages: dict[Package, Version] = Field(
+        default_factory=dict,
+        description="Packages beside those of the sandbox, with exact versions, from the admin's "
+        "list. `openreg sandbox build --for REPORT` builds the image with them.",
     )
     limits: Limits = Limits()

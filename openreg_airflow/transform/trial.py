@@ -15,6 +15,7 @@ from openreg_airflow.records import RunKey
 from openreg_airflow.transform.execution import execute
 from openreg_airflow.transform.job import Job, read_script
 from openreg_airflow.transform.limits import check_bounds
+from openreg_airflow.transform.packages import check_allowed
 from openreg_airflow.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def try_out(
         message = f"report {spec.id} has no transform section"
         raise SpecError(message, hint="Its sources go on as they are; there is nothing to try.")
     check_bounds(spec.transform.limits, settings)
+    check_allowed(spec.transform.packages, settings.sandbox_packages)
     run = RunKey(report_id=spec.id, business_date=business_date, run_id=RUN_ID)
     job = Job(
         run=run,

@@ -22,7 +22,8 @@ TRADES = pa.table({"id": ["T1", None], "price": pa.array([Decimal("1.5"), None])
 
 def inspected(path: Path, declared: pa.Schema | None = None) -> Any:
     with Inspection() as inspection:
-        return inspection.tables({"out": path}, {"out": declared})["out"]
+        inspection.begin({"out": path}, {"out": declared})
+        return inspection.tables()["out"]
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_text_that_is_not_utf_8_is_found(path: Path) -> None:
 
 
 def test_rows_that_unfold_beyond_memory_are_refused(path: Path) -> None:
-    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000), ["x" * (1 << 20)])
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000), ["x" * (1 << 20)])
     pq.write_table(pa.table({"a": texts}), path, store_schema=False)
     assert path.stat().st_size < 1 << 20
 
@@ -93,12 +94,14 @@ def test_table_has_a_size(
 def test_decoder_that_dies_says_nothing_good_of_the_table(path: Path) -> None:
     with Inspection() as inspection:
         os.kill(inspection._process.pid, signal.SIGSEGV)
+        inspection.begin({"out": path}, {})
         with pytest.raises(TransformError, match="decoder ended with status -11"):
-            inspection.tables({"out": path}, {})
+            inspection.tables()
 
 
 def test_decoding_that_takes_too_long_is_stopped(path: Path) -> None:
     with Inspection(seconds=0) as inspection:
         os.kill(inspection._process.pid, signal.SIGSTOP)
+        inspection.begin({"out": path}, {})
         with pytest.raises(SandboxLimitError, match="not decoded within 0 s"):
-            inspection.tables({"out": path}, {})
+            inspection.tables()

@@ -1,0 +1,1 @@
+../../openreg_airflow/transform/image/packages.Dockerfile
