@@ -17,7 +17,7 @@ class UnknownName:
 
     Attributes:
         keys: where it is used.
-        kind: ``table`` or ``artifact``.
+        kind: ``table``, ``source`` or ``artifact``.
         known: the names that there are, for the hint.
     """
 
@@ -28,11 +28,24 @@ class UnknownName:
 
 
 def unknown_names(spec: ReportSpec) -> list[UnknownName]:
-    """Every use of a table or an artifact that the spec does not have.
+    """Every use of a table, a source or an artifact that the spec does not have.
 
     Tables are known when the spec declares them, or when there is no transform.
     """
-    return [*_unknown_tables(spec), *_unknown_artifacts(spec)]
+    return [*_unknown_sources(spec), *_unknown_tables(spec), *_unknown_artifacts(spec)]
+
+
+def _unknown_sources(spec: ReportSpec) -> Iterator[UnknownName]:
+    if spec.validate_ is None:
+        return
+    sources = spec.extract.sources
+    known = ", ".join(sources)
+    for index, name in enumerate(spec.validate_.sources):
+        if name not in sources:
+            yield UnknownName(("validate", "sources", index), "source", name, known)
+    for rule_id, rule in spec.validate_.rules.items():
+        if rule.phase == "source" and rule.table not in sources:
+            yield UnknownName(("validate", "rules", rule_id, "table"), "source", rule.table, known)
 
 
 def _unknown_tables(spec: ReportSpec) -> Iterator[UnknownName]:
@@ -41,7 +54,7 @@ def _unknown_tables(spec: ReportSpec) -> Iterator[UnknownName]:
         return
     known = ", ".join(tables)
     for rule_id, rule in (spec.validate_.rules if spec.validate_ else {}).items():
-        if rule.table not in tables:
+        if rule.phase == "transformed" and rule.table not in tables:
             yield UnknownName(("validate", "rules", rule_id, "table"), "table", rule.table, known)
     for name, artifact in spec.artifacts.items():
         if artifact.table not in tables:

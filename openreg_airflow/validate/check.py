@@ -38,6 +38,8 @@ def check(
             What is not declared is known only in a run.
         examples: whether the rules' examples are tried as well.
     """
+    if tables is not None:
+        tables = dict.fromkeys(spec.sources) | dict(tables)
     try:
         shared = shared_rules(spec, folder)
     except PackError as error:
@@ -77,6 +79,8 @@ def _check_rule(
     if rule.in_sql:
         yield from _check_sql(rule_id, rule, folder)
         return
+    if rule.phase == "source":
+        tables = None
     if tables is not None and rule.table not in tables:
         message = f"rule {rule_id}: there is no table {rule.table!r}"
         keys = ("rules", rule_id, "table")

@@ -110,12 +110,13 @@ def _validate(
     from openreg_airflow.errors import SpecError
     from openreg_airflow.records import Verdict
     from openreg_airflow.validate import offline
+    from openreg_airflow.validate.phases import needed_sources
 
     settings = installation.load()
     spec = load(folder)
     if spec.validate_ is None:
         return spec.title, Verdict(results=()), "without a validate section"
-    source = f"tables {', '.join(tables)}"
+    source, extracted = f"tables {', '.join(tables)}", tables
     if not tables:
         root = Path(settings.workspace.removeprefix("file://"))
         if "://" in str(settings.workspace) and not settings.workspace.startswith("file://"):
@@ -124,6 +125,7 @@ def _validate(
         stage = "extract" if spec.transform is None else "transform"
         found = offline.find_run(root, folder.name, business_date, stage, run)
         tables, source = offline.tables_of(found, stage), f"run {found.name}"
+        extracted = offline.tables_of(found, "extract")
     with tempfile.TemporaryDirectory(prefix="openreg-") as name:
         scratch = Path(name)
         verdict = offline.validate(
@@ -134,6 +136,7 @@ def _validate(
             settings=settings,
             scratch=scratch,
             failures=failures or scratch / "failing_rows.parquet",
+            sources={n: extracted[n] for n in needed_sources(spec.validate_) if n in extracted},
         )
     # The file of the failing rows is gone with the folder unless it was asked for.
     return spec.title, verdict if failures else Verdict(results=verdict.results), source

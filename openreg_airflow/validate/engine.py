@@ -23,6 +23,7 @@ from openreg_airflow.validate.failures import FailureWriter
 from openreg_airflow.validate.language.compiler import Condition
 from openreg_airflow.validate.message import MessageTemplate, shown
 from openreg_airflow.validate.passes import Passes
+from openreg_airflow.validate.phases import by_phase
 from openreg_airflow.validate.query import FailingRows, RuleFailedError
 from openreg_airflow.validate.session import open_session
 from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError
@@ -60,12 +61,22 @@ def run_rules(
         RuleLimitError: the time limit of the stage was reached.
         StorageError: a file cannot be read, or a temporary file cannot be written.
     """
-    job = written(job)
-    run = _Run(job)
     deadline = time.monotonic() + job.limits.seconds
+    results: dict[str, Iterator[RuleResult]] = {}
+    with FailureWriter(job.failures) as failures:
+        for phase, part in by_phase(job).items():
+            results[phase] = iter(_run_phase(written(part), failures, deadline, starting))
+    return tuple(next(results[rule.spec.phase]) for rule in job.rules)
+
+
+def _run_phase(
+    job: Job, failures: FailureWriter, deadline: float, starting: Callable[[str], object]
+) -> list[RuleResult]:
+    """Evaluate the rules that see the same tables."""
+    run = _Run(job)
     results: list[RuleResult] = []
     try:
-        with FailureWriter(job.failures) as failures, _interrupting(run.interrupt, deadline):
+        with _interrupting(run.interrupt, deadline):
             for rule in job.rules:
                 starting(rule.rule_id)
                 if time.monotonic() >= deadline:
@@ -76,7 +87,7 @@ def run_rules(
                     raise _too_late(job, rule, run.beside) from error
     finally:
         run.close()
-    return tuple(results)
+    return results
 
 
 class _Run:

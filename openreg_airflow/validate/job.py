@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+from pydantic import Field
+
 from openreg_airflow.records import Record
 from openreg_airflow.validate.spec import RuleSpec, ValidateLimits
 
@@ -41,6 +43,7 @@ class Job(Record):
     Attributes:
         rules: in the order of the spec, which is the order of the results.
         tables: the tables that rules may read, by name.
+        sources: extracted tables that rules may read, by name.
         business_date: the value of ``$business_date``.
         limits: what the rules together may use.
         failing_rows: most failing rows that are kept of each rule.
@@ -50,6 +53,7 @@ class Job(Record):
 
     rules: tuple[Rule, ...]
     tables: dict[str, TableFile]
+    sources: dict[str, TableFile] = Field(default_factory=dict)
     business_date: date
     limits: ValidateLimits
     failing_rows: int

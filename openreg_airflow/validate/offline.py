@@ -71,6 +71,7 @@ def validate(
     settings: Settings,
     scratch: Path,
     failures: Path,
+    sources: Mapping[str, Path] | None = None,
 ) -> Verdict:
     """Evaluate a report's rules over Parquet files; nothing is recorded.
 
@@ -82,6 +83,7 @@ def validate(
         settings: for the installation's upper bounds.
         scratch: a private folder for temporary files.
         failures: where the failing rows are written as Parquet.
+        sources: Parquet files of extracted tables that rules read, by name.
 
     Raises:
         SpecError: a rule, or a file that a rule names, is wrong, or a table is not Parquet.
@@ -95,6 +97,7 @@ def validate(
         Job(
             rules=rules,
             tables={name: _table(name, file) for name, file in tables.items()},
+            sources={name: _table(name, file) for name, file in (sources or {}).items()},
             business_date=business_date,
             limits=limits_within(spec.limits, settings),
             failing_rows=spec.failing_rows,

@@ -30,6 +30,7 @@ class ValidateOperator(StageOperator):
         folder: the report's folder, where the rules' SQL files are.
         spec: the ``validate`` section of its spec.
         tables: the tables of the stage before, by name, as dumped datasets.
+        sources: extracted tables that rules read beside them, likewise.
         notify: who is told when rules fail; that it fails does not change the result.
 
     Returns (to XCom):
@@ -40,7 +41,7 @@ class ValidateOperator(StageOperator):
     """
 
     stage: ClassVar[str] = "validate"
-    template_fields: Sequence[str] = (*StageOperator.template_fields, "tables")
+    template_fields: Sequence[str] = (*StageOperator.template_fields, "tables", "sources")
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class ValidateOperator(StageOperator):
         folder: Path,
         spec: ValidateSection,
         tables: Any,
+        sources: Any = None,
         notify: NotifySection | None = None,
         **kwargs: Any,
     ) -> None:
@@ -56,6 +58,7 @@ class ValidateOperator(StageOperator):
         self.folder = folder
         self.spec = spec
         self.tables = tables
+        self.sources = sources or {}
         self.notify = notify
 
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
@@ -66,7 +69,8 @@ class ValidateOperator(StageOperator):
 
         tables = {name: Dataset.model_validate(table) for name, table in self.tables.items()}
         started = time.perf_counter()
-        verdict = self.verdict(run, tables)
+        sources = {name: Dataset.model_validate(table) for name, table in self.sources.items()}
+        verdict = self.verdict(run, tables, sources)
         Store(self.settings.store_url).record_verdict(run, verdict)
         for line in summary.lines(verdict):
             log.info("%s", line)
@@ -79,7 +83,12 @@ class ValidateOperator(StageOperator):
             raise summary.blocking_error(verdict)
         return verdict.model_dump(mode="json")
 
-    def verdict(self, run: RunKey, tables: Mapping[str, Dataset]) -> Verdict:
+    def verdict(
+        self,
+        run: RunKey,
+        tables: Mapping[str, Dataset],
+        sources: Mapping[str, Dataset],
+    ) -> Verdict:
         """Evaluate the rules in a fenced process, with the failing rows in the workspace."""
         from openreg_airflow.records import Verdict
         from openreg_airflow.validate.fence import run_fenced
@@ -91,19 +100,23 @@ class ValidateOperator(StageOperator):
             return Verdict(results=())
         folder = self.workspace.folder(run, self.stage)
         with ExitStack() as stack:
-            local = {
-                name: TableFile(
-                    path=stack.enter_context(self.workspace.open_local(table)).absolute(),
-                    rows=table.rows,
-                )
-                for name, table in tables.items()
-            }
+            opened, extracted = (
+                {
+                    name: TableFile(
+                        path=stack.enter_context(self.workspace.open_local(table)).absolute(),
+                        rows=table.rows,
+                    )
+                    for name, table in these.items()
+                }
+                for these in (tables, sources)
+            )
             scratch = stack.enter_context(self.workspace.scratch_folder())
             with folder.writing("failing_rows.parquet") as pending:
                 results = run_fenced(
                     Job(
                         rules=rules,
-                        tables=local,
+                        tables=opened,
+                        sources=extracted,
                         business_date=run.business_date,
                         limits=limits_within(self.spec.limits, self.settings),
                         failing_rows=self.spec.failing_rows,

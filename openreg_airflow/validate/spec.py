@@ -38,6 +38,11 @@ class RuleSpec(RuleBody):
         description="How many failing rows a blocking rule puts up with: up to so many it only "
         "warns.",
     )
+    phase: Literal["source", "transformed"] = Field(
+        default="transformed",
+        description="source: the rule speaks of an extracted table, as it was before the "
+        "transform. transformed: of a table of the report.",
+    )
     fields: tuple[Text, ...] = Field(
         default=(), description="The columns that the rule speaks of; samples show only these."
     )
@@ -102,6 +107,11 @@ class ValidateSection(Section):
     )
     rules: dict[RuleId, RuleSpec] = Field(
         default_factory=dict, description="The rules by id, evaluated in this order."
+    )
+    sources: tuple[Name, ...] = Field(
+        default=(),
+        description="Sources whose tables rules may read beside the report's own, for example to "
+        "look values up.",
     )
     failing_rows: int = Field(
         default=1000,

@@ -236,3 +236,26 @@ def test_every_business_day_must_have_a_row(tmp_path: Path) -> None:
 def test_a_rule_is_written_in_one_way(way: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         rule(**way)
+
+
+def test_rules_of_the_source_phase_see_the_extracted_tables(tmp_path: Path) -> None:
+    work = job(
+        tmp_path,
+        rule("raw", phase="source", condition="number >= 5"),
+        rule("made", condition="number >= 1"),
+        rule("lookup", condition='venue is None or venue in table("venues").mic'),
+        rule("missing", phase="source", table="other", condition="True"),
+        tables={"trades": trades(3)},
+    )
+    (tmp_path / "raw").mkdir()
+    raw = job(tmp_path / "raw", tables={"trades": trades(10), "venues": pa.table({"mic": ["X"]})})
+    results = run_rules(work.model_copy(update={"sources": raw.tables}))
+    assert [(result.rule_id, result.failed, result.checked) for result in results] == [
+        ("raw", 5, 10),
+        ("made", 1, 3),
+        ("lookup", 2, 3),
+        ("missing", 0, 0),
+    ]
+    assert "there is no table 'other'" in (results[3].error or "")
+    kept = failing_rows(work)
+    assert [row["rule_id"] for row in kept] == ["raw"] * 5 + ["made"] + ["lookup"] * 2
