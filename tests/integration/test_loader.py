@@ -87,6 +87,20 @@ def test_the_validate_task_knows_who_is_told(root: Path) -> None:
     assert dags["beta"].get_task("validate").notify is None
 
 
+def test_the_validate_task_is_given_the_sources_that_rules_read(root: Path) -> None:
+    spec = root / "alpha" / "report.yaml"
+    text = spec.read_text()
+    rule = "    raw: {title: Raw, phase: source, table: trades, row_count: {min: 1}, message: m}\n"
+    assert "  rules:\n" in text
+    spec.write_text(text.replace("  rules:\n", f"  rules:\n{rule}", 1))
+    dags = load_dags([root])
+    assert set(dags["alpha"].get_task("validate").sources) == {"trades"}
+    assert dags["beta"].get_task("validate").sources == {}
+    spec.write_text(spec.read_text().replace("table: trades, row", "table: deals, row", 1))
+    broken = load_dags([root])["alpha"]
+    assert "there is no source 'deals'" in (broken.doc_md or "")
+
+
 def test_a_permanent_error_is_not_retried_and_others_are(root: Path) -> None:
     task = load_dags([root])["alpha"].get_task("deliver")
     assert task.retries == 3
