@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.artifacts.writer import unknown_column
-from openreg_airflow.errors import ArtifactError
+from openreg_airflow.errors import ArtifactError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +64,7 @@ def sort(
     Raises:
         ArtifactError: an inner row belongs to no outer row, the columns by which they belong
             together have different types, or a number is too long to be sorted.
+        StorageError: there is no room for what is sorted.
     """
     if not any(element.inner()):
         return {}
@@ -75,8 +76,14 @@ def sort(
         "temp_directory": str(folder / "spill"),
         "autoinstall_known_extensions": False,
     }
-    with duckdb.connect(":memory:", config=settings) as database:
-        return _Sorter(database, tables, folder, layout).below(element, path)
+    try:
+        with duckdb.connect(":memory:", config=settings) as database:
+            return _Sorter(database, tables, folder, layout).below(element, path)
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        message = f"the inner tables of {element.each} cannot be sorted: {error}"
+        raise StorageError(
+            message, where=str(folder), hint="Free space for temporary files, then clear the task."
+        ) from error
 
 
 class _Sorter:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from openreg_airflow.artifacts import inner_rows, writer
-from openreg_airflow.errors import ArtifactError
+from openreg_airflow.errors import ArtifactError, StorageError
 from tests.artifact_files import made, spec_of
 
 if TYPE_CHECKING:
@@ -175,3 +176,15 @@ def test_every_inner_row_is_written_once_in_its_place(
         ]
         expected.append((number, buyers, [name for name, role in mine if role == "S"]))
     assert found == expected
+
+
+def test_full_disk_while_sorting_is_worth_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        message = "No space left on device"
+        raise duckdb.IOException(message)
+
+    monkeypatch.setattr(inner_rows._Sorter, "below", refuse)
+    with pytest.raises(StorageError, match=r"inner tables of rows cannot be sorted: .*No space"):
+        written(tmp_path, RECORD, rows=ROWS, waivers={"trade": ["a"], "code": ["x"]})

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import duckdb
+import pyarrow.parquet as pq
 import pytest
 from lxml import etree
 
 from dag_factory.check import check
 from dag_factory.load import load
 from openreg_airflow.demo.trades import make_database
+from openreg_airflow.extract.engine import Extraction
+from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.records import RunKey
 from tests.unit.test_example_reports import (
     BUSINESS_DATE,
     SPECS,
     Prepared,
-    extracted,
     schema_folder,
-    transformed,
 )
 
 if TYPE_CHECKING:
@@ -35,12 +37,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prepared]:
     database: Path = tmp_path_factory.mktemp("source") / "source.db"
     make_database(database, trades=50, business_date=BUSINESS_DATE)
     found = {}
+    connection = SourceConnection(
+        conn_id="openreg_demo_source", conn_type="sqlite", host=str(database)
+    )
     for report_id in REPORTS:
         folder = SPECS / report_id
         spec = load(folder)
-        tables = {n: extracted(database, folder, s) for n, s in spec.extract.sources.items()}
-        if spec.transform:
-            tables = transformed(folder, spec.transform, tables)
+        tables = {}
+        for name, source in spec.extract.sources.items():
+            file = database.with_name(f"{report_id}.{name}.parquet")
+            Extraction(source, folder, connection, BUSINESS_DATE).run(file)
+            tables[name] = pq.read_table(file)
         run = RunKey(report_id=report_id, business_date=BUSINESS_DATE, run_id="manual__1")
         found[report_id] = Prepared(folder, spec, run, tables)
     return found
@@ -143,3 +150,13 @@ def test_sftr_report_gives_the_securities_of_each_trade(
     ]
     listed = [(row["uti"], row["isin"]) for row in report.tables["securities"].to_pylist()]
     assert sorted(written) == sorted(listed)
+
+
+@pytest.mark.parametrize("report_id", REPORTS)
+def test_no_rule_of_the_report_fails(prepared: dict[str, Prepared], report_id: str) -> None:
+    report = prepared[report_id]
+    with duckdb.connect() as connection:
+        for name, table in report.tables.items():
+            connection.register(name, table)
+        for rule in report.spec.validate_.rules.values():
+            assert connection.execute(rule.sql).fetchall() == []
