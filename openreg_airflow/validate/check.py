@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from openreg_airflow.problem import Problem
 from openreg_airflow.validate.language.scope import Scope, columns_of, nearest
+from openreg_airflow.validate.message import MessageTemplate
 from openreg_airflow.validate.pack import PackError, SharedRule, shared_rules
-from openreg_airflow.validate.statement import RuleSqlError, parse
+from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError, parse
 from openreg_airflow.validate.written import RuleFaultError, failing_rows
 
 if TYPE_CHECKING:
@@ -90,8 +91,9 @@ def _check_rule(
         name: None if columns is None else columns_of(columns)
         for name, columns in (tables or {}).items()
     }
+    scope = Scope(rule.table, known, tables is not None)
     try:
-        failing_rows(rule, Scope(rule.table, known, tables is not None))
+        failing_rows(rule, scope)
     except RuleFaultError as fault:
         yield Problem(
             message=f"rule {rule_id}: {fault}",
@@ -99,6 +101,13 @@ def _check_rule(
             keys=("rules", rule_id, fault.key),
             inside=(fault.line, fault.column) if fault.line else None,
         )
+    columns = known.get(rule.table)
+    if rule.condition is None or columns is None:
+        return
+    if unknown := MessageTemplate(rule.message).unknown((*columns, BUSINESS_DATE)):
+        message = f"rule {rule_id}: the message shows {', '.join(unknown)}"
+        hint = scope.near(unknown[0])
+        yield Problem(message=message, hint=hint, keys=("rules", rule_id, "message"))
 
 
 def _try_examples(

@@ -154,6 +154,14 @@ def test_an_example_that_ends_otherwise_is_a_fault(report: Path) -> None:
     assert problem.message == "rule price_positive: the example keeps the rule (fail 0)"
 
 
+def test_a_message_that_shows_an_unknown_column_is_found(tmp_path: Path) -> None:
+    rule = {"title": "R", "table": "trades", "message": "{prise} on {business_date}"}
+    spec = section(rules={"rule": rule | {"condition": "price > 0"}})
+    [problem] = check(spec, tmp_path, {"trades": {"price": "integer"}})
+    assert "the message shows prise" in problem.message
+    assert problem.hint == "Did you mean price?"
+
+
 def test_ten_thousand_conditions_are_checked(tmp_path: Path) -> None:
     rule = {"title": "R", "table": "trades", "message": "m"}
     rules = {

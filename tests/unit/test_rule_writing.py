@@ -86,6 +86,17 @@ def test_columns_may_be_called_like_those_of_the_reference_tables(tmp_path: Path
     assert outcome(tmp_path, tables={"trades": table}, sql=direct).failed == 1
 
 
+def test_odd_names_and_texts_stay_names_and_texts(tmp_path: Path) -> None:
+    odd = 'a"; DROP VIEW "trades'
+    table = pa.table({odd: ["it's", "x"], "class": [1, 2], "ä": ["{", "}"]})
+    tables = {"trades": table}
+    condition = f"""col({odd!r}) == "it's" or col("class") == 2 and ä != "'; SELECT 1; --" """
+    assert outcome(tmp_path, tables=tables, condition=condition).passed
+    assert outcome(tmp_path, tables=tables, unique=[odd, "class"]).passed
+    refers = {"columns": [odd], "table": "trades"}
+    assert outcome(tmp_path, tables=tables, references=refers).passed
+
+
 def test_rules_in_sql_have_the_standard_functions_too(tmp_path: Path) -> None:
     result = outcome(tmp_path, sql="SELECT * FROM trades WHERE NOT lei_valid(venue)")
     assert (result.failed, result.error) == (9, None)
