@@ -188,3 +188,17 @@ def test_full_disk_while_sorting_is_worth_another_try(
     monkeypatch.setattr(inner_rows._Sorter, "below", refuse)
     with pytest.raises(StorageError, match=r"inner tables of rows cannot be sorted: .*No space"):
         written(tmp_path, RECORD, rows=ROWS, waivers={"trade": ["a"], "code": ["x"]})
+
+
+def test_inner_rows_are_not_lost_where_there_are_no_records(tmp_path: Path) -> None:
+    spec = spec_of(format="xml", layout="layout.xml", when_empty="write")
+    none = pa.array([], pa.string())
+    tables = {
+        "rows": pa.table({"id": none, "end": none}),
+        "waivers": pa.table({"trade": none, "code": none}),
+    }
+    _, data = made(tmp_path, spec, tables, layout=document(f"<n>1</n>{RECORD}"))
+    assert data.endswith(b"<doc><n>1</n></doc>\n")
+    tables["waivers"] = pa.table({"trade": ["a"], "code": ["x"]})
+    with pytest.raises(ArtifactError, match="1 row belongs to no row of rows"):
+        made(tmp_path, spec, tables, layout=document(RECORD))

@@ -11,6 +11,9 @@ from lxml import etree
 
 from dag_factory.check import check
 from dag_factory.load import load
+from openreg_airflow.artifacts import layout, layout_schema
+from openreg_airflow.artifacts.layout_scaffold import scaffold
+from openreg_airflow.artifacts.xsd_model import Schema
 from openreg_airflow.demo.trades import make_database
 from openreg_airflow.extract.engine import Extraction
 from openreg_airflow.extract.reader import SourceConnection
@@ -160,3 +163,17 @@ def test_no_rule_of_the_report_fails(prepared: dict[str, Prepared], report_id: s
             connection.register(name, table)
         for rule in report.spec.validate_.rules.values():
             assert connection.execute(rule.sql).fetchall() == []
+
+
+@pytest.mark.parametrize(
+    "message", ["auth.016.001.01", "auth.030.001.03", "auth.031.001.01", "auth.052.001.01"]
+)
+def test_scaffold_of_an_iso_message_agrees_with_its_schema(message: str) -> None:
+    folder = schema_folder()
+    if folder is None or not (folder / f"{message}.xsd").is_file():
+        pytest.skip(f"{message}.xsd is not here; OPENREG_SCHEMAS may name its folder")
+    schema = Schema([folder / f"{message}.xsd"])
+    root, faults = layout.inspect(scaffold(schema, "Document").encode())
+    assert faults == []
+    assert root is not None
+    assert layout_schema.hold(root, schema) == []

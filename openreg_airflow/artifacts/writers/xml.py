@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from openreg_airflow.artifacts.inner_rows import InnerTable
     from openreg_airflow.artifacts.spec import XmlArtifact
     from openreg_airflow.artifacts.writer import Job
 
@@ -118,7 +119,7 @@ def _schema(
             message = f"schema {name} was not found in {looked}"
             raise ArtifactError(message, where=f"artifact {job.artifact}", hint=advice)
         log.warning("%s", advice)
-    absent = f"{', '.join(missing)} was not found in {looked}"
+    absent = f"{', '.join(missing)} {'was' if len(missing) == 1 else 'were'} not found in {looked}"
     if spec.xsd.file in missing:
         return None, f"not checked: {absent}"
     schema = xsd.compile_together(list(paths.values()), document.root.tag)
@@ -145,7 +146,7 @@ def _refuse_unknown_columns(document: layout.Layout, job: Job) -> None:
 
 
 def _write(document: layout.Layout, job: Job, target: Path) -> None:
-    from openreg_airflow.artifacts import inner_rows, render
+    from openreg_airflow.artifacts import render
     from openreg_airflow.artifacts.value_text import joined_bytes
 
     run = {
@@ -157,26 +158,36 @@ def _write(document: layout.Layout, job: Job, target: Path) -> None:
     }
     name = document.path.name
     around = render.envelope(document.root, job.rows, run, name).split(render.HOLE)
-    # An element without rows leaves no hole.
+    # An element without rows leaves no hole; inner rows that belong to none of them are refused.
     repeated = [element for element, _ in document.each() if job.rows[str(element.each)]]
     with tempfile.TemporaryDirectory(prefix="openreg-") as scratch, target.open("wb") as file:
+        inner = _inner(document, job, Path(scratch))
         file.write((_DECLARATION + around[0]).encode())
-        for place, (element, after) in enumerate(zip(repeated, around[1:], strict=True)):
-            folder = Path(scratch) / str(place)
-            folder.mkdir()
-            path = job.tables[str(element.each)]
-            inner = inner_rows.sort(element, path, job.tables, folder, name)
+        for element, after in zip(repeated, around[1:], strict=True):
             renderer = render.Renderer(element, run, layout=name, inner=inner)
             progress = Progress(job.filename, job.rows[str(element.each)])
             file.write(b"\n")
             first = 1
-            for batch in _batches(path, element):
+            for batch in _batches(job.tables[str(element.each)], element):
                 for texts in renderer.records(batch, first):
                     file.write(joined_bytes(texts))
                 first += batch.num_rows
                 progress.at(first - 1)
             file.write(after.encode())
         file.write(b"\n")
+
+
+def _inner(document: layout.Layout, job: Job, scratch: Path) -> dict[int, InnerTable]:
+    """The sorted tables inside all repeated elements, by the identity of their element."""
+    from openreg_airflow.artifacts import inner_rows
+
+    found: dict[int, InnerTable] = {}
+    for place, (element, _) in enumerate(document.each()):
+        folder = scratch / str(place)
+        folder.mkdir()
+        path = job.tables[str(element.each)]
+        found |= inner_rows.sort(element, path, job.tables, folder, document.path.name)
+    return found
 
 
 def _batches(path: Path, element: layout.Element) -> Iterator[pa.RecordBatch]:
