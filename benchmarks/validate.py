@@ -1,10 +1,10 @@
 """How long 25 rules over 2 million rows take: ours, beside what else is used for it.
 
 Every way gets the same Parquet file and must find the same failing rows: each rule is broken by
-about one row in ten thousand. A figure is the time from opening the file to having the rules'
-counts, in a fresh process in which the library is imported already; ours has the start of its
-fenced process in it, and writes the failing rows. Everybody computes with exact decimals, as a
-report to a supervisor must; for comparison pandera runs with floats as well.
+about one row in ten thousand. A figure is the time from importing the library to having the rules'
+counts, in a fresh process, as every Airflow task is one; ours has the start of its fenced process
+in it, and writes the failing rows. Everybody computes with exact decimals, as a report to a
+supervisor must; for comparison pandera runs with floats as well.
 
 Run it as ``make benchmark-validate``, which installs pandera and great-expectations into a folder
 of their own; ``BENCHMARK_ARGS="--rows 100000"`` sets the number of rows.
@@ -58,8 +58,8 @@ def run(way: str, file: Path, rows: int) -> None:
         sys.path.insert(0, str(PEERS_INSTALLED))
     from benchmarks import validate_ways
 
-    validation = getattr(validate_ways, way)()
     began = time.perf_counter()
+    validation = getattr(validate_ways, way)()
     failed: Mapping[str, int] = validation(file)
     seconds = time.perf_counter() - began
     expected = {rule.name: rule.breaks(rows) for rule in RULES}

@@ -1,4 +1,4 @@
-"""The ways of evaluating the benchmark's rules; each imports its library before it is timed.
+"""The ways of evaluating the benchmark's rules.
 
 A way is a function without arguments that gives a function from the Parquet file to the number of
 failing rows of each rule.

@@ -129,7 +129,6 @@ def _statements(job: Job) -> Iterator[tuple[str, Statement]]:
 def _filters(job: Job, statements: Mapping[str, Statement]) -> Iterator[tuple[str, Filter]]:
     """The rules that only filter a table of the job."""
     for rule_id, statement in statements.items():
-        read = [table for table, _ in statement.tables]
-        one = as_filter(statement.sql) if len(read) == 1 and read[0] in job.tables else None
-        if one is not None:
+        one = as_filter(statement.sql) if statement.tables else None
+        if one is not None and one.table in job.tables:
             yield rule_id, one

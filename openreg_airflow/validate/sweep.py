@@ -2,9 +2,9 @@
 
 A rule such as ``SELECT * FROM trades WHERE price <= 0`` looks at each row by itself. Many of them
 are evaluated together: the first pass notes which rows break which rule, the second fetches the
-few rows that are shown. A rule that groups, joins, sorts or looks at other rows is evaluated
-alone, and so is every rule of a sweep that fails: then one of them has an error, which must be
-told of that rule and of no other.
+few rows that are shown, in the order of the table. A rule that groups, joins or sorts is evaluated
+alone, and so is every rule whose pass fails: then one of them has an error, which must be told of
+that rule and of no other.
 """
 
 from __future__ import annotations
@@ -164,16 +164,16 @@ class Sweep:
             raise duckdb.NotSupportedError(message)
 
     def _flag(self, parameters: Mapping[str, Any]) -> None:
-        conditions = {
-            self._columns[rule_id]: f"CAST(({one.condition}) AS BOOLEAN)"
+        flags = ", ".join(
+            f"coalesce(CAST(({one.condition}) AS BOOLEAN), false) AS {self._columns[rule_id]}"
             for rule_id, one in self._filters.items()
-        }
-        flags = ", ".join(f"coalesce({sql}, false) AS {name}" for name, sql in conditions.items())
+        )
         [alias] = {one.alias for one in self._filters.values()}
         quoted = alias.replace('"', '""')
+        # Conditions stand inside once only, because a subquery that is repeated runs twice.
         self._connection.execute(
-            f"CREATE TEMP TABLE {self._flags} AS SELECT {_ROW}, {flags} "  # noqa: S608
-            f'FROM {self._source} AS "{quoted}" WHERE {" OR ".join(conditions.values())}',
+            f"CREATE TEMP TABLE {self._flags} AS SELECT * FROM (SELECT {_ROW}, {flags} "  # noqa: S608
+            f'FROM {self._source} AS "{quoted}") WHERE {" OR ".join(self._columns.values())}',
             dict(parameters) if any(one.dated for one in self._filters.values()) else {},
         )
 
@@ -224,15 +224,15 @@ def _only_filters(node: Mapping[str, Any]) -> bool:
         and not node["cte_map"]["map"]
         and not any(node[part] for part in ("modifiers", "group_expressions", "group_sets"))
         and not any(node[part] for part in ("having", "qualify", "sample"))
-        and all(part.get("class") not in _INNER for part in _parts(node))
-        # A condition cannot but look at one row; columns can aggregate, or make several rows.
+        # A condition says yes or no of one row; columns can aggregate, or make several rows.
         and all(map(_of_one_row, _parts(node["select_list"])))
     )
 
 
 def _of_one_row(node: Mapping[str, Any]) -> bool:
-    called = node.get("class") == "FUNCTION"
-    return not called or str(node["function_name"]).casefold() in _row_functions()
+    if node.get("class") == "FUNCTION":
+        return str(node["function_name"]).casefold() in _row_functions()
+    return node.get("class") not in _INNER
 
 
 def _parts(tree: Any) -> Iterator[Mapping[str, Any]]:

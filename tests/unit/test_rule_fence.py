@@ -91,7 +91,7 @@ def test_memory_stays_bounded_whatever_fails(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        input=work.model_dump_json(),
+        input=work.model_dump_json(by_alias=True),
         capture_output=True,
         text=True,
         check=True,
@@ -163,7 +163,7 @@ def test_a_process_dies_with_its_parent(tmp_path: Path) -> None:
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, text=True)
     assert parent.stdin is not None
-    parent.stdin.write(work.model_dump_json())
+    parent.stdin.write(work.model_dump_json(by_alias=True))
     parent.stdin.close()
     watched = psutil.Process(parent.pid)
     while not (children := watched.children()):
