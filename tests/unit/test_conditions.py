@@ -32,7 +32,7 @@ from tests.unit.conditions import ask, scope
         "0.1 + 0.2 == 0.3",
         "100000000000000000.1 + 0.01 == 100000000000000000.11",
         "1_000.5 > 1e2 and 0x10 == 16",
-        "ratio * 2 == 1 and float(price) > ratio",
+        "ratio * 2 == 1 and float(price) > ratio and 0.25 < ratio < 0.75 and ratio in (0.5, 1)",
         'col("price") == price',
         "price \n > 0  # a comment\n and flag",
         "lei.valid(lei) and lei.valid(lei) == True",

@@ -202,7 +202,8 @@ class _Compiler(Calls):
         if hint := comparable(left.type, right.type):
             message = f"{left.type} cannot be compared with {right.type}"
             raise self.fault(right.node, message, hint)
-        if {left.type.kind, right.type.kind} == {"float", "decimal"} and not right.is_literal:
+        written = left.is_literal or right.is_literal
+        if {left.type.kind, right.type.kind} == {"float", "decimal"} and not written:
             message = f"comparing {left.type} with {right.type} would not be exact"
             raise self.fault(right.node, message, "Write float(x) to accept that.")
         return f"({left.sql} {_COMPARISONS[type(sign)]} {right.sql})"

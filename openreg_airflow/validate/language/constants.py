@@ -59,6 +59,5 @@ def _decimal(node: ast.Constant, source: str, fault: Callable[..., ExpressionErr
     width = max(len(digits) + max(0, int(exponent)), scale, 1)
     if width > MAX_DIGITS:
         raise fault(node, f"a number has at most {MAX_DIGITS} digits")
-    return Value(
-        f"CAST({exact:f} AS DECIMAL({width},{scale}))", Type("decimal", width, scale), node
-    )
+    sql = f"CAST({exact:f} AS DECIMAL({width},{scale}))"
+    return Value(sql, Type("decimal", width, scale), node, literal=source)
