@@ -22,7 +22,7 @@ from openreg_airflow import settings
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import PermanentError
-from openreg_airflow.extract.operator import ExtractOperator, SnapshotOperator
+from openreg_airflow.extract.operator import ExtractOperator, MoveMarksOperator, SnapshotOperator
 from openreg_airflow.extract.pools import pool_of
 from openreg_airflow.transform.operator import TransformOperator
 from openreg_airflow.validate.operator import ValidateOperator
@@ -96,6 +96,9 @@ def build_dag(spec: ReportSpec, folder: Path) -> DAG:
             task >> list(artifacts.values())
         if spec.deliver is not None:
             _deliveries(spec, spec.deliver.routes, artifacts)
+        if spec.extract.incremental:
+            last = [task for task in dag.tasks if not task.downstream_task_ids]
+            last >> MoveMarksOperator(task_id="move_marks", report_id=spec.id)
     return dag
 
 
@@ -103,6 +106,8 @@ def _dag(spec: ReportSpec) -> DAG:
     schedule = spec.schedule
     zone = ZoneInfo(schedule.timezone)
     retries = spec.retries
+    # A run of an incremental source begins where the one before it ended.
+    one_at_a_time: dict[str, Any] = {"max_active_runs": 1} if spec.extract.incremental else {}
     return DAG(
         dag_id=spec.id,
         dag_display_name=spec.title,
@@ -114,6 +119,7 @@ def _dag(spec: ReportSpec) -> DAG:
         else None,
         start_date=datetime.combine(schedule.start_date, time(), zone).astimezone(UTC),
         catchup=schedule.catchup,
+        **one_at_a_time,
         params={"business_date": _business_date_param(schedule.timezone)},
         user_defined_macros={"business_date": partial(business_date, schedule)},
         default_args={

@@ -61,6 +61,8 @@ class Extract(FileRef):
         columns: its columns.
         seconds: wall time.
         attempt: Airflow's number of the task's try that wrote the file, from 1.
+        mark: the largest value of an incremental source's column, or the start of its window when
+            it had no rows; None for other sources.
     """
 
     source: str
@@ -74,6 +76,15 @@ class Extract(FileRef):
     started_at: datetime
     seconds: float
     attempt: int = 1
+    mark: str | None = None
+
+
+class Window(Record):
+    """What a run that succeeded read of an incremental source: after ``since``, up to ``mark``."""
+
+    source: str
+    since: str
+    mark: str
 
 
 class RuleResult(Record):

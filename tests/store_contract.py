@@ -22,6 +22,7 @@ from openreg_airflow.records import (
     RuleResult,
     RunKey,
     Verdict,
+    Window,
 )
 from openreg_airflow.store import Store, schema
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
@@ -170,6 +171,21 @@ class StoreContract:
         assert store.artifacts(elsewhere) == ()
         assert store.attempts(elsewhere) == ()
         assert store.verdict(RUN) == Verdict(results=(rule(),))
+
+    def test_window_of_a_business_date_lies_between_its_neighbours(self, url: str) -> None:
+        store = Store(url)
+        for day, since, mark in ((2, "0", "10"), (6, "10", "30")):
+            run = RUN.model_copy(update={"business_date": date(2026, 3, day)})
+            store.record_windows(run, [Window(source="trades", since=since, mark=mark)])
+
+        def window(day: int, source: str = "trades") -> tuple[str | None, str | None]:
+            run = RUN.model_copy(update={"business_date": date(2026, 3, day), "run_id": "other"})
+            return store.window(run, source)
+
+        assert [window(day) for day in (1, 2, 4, 6, 7)] == [
+            (None, "0"), ("0", "10"), ("10", "10"), ("10", "30"), ("30", None),
+        ]  # fmt: skip
+        assert window(7, "positions") == (None, None)
 
     def test_run_without_rules_has_no_verdict(self, url: str) -> None:
         store = Store(url)

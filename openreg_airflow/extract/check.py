@@ -45,6 +45,7 @@ def _source(name: str, source: SourceSpec, folder: Path) -> Iterator[Problem]:
         fault, used = _fault(source, text, dialect)
         if fault is None:
             yield from _unused(name, source, used)
+            yield from _unbounded(name, source, used)
             return
         faults.append(fault)
     fault = faults[0]
@@ -78,3 +79,16 @@ def _unused(name: str, source: SourceSpec, used: set[str]) -> Iterator[Problem]:
                 hint=f"Write :{parameter} in the query, or remove the parameter.",
                 keys=("sources", name, "parameters", parameter),
             )
+
+
+def _unbounded(name: str, source: SourceSpec, used: set[str]) -> Iterator[Problem]:
+    from openreg_airflow.extract.spec import SINCE, UNTIL
+
+    if source.incremental is None or used >= {SINCE, UNTIL}:
+        return
+    column = source.incremental.column
+    yield Problem(
+        message=f"{source.sql} does not read between :{SINCE} and :{UNTIL}",
+        hint=f"Write {column} > :{SINCE} AND {column} <= :{UNTIL}.",
+        keys=("sources", name, "incremental"),
+    )

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.errors import SourceError
+from openreg_airflow.extract.mark import Mark
 from openreg_airflow.extract.parquet import ParquetSink
 from openreg_airflow.extract.query import parse, read
 from openreg_airflow.extract.reader import find_reader
@@ -45,6 +46,7 @@ class Extracted:
         connection: id of the connection that was read.
         server: product and version of the database.
         query: the query that ran, with the values that were bound.
+        mark: the largest value of an incremental source's column; None for other sources.
         seconds: wall time.
     """
 
@@ -53,6 +55,7 @@ class Extracted:
     connection: str
     server: str
     query: Query
+    mark: str | None
     started_at: datetime
     seconds: float
 
@@ -77,6 +80,7 @@ class Extracted:
             started_at=self.started_at,
             seconds=self.seconds,
             attempt=attempt,
+            mark=self.mark,
         )
 
 
@@ -106,6 +110,7 @@ class Extraction:
         connection: the database.
         business_date: bound as ``:business_date``.
         reader: reads in place of the one for the connection's type.
+        window: the text of :since and :until of an incremental source; None is an open end.
 
     Raises:
         SpecError: the SQL file is missing, empty or not one reading query, or there is no
@@ -120,6 +125,7 @@ class Extraction:
         business_date: date,
         *,
         reader: Reader | None = None,
+        window: tuple[str | None, str | None] = (None, None),
     ) -> None:
         self._spec = spec
         self._connection = connection
@@ -128,8 +134,9 @@ class Extraction:
             read(folder, spec.sql),
             file=spec.sql,
             dialect=self._reader.dialect,
-            parameters=spec.bind(business_date),
+            parameters=spec.bind(business_date, window),
         )
+        self._mark = Mark(spec.incremental, self.query) if spec.incremental else None
         declared = {name: arrow_type(kind) for name, kind in spec.columns.items()}
         self._reading = Reading(
             self._reader,
@@ -155,6 +162,8 @@ class Extraction:
         self._log_start()
         with self._reading as reading:
             shape = Shape(reading.columns, self._spec.columns, file=self.query.file)
+            if self._mark is not None:
+                self._mark.check(shape.schema)
             with ParquetSink(path, shape.schema) as sink:
                 rows = self._stream(reading, shape, sink, started)
         done = Extracted(
@@ -165,6 +174,7 @@ class Extraction:
             connection=self._connection.conn_id,
             server=reading.server,
             query=self.query,
+            mark=self._mark.text if self._mark is not None else None,
             started_at=started_at,
             seconds=time.monotonic() - started,
         )
@@ -204,6 +214,8 @@ class Extraction:
             converted = shape.convert(batch, rows_before=rows)
             rows, size = rows + batch.num_rows, size + converted.nbytes
             self._guard(rows, size)
+            if self._mark is not None:
+                self._mark.look(converted)
             sink.write(converted)
             now = time.monotonic()
             if now - told >= _PROGRESS_SECONDS:

@@ -47,15 +47,19 @@ class SourceOperator(StageOperator):
         from openreg_airflow.store import Store
 
         name, spec = source
+        store = Store(self.settings.store_url)
         self._extraction = Extraction(
-            spec, self.folder, connection, run.business_date, reader=reader
+            spec,
+            self.folder,
+            connection,
+            run.business_date,
+            reader=reader,
+            window=store.window(run, name) if spec.incremental else (None, None),
         )
         with self.workspace.folder(run, self.stage, name).writing(f"{name}.parquet") as pending:
             done = self._extraction.run(pending.path)
         attempt = int(getattr(context.get("ti"), "try_number", 1))
-        Store(self.settings.store_url).record_extract(
-            run, done.evidence(pending.ref, source=name, attempt=attempt)
-        )
+        store.record_extract(run, done.evidence(pending.ref, source=name, attempt=attempt))
         dataset = Dataset(**pending.ref.model_dump(), rows=done.rows, columns=done.columns)
         self.log.info("Wrote %s, SHA-256 %s", dataset.uri, dataset.sha256)
         return dataset.model_dump(mode="json")
@@ -114,3 +118,39 @@ class SnapshotOperator(SourceOperator):
                 source[0]: self.read_source(context, run, source, connection, reader)
                 for source in self.sources.items()
             }
+
+
+class MoveMarksOperator(StageOperator):
+    """The last task of a report with incremental sources: the next run begins where this one ended.
+
+    It runs when everything before it succeeded, so a failed run leaves the marks where they were.
+    """
+
+    stage: ClassVar[str] = "extract"
+
+    def run_stage(self, context: Context, run: RunKey) -> dict[str, str]:  # noqa: ARG002
+        """Record the windows that the run read; return the marks by source."""
+        from openreg_airflow.errors import SourceError
+        from openreg_airflow.extract.spec import SINCE
+        from openreg_airflow.records import Window
+        from openreg_airflow.store import Store
+
+        store = Store(self.settings.store_url)
+        windows = [
+            Window(source=found.source, since=str(found.parameters[SINCE]), mark=found.mark)
+            for found in store.extracts(run)
+            if found.mark is not None
+        ]
+        for window in windows:
+            since, _ = store.window(run, window.source)
+            if since is not None and since != window.since:
+                message = (
+                    f"{window.source} was read after {window.since}, but a run that has succeeded "
+                    f"since then ended at {since}: rows between were read by both"
+                )
+                hint = "Compare the two runs, then clear extract to read this run's own window."
+                raise SourceError(message, hint=hint)
+        store.record_windows(run, windows)
+        for window in windows:
+            self.log.info("%s was read after %s, up to %s", *window.model_dump().values())
+        return {window.source: window.mark for window in windows}

@@ -25,10 +25,19 @@ if TYPE_CHECKING:
 #: The parameter that every query has without declaring it.
 BUSINESS_DATE = "business_date"
 
+#: The parameters of an incremental query: after the first, up to and with the second.
+SINCE, UNTIL = "since", "until"
+
 #: A parameter's value, or one of the values of a list.
 Value = date | Decimal | int | str
 
 _LONGEST_INTEGER = 2**63
+#: Where the window of an incremental source ends when nothing else bounds it.
+_ENDS: dict[str, int | str] = {
+    "date": "9999-12-31",
+    "integer": _LONGEST_INTEGER - 1,
+    "string": "9999-12-31 23:59:59",
+}
 #: Sources whose names make up the name of the task that reads them together.
 _NAMED_TOGETHER = 3
 
@@ -79,6 +88,46 @@ class ParameterSpec(Section):
         return _typed(self.type, self.value)
 
 
+class IncrementalSpec(Section):
+    """What is new in a source since the last run that succeeded: a window of a column's values.
+
+    The query reads ``column > :since AND column <= :until``.
+    """
+
+    column: str = Field(
+        min_length=1, description="Column of the result that only grows; its largest value is kept."
+    )
+    type: Literal["date", "integer", "string"] = Field(
+        description="The type under which :since and :until are bound. For timestamps: string, "
+        "cast in the query."
+    )
+    start: Scalar = Field(description="The value of :since before any run has succeeded.")
+    end: Scalar | None = Field(
+        default=None,
+        description="The value of :until while nothing bounds the window; default: the largest "
+        "integer, 9999-12-31, or the text '9999-12-31 23:59:59'.",
+    )
+
+    @model_validator(mode="after")
+    def _typed_bounds(self) -> Self:
+        self.bound(self.start)
+        self.bound(self.last)
+        return self
+
+    @property
+    def last(self) -> Any:
+        """The value of :until while nothing bounds the window."""
+        return _ENDS[self.type] if self.end is None else self.end
+
+    def bound(self, value: Any) -> Value:
+        """A bound of the window in the declared type.
+
+        Raises:
+            ValueError: it is not of that type.
+        """
+        return _typed(self.type, value)
+
+
 class SourceSpec(Section):
     """One query against one database; its result is one table of the report."""
 
@@ -96,6 +145,11 @@ class SourceSpec(Section):
     )
     parameters: dict[Name, ParameterSpec] = Field(
         default_factory=dict, description="Further typed parameters of the query."
+    )
+    incremental: IncrementalSpec | None = Field(
+        default=None,
+        description="Read only what is new since the last run that succeeded: the query uses "
+        ":since and :until.",
     )
     timeout_seconds: int = Field(
         default=3600,
@@ -127,9 +181,27 @@ class SourceSpec(Section):
             raise ValueError(message)
         return parameters
 
-    def bind(self, business_date: date) -> dict[str, Value | tuple[Value, ...]]:
-        """The values of all parameters that the query may use, by name."""
+    @model_validator(mode="after")
+    def _window_is_not_declared(self) -> Self:
+        if self.incremental is not None and {SINCE, UNTIL} & set(self.parameters):
+            message = f":{SINCE} and :{UNTIL} are given to an incremental query, not declared"
+            raise ValueError(message)
+        return self
+
+    def bind(
+        self, business_date: date, window: tuple[str | None, str | None] = (None, None)
+    ) -> dict[str, Value | tuple[Value, ...]]:
+        """The values of all parameters that the query may use, by name.
+
+        Args:
+            business_date: the reported day.
+            window: the text of :since and :until of an incremental source; None is an open end.
+        """
         values: dict[str, Value | tuple[Value, ...]] = {BUSINESS_DATE: business_date}
+        if (new := self.incremental) is not None:
+            since, until = window
+            values[SINCE] = new.bound(new.start if since is None else since)
+            values[UNTIL] = new.bound(new.last if until is None else until)
         values.update({name: given.bound() for name, given in self.parameters.items()})
         return values
 
@@ -145,6 +217,11 @@ class ExtractSection(Section):
         description="Sources on the same connection are read one after the other in one session "
         "that sees one state of the database. Otherwise each is read by a task of its own.",
     )
+
+    @property
+    def incremental(self) -> bool:
+        """Whether a source reads only what is new since the last run that succeeded."""
+        return any(source.incremental is not None for source in self.sources.values())
 
     def groups(self) -> dict[str, dict[str, SourceSpec]]:
         """The sources by the task that reads them: alone, or all of a connection together."""

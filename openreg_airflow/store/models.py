@@ -126,6 +126,17 @@ class ExtractFile(RunRow):
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
+class SourceWindow(RunRow):
+    """What a run that succeeded read of one incremental source: after ``since``, up to ``mark``."""
+
+    __tablename__ = "openreg_source_window"
+    __table_args__ = (UniqueConstraint("report_id", "business_date", "run_id", "source"),)
+
+    source: Mapped[str] = mapped_column(String(ID))
+    since: Mapped[str] = mapped_column(FreeText)
+    mark: Mapped[str] = mapped_column(FreeText)
+
+
 class ValidationResult(RunRow):
     """How one rule ended in one run.
 

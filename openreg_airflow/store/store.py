@@ -16,6 +16,7 @@ from openreg_airflow.records import (
     Record,
     RuleResult,
     Verdict,
+    Window,
 )
 from openreg_airflow.store import schema
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
@@ -24,10 +25,12 @@ from openreg_airflow.store.models import (
     Attempt,
     ExtractFile,
     RunRow,
+    SourceWindow,
     ValidationResult,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
     from sqlalchemy import Column, ColumnElement, Connection, Table
@@ -62,6 +65,31 @@ class Store:
         detail = {name: value for name, value in plain.items() if name not in columns}
         with self._transaction(write=True) as connection:
             _put(connection, ExtractFile, run, [row | {"detail": detail}])
+
+    def record_windows(self, run: RunKey, windows: Iterable[Window]) -> None:
+        """Record what a run that succeeded read of its incremental sources."""
+        with self._transaction(write=True) as connection:
+            _put(connection, SourceWindow, run, [window.model_dump() for window in windows])
+
+    def window(self, run: RunKey, source: str) -> tuple[str | None, str | None]:
+        """What a run is to read of an incremental source: after the first, up to the second.
+
+        A business date that succeeded before reads its own window again. Another begins where the
+        business date before it ended, and ends where a later one began. None is an open end.
+        """
+        days = select(SourceWindow.since, SourceWindow.mark).where(
+            SourceWindow.report_id == run.report_id, SourceWindow.source == source
+        )
+        day, newest = SourceWindow.business_date, SourceWindow.recorded_at.desc()
+        own = days.where(day == run.business_date).order_by(newest)
+        before = days.where(day < run.business_date).order_by(day.desc(), newest)
+        after = days.where(day > run.business_date).order_by(day, newest)
+        with self._transaction(write=False) as connection:
+            if found := connection.execute(own.limit(1)).first():
+                return found.since, found.mark
+            earlier = connection.execute(before.limit(1)).first()
+            later = connection.execute(after.limit(1)).first()
+        return earlier.mark if earlier else None, later.since if later else None
 
     def record_verdict(self, run: RunKey, verdict: Verdict) -> None:
         """Record how each rule of the run ended; rules that are no longer there go."""

@@ -78,6 +78,20 @@ def test_sources_of_a_snapshot_share_a_task_and_keep_their_tables(root: Path) ->
     }
 
 
+def test_incremental_report_moves_its_marks_last_and_runs_one_at_a_time(root: Path) -> None:
+    spec = root / "alpha" / "report.yaml"
+    new = "incremental: {column: trade_id, type: integer, start: 0}"
+    spec.write_text(spec.read_text().replace("sql: trades.sql", f"sql: trades.sql\n      {new}"))
+
+    dags = load_dags([root])
+
+    last = dags["alpha"].get_task("move_marks")
+    assert last.upstream_task_ids == {"deliver"}
+    assert last.trigger_rule == "all_success"
+    assert dags["alpha"].max_active_runs == 1
+    assert not dags["beta"].has_task("move_marks")
+
+
 def test_the_validate_task_knows_who_is_told(root: Path) -> None:
     spec = root / "alpha" / "report.yaml"
     desk = "{kind: email, connection: mail, to: [desk@example.org], on: [blocked, warned]}"

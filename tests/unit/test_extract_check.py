@@ -69,3 +69,14 @@ def test_parameter_that_is_not_used_is_shown(tmp_path: Path) -> None:
     )
 
     assert problem.keys == ("sources", "trades", "parameters", "desk")
+
+
+def test_incremental_query_that_reads_without_end_is_found(tmp_path: Path) -> None:
+    new = {"column": "id", "type": "integer", "start": 0}
+
+    [problem] = problems(tmp_path, "SELECT id FROM t WHERE id > :since", incremental=new)
+
+    assert problem.message == "trades.sql does not read between :since and :until"
+    assert problem.keys == ("sources", "trades", "incremental")
+    both = "SELECT id FROM t WHERE id > :since AND id <= :until"
+    assert problems(tmp_path, both, incremental=new) == []

@@ -44,6 +44,7 @@ def test_store_of_an_older_version_is_upgraded_and_keeps_its_rows(
     Store(empty_url).record_artifact(RUN, artifact())
     with closing(sqlite3.connect(str(make_url(empty_url).database))) as connection:
         connection.execute("DROP TABLE openreg_extract")
+        connection.execute("DROP TABLE openreg_source_window")
         connection.execute(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'")
         connection.commit()
     with pytest.raises(StoreNotReadyError, match="is at revision 0001"):
@@ -135,6 +136,7 @@ def test_looking_up_a_report_on_a_date_uses_an_index(url: str) -> None:
     with closing(sqlite3.connect(str(make_url(url).database))) as connection:
         for table in (
             "openreg_extract",
+            "openreg_source_window",
             "openreg_validation_result",
             "openreg_artifact",
             "openreg_delivery_attempt",

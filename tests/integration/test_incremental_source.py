@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import date
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import pytest
+from airflow.sdk import DAG
+
+from openreg_airflow.errors import SourceError, SpecError
+from openreg_airflow.extract.operator import ExtractOperator, MoveMarksOperator
+from openreg_airflow.extract.spec import SourceSpec
+from openreg_airflow.store import schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUERY = "SELECT id FROM trades WHERE id > :since AND id <= :until ORDER BY id"
+
+
+class Report:
+    """A report with one incremental source; its runs as Airflow would do them."""
+
+    def __init__(self, folder: Path, database: Path) -> None:
+        self.folder = folder
+        self.database = database
+        self.incremental: dict[str, Any] = {"column": "id", "type": "integer", "start": 0}
+
+    def insert(self, *ids: int) -> None:
+        with closing(sqlite3.connect(self.database)) as connection:
+            connection.executemany("INSERT INTO trades VALUES (?)", [(i,) for i in ids])
+            connection.commit()
+
+    def read(self, day: int, run_id: str = "scheduled") -> list[Any]:
+        """The rows that the extract task of a business date reads."""
+        spec = {"connection": "trades_source", "sql": "trades.sql", "incremental": self.incremental}
+        with DAG("positions"):
+            task = ExtractOperator(
+                task_id="extract",
+                report_id="positions",
+                folder=self.folder,
+                source="trades",
+                spec=SourceSpec.model_validate(spec),
+            )
+        found = self.execute(task, day, run_id)
+        return pq.read_table(found["uri"]).column(0).to_pylist()
+
+    def succeed(self, day: int, run_id: str = "scheduled") -> Any:
+        """The last task of a run, which everything before it let come."""
+        with DAG("positions"):
+            task = MoveMarksOperator(task_id="move_marks", report_id="positions")
+        return self.execute(task, day, run_id)
+
+    @staticmethod
+    def execute(task: Any, day: int, run_id: str) -> Any:
+        task.business_date = date(2026, 3, day).isoformat()
+        return task.execute({"dag_run": SimpleNamespace(run_id=f"{run_id}__{day}")})
+
+
+@pytest.fixture
+def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
+    monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
+    schema.upgrade(url)
+    database = tmp_path / "trades.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE trades (id INTEGER)")
+    fields = {"conn_type": "sqlite", "host": str(database)}
+    monkeypatch.setenv("AIRFLOW_CONN_TRADES_SOURCE", json.dumps(fields))
+    folder = tmp_path / "positions"
+    folder.mkdir()
+    (folder / "trades.sql").write_text(QUERY)
+    return Report(folder, database)
+
+
+def test_run_reads_what_is_new_since_the_last_that_succeeded(report: Report) -> None:
+    report.insert(1, 2)
+    assert report.read(2) == [1, 2]
+    assert report.succeed(2) == {"trades": "2"}
+    report.insert(3)
+
+    assert report.read(3) == [3]
+
+
+def test_failed_run_leaves_the_mark_where_it_was(report: Report) -> None:
+    report.insert(1, 2)
+    report.read(2)
+    report.insert(3)
+
+    assert report.read(3) == [1, 2, 3]
+
+
+def test_business_date_that_succeeded_reads_its_own_window_again(report: Report) -> None:
+    report.insert(1, 2)
+    report.read(2)
+    report.succeed(2)
+    report.insert(3)
+    report.read(3)
+    report.succeed(3)
+    report.insert(4)
+
+    assert report.read(2, "backfill") == [1, 2]
+    assert report.read(3, "backfill") == [3]
+    report.succeed(3, "backfill")
+    assert report.read(4) == [4]
+
+
+def test_missed_business_date_repeats_no_row_of_a_later_one(report: Report) -> None:
+    report.insert(1)
+    report.read(2)
+    report.succeed(2)
+    report.insert(2)
+    report.read(4)
+    report.succeed(4)
+
+    assert report.read(3) == []
+    assert report.succeed(3) == {"trades": "1"}
+    assert report.read(5) == []
+
+
+def test_run_without_rows_keeps_the_mark(report: Report) -> None:
+    assert report.read(2) == []
+    assert report.succeed(2) == {"trades": "0"}
+    report.insert(1)
+
+    assert report.read(3) == [1]
+
+
+def test_runs_that_read_the_same_rows_at_the_same_time_are_said(report: Report) -> None:
+    report.insert(1)
+    report.read(2)
+    report.read(3)
+    report.succeed(2)
+
+    with pytest.raises(SourceError, match="rows between were read by both"):
+        report.succeed(3)
+
+
+def test_timestamps_are_compared_as_text(report: Report) -> None:
+    report.incremental = {"column": "at", "type": "string", "start": "2026-01-01 00:00:00"}
+    with closing(sqlite3.connect(report.database)) as connection:
+        connection.executescript(
+            "CREATE TABLE events (at TIMESTAMP);"
+            "INSERT INTO events VALUES ('2026-03-02 10:00:00'), ('2026-03-02 10:00:00.000001');"
+        )
+    (report.folder / "trades.sql").write_text(
+        "SELECT at FROM events WHERE at > :since AND at <= :until ORDER BY at"
+    )
+
+    assert len(report.read(2)) == 2
+    assert report.succeed(2) == {"trades": "2026-03-02 10:00:00.000001"}
+    assert report.read(3) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "error", "said"),
+    [
+        ("SELECT id FROM trades WHERE id > :since", SpecError, "does not use :until"),
+        (QUERY.replace("id FROM", "id AS n FROM"), SourceError, "id is not in the result"),
+        (QUERY.replace("id FROM", "'1' AS id FROM"), SourceError, "its bounds are of type integer"),
+    ],
+)
+def test_query_that_cannot_be_incremental_is_refused(
+    report: Report, sql: str, error: type[Exception], said: str
+) -> None:
+    (report.folder / "trades.sql").write_text(sql)
+
+    with pytest.raises(error, match=said):
+        report.read(2)
