@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.artifacts.check import check
 from tests.artifact_files import spec_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import pytest
 
 LAYOUT = '<d xmlns:r="urn:openreg:layout:1">\n <e r:each="rows"><a>{a}</a></e></d>'
 
@@ -60,3 +61,13 @@ def test_title_that_stands_twice_is_refused(tmp_path: Path) -> None:
     section = {"a": spec_of(format="csv", columns={"x": {"title": "y"}, "y": {}})}
     [problem] = check(section, tmp_path)
     assert problem.keys == ("a", "columns", "y")
+
+
+def test_file_of_a_fault_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "layout.xml").write_text(LAYOUT.replace("{a}", "{a"))
+    monkeypatch.chdir(tmp_path)
+    [problem] = check({"a": xml()}, Path("report"))
+    assert problem.file == tmp_path / "report" / "layout.xml"
