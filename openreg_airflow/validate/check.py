@@ -11,6 +11,7 @@ from openreg_airflow.validate.message import MessageTemplate
 from openreg_airflow.validate.pack import PackError, SharedRule, shared_rules
 from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError, parse
 from openreg_airflow.validate.written import RuleFaultError, failing_rows
+from openreg_airflow.yaml_source import Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,11 +56,20 @@ def check(
         shared = {}
     for rule_id, rule in shared.items():
         for problem in _check_rule(rule_id, rule.spec, folder, tables):
-            yield replace(problem, keys=("include", rule.include), inside=None)
+            yield _in_pack(problem, rule)
     for rule_id, own in spec.rules.items():
         yield from _check_rule(rule_id, own, folder, tables)
     if examples:
         yield from _try_examples(spec, folder, shared, tables or {})
+
+
+def _in_pack(problem: Problem, rule: SharedRule) -> Problem:
+    """The problem at its place in the pack's file, or at the include of a pack that is no file."""
+    if rule.file is None:
+        return replace(problem, keys=("include", rule.include), inside=None)
+    places = Places(rule.file.read_text(encoding="utf-8-sig"))
+    place = places.inside(problem.keys, *(problem.inside or (1, 1)))
+    return replace(problem, file=rule.file, line=place.line, column=place.column)
 
 
 def read_sql(rule: RuleSpec, folder: Path) -> str:
@@ -97,7 +107,7 @@ def _check_rule(
     except RuleFaultError as fault:
         yield Problem(
             message=f"rule {rule_id}: {fault}",
-            hint=fault.hint,
+            hint=_hint(fault),
             keys=("rules", rule_id, fault.key),
             inside=(fault.line, fault.column) if fault.line else None,
         )
@@ -108,6 +118,14 @@ def _check_rule(
         message = f"rule {rule_id}: the message shows {', '.join(unknown)}"
         hint = scope.near(unknown[0])
         yield Problem(message=message, hint=hint, keys=("rules", rule_id, "message"))
+
+
+def _hint(fault: RuleFaultError) -> str | None:
+    """What to do, and the faulty line of a condition with a caret below it."""
+    if not fault.shown:
+        return fault.hint
+    lines = (f"      {line}" for line in fault.shown.splitlines())
+    return "\n".join((fault.hint or "It is here:", *lines))
 
 
 def _try_examples(
@@ -122,18 +140,15 @@ def _try_examples(
     bench = Bench(tables)
     try:
         for rule_id, rule in rules.items():
-            keys: tuple[str | int, ...] = ("rules", rule_id)
-            if rule_id in shared:
-                keys = ("include", shared[rule_id].include)
             try:
                 sql = read_sql(rule, folder)
             except (OSError, UnicodeDecodeError):
                 continue  # It is told of already.
             for way, message in bench.faults(rule, sql, _expected(rule, shared.get(rule_id))):
-                place = keys if rule_id in shared else (*keys, *way)
                 listed = " ".join(str(step) for step in way[1:])
                 text = f"rule {rule_id}: {message}" + (f" ({listed})" if listed else "")
-                yield Problem(message=text, keys=place)
+                problem = Problem(message=text, keys=("rules", rule_id, *way))
+                yield _in_pack(problem, shared[rule_id]) if rule_id in shared else problem
     finally:
         bench.close()
 

@@ -74,11 +74,13 @@ class SharedRule:
         spec: the rule, with the report's table and severity.
         include: which of the section's includes brought it.
         columns: the types that the pack declares for its table.
+        file: the pack's file, when it is one of the reports' folder.
     """
 
     spec: RuleSpec
     include: int
     columns: dict[str, str]
+    file: Path | None
 
 
 def shared_rules(spec: ValidateSection, folder: Path) -> dict[str, SharedRule]:
@@ -110,6 +112,7 @@ def _rules(include: Include, number: int, folder: Path) -> dict[str, SharedRule]
         if key not in pack.rules:
             message = f"{name} has no rule {key!r}"
             raise PackError(message, hint=f"Its rules are: {', '.join(pack.rules)}.")
+    file = source if isinstance(source, Path) else None
     rules = {}
     for rule_id, given in pack.rules.items():
         if rule_id in include.leave_out:
@@ -126,7 +129,7 @@ def _rules(include: Include, number: int, folder: Path) -> dict[str, SharedRule]
             spec = RuleSpec.model_validate(data)
         except ValidationError as error:
             raise _invalid(error, source, text, name, ("rules", rule_id)) from error
-        rules[rule_id] = SharedRule(spec, number, dict(pack.columns))
+        rules[rule_id] = SharedRule(spec, number, dict(pack.columns), file)
     return rules
 
 

@@ -25,17 +25,26 @@ if TYPE_CHECKING:
 class RuleFaultError(Exception):
     """A rule does not fit the tables; the text says why, ``hint`` what to do, ``key`` where.
 
-    ``line`` and ``column`` are the 1-based place in the text of ``key``, when it is known.
+    ``line`` and ``column`` are the 1-based place in the text of ``key``, when it is known, and
+    ``shown`` is that line with a caret below it.
     """
 
     def __init__(
-        self, text: str, *, key: str, hint: str | None = None, line: int = 0, column: int = 0
+        self,
+        text: str,
+        *,
+        key: str,
+        hint: str | None = None,
+        line: int = 0,
+        column: int = 0,
+        shown: str = "",
     ) -> None:
         super().__init__(text)
         self.hint = hint
         self.key = key
         self.line = line
         self.column = column
+        self.shown = shown
 
 
 def written(job: Job) -> Job:
@@ -115,7 +124,12 @@ def _compiled(text: str, key: str, scope: Scope) -> Condition:
         return compile_condition(text, scope)
     except ExpressionError as error:
         raise RuleFaultError(
-            error.message, key=key, hint=error.hint, line=error.line, column=error.column
+            error.message,
+            key=key,
+            hint=error.hint,
+            line=error.line,
+            column=error.column,
+            shown=error.pointed(),
         ) from error
 
 

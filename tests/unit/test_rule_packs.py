@@ -129,7 +129,11 @@ def test_the_same_rule_twice_is_refused(report: Path) -> None:
 def test_rules_of_a_pack_are_held_against_the_reports_columns(report: Path) -> None:
     problems = list(check(including(), report, {"trades": {"price": "string", "venue": "string"}}))
     assert any("cannot be compared" in problem.message for problem in problems)
-    assert {problem.keys for problem in problems} == {("include", 0)}
+    assert {(problem.file, problem.line, problem.column) for problem in problems} == {
+        (report.parent / "_packs" / "house.yaml", 9, 24)
+    }
+    assert problems[0].hint is not None
+    assert problems[0].hint.splitlines()[1:] == ["      price > 0", "              ^"]
     [problem] = check(including(leave_out=["venue_known"]), report, {"deals": None})
     assert "there is no table 'trades'" in problem.message
 
