@@ -318,15 +318,15 @@ def test_sources_of_a_snapshot_are_read_by_one_task(report: Path, tmp_path: Path
     assert [found.source for found in recorded] == ["count", "trades"]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "mysql"])
 def test_queries_of_a_snapshot_see_one_state(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
     insert = "INSERT INTO positions VALUES (1)"
     file = tmp_path / "source.db"
     fields: dict[str, Any] = {"host": str(file)}
-    if kind == "postgres":
-        server: PostgresServer = request.getfixturevalue("postgres")
+    if kind != "sqlite":
+        server = request.getfixturevalue({"postgres": "postgres", "mysql": "mariadb"}[kind])
         fields = {
             "host": server.host,
             "port": server.port,

@@ -172,6 +172,9 @@ class MysqlSession:
         ):
             self._connection.query(statement.encode())
 
+    def hold(self) -> None:
+        """Nothing more: the transaction has begun with a consistent snapshot."""
+
     def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:  # noqa: ARG002
         """Start the query; see :class:`openreg_airflow.extract.reader.Session`."""
         refuse_writing(query)
