@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.errors import SandboxUnavailableError
+from openreg_airflow.transform import seccomp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def host_config(client: APIClient, limits: Limits, mounts: Sequence[Mount]) -> d
         read_only=True,
         privileged=False,
         cap_drop=["ALL"],
-        security_opt=["no-new-privileges:true"],
+        security_opt=["no-new-privileges:true", f"seccomp={seccomp.profile()}"],
         ipc_mode="private",
         shm_size=_SHM,
         mem_limit=memory,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import platform
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from openreg_airflow.errors import SandboxLimitError, SandboxUnavailableError, TransformError
-from openreg_airflow.transform import handover
+from openreg_airflow.transform import handover, seccomp
 from openreg_airflow.transform.ownership import EXPIRES, OURS, TASK
 from tests.transform_bench import TRADES, Bench, on_line, until
 
@@ -94,7 +96,7 @@ def test_engine_shows_every_limit(bench: Bench) -> None:
     assert host["Privileged"] is False
     assert host["CapDrop"] == ["ALL"]
     assert not host["CapAdd"]
-    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true", f"seccomp={seccomp.profile()}"]
     assert host["Memory"] == 300 * MIB
     assert host["MemorySwap"] == 300 * MIB
     assert host["NanoCpus"] == 500_000_000
@@ -200,6 +202,50 @@ def test_every_attempt_is_refused_by_the_kernel(
     lines = printed(caplog).splitlines()
     assert [line for line in lines if line.startswith("ALLOWED")] == []
     assert len([line for line in lines if line.startswith("refused")]) == len(ATTEMPTS)
+
+
+def test_calls_that_no_computation_needs_are_not_there(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip("the numbers of the calls are those of x86-64")
+    calls = {
+        "socket": (41, 1, 1, 0),
+        "ptrace": (101, 0, 0, 0),
+        "unshare": (272, 0x10000000),
+        "clone": (56, 0x10000000 | signal.SIGCHLD, 0, 0, 0),
+        "clone3": (435, 0, 0),
+        "keyctl": (250, 0, 0xFFFFFFFD, 0),
+        "bpf": (321, 0, 0, 0),
+        "userfaultfd": (323, 0),
+        "io_uring_setup": (425, 1, 0),
+        "perf_event_open": (298, 0, 0, 0, 0),
+        "process_vm_readv": (310, 1, 0, 0, 0, 0),
+        "personality": (135, 0xFFFFFFFF),
+        "mount": (165, 0, 0, 0, 0, 0),
+    }
+
+    bench.run(
+        f"""
+        import ctypes, multiprocessing.pool, socket, subprocess
+
+        def transform(inputs, context):
+            libc = ctypes.CDLL(None, use_errno=True)
+            for name, call in {calls}.items():
+                print(name, libc.syscall(*call), ctypes.get_errno())
+            left, right = socket.socketpair()
+            left.send(b"pair")
+            print(right.recv(9), subprocess.run(["echo"], check=True).returncode)
+            with multiprocessing.pool.ThreadPool(2) as pool:
+                print(sum(pool.map(abs, [-1, -2])))
+            return inputs["trades"]
+        """
+    )
+
+    lines = printed(caplog).splitlines()
+    refused = [{f"{name} -1 {errno.ENOSYS}", f"{name} -1 {errno.EPERM}"} for name in calls]
+    assert all(line in either for line, either in zip(lines, refused, strict=False))
+    assert lines[-2:] == ["b'pair' 0", "3"]
 
 
 def test_only_the_report_s_own_inputs_are_visible(
