@@ -81,13 +81,21 @@ def gather(
         report_id=report_id,
         run_id=run_id,
         state=client.run_state(report_id, run_id),
-        sources=_datasets(results.get("extract", {})),
+        sources=_datasets(_each(results.get("extract", {}))),
         tables=_datasets(results.get("transform", {}).get("") or {}),
         verdict=Verdict.model_validate(verdict) if verdict else None,
         artifacts=artifacts,
         delivered=tuple((r, _same(by_name.get(r.artifact), r, inbox)) for r in receipts),
         failures=tuple(failures),
     )
+
+
+def _each(results: dict[str, Any]) -> dict[str, Any]:
+    """The datasets of a stage's tasks; one that reads several sources hands on all of them."""
+    each: dict[str, Any] = {}
+    for name, value in results.items():
+        each.update({name: value} if "uri" in value else value)
+    return each
 
 
 def _datasets(found: dict[str, Any]) -> dict[str, Dataset]:
