@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 #: Rows of a row group: bounds what a reader has to hold, and the memory of a cast.
 ROW_GROUP = 1 << 17
+#: Bytes of a dictionary before a column goes on without one. With Arrow's own limit of 1 MiB
+#: columns of many values would try it in vain in every row group, at twice the time of writing.
+_DICTIONARY = 1 << 17
 #: Bytes of yielded pieces that are held back until they fill a row group.
 _HELD_BYTES = 32 << 20
 
@@ -109,7 +112,13 @@ class TableSender:
     def _open(self, schema: pa.Schema) -> None:
         self._schema = schema
         self._reply.table(self._name)
-        self._writer = pq.ParquetWriter(self._sink, schema, compression="zstd", compression_level=1)
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            dictionary_pagesize_limit=_DICTIONARY,
+        )
 
     def _write(self, rows: int) -> None:
         """Write the first rows of what is held as one row group."""
