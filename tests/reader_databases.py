@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.extract.reader import SourceConnection
-from tests.extraction import Database, active
+from tests.extraction import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tests.services.mariadb import MariadbServer
     from tests.services.postgres import PostgresServer
 
+ODBC_DRIVERS = {"postgres": "PostgreSQL Unicode", "mariadb": "MariaDB Unicode"}
 LOGIN = "openreg_reader"
 PASSWORD = "it's a \\ secret"  # noqa: S105
 
@@ -34,6 +36,9 @@ class Spelling:
         truth: false and true.
         writing: queries that a parser takes for reading ones, and that write.
         zone: what marks a literal of an instant as UTC.
+        differing: values of the highest row that the driver spells otherwise.
+        undeclared: the same, when no type is declared.
+        odd_names: of columns, which are kept.
     """
 
     types: Mapping[str, str]
@@ -47,6 +52,9 @@ class Spelling:
     truth: tuple[str, str] = ("false", "true")
     writing: tuple[str, ...] = ()
     zone: str = ""
+    differing: Mapping[str, Any] = field(default_factory=dict)
+    undeclared: Mapping[str, Any] = field(default_factory=dict)
+    odd_names: tuple[str, ...] = ("a b", "ä;--", "select", "%s ? :x")
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,10 @@ class Source:
         """The same database reached by a changed connection."""
         changed = replace(self.database.connection, **changes)
         return replace(self.database, connection=changed)
+
+    def reached(self, **changes: Any) -> Source:
+        """The same source with a changed connection."""
+        return replace(self, database=self.elsewhere(**changes))
 
 
 def _standard(text: str) -> str:
@@ -168,11 +180,12 @@ def postgres_source(postgres: PostgresServer, folder: Path) -> Source:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         f"WHERE usename = '{name}' AND pid <> pg_backend_pid()"
     )
+    running = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{name}' AND state <> 'idle'"
     return Source(
         Database(folder, connection),
         POSTGRES,
         postgres.execute,
-        lambda: active(postgres),
+        lambda: int(postgres.execute(running)[0][0]),
         lambda: postgres.execute(kill),
     )
 
@@ -207,4 +220,32 @@ def mariadb_source(mariadb: MariadbServer, folder: Path) -> Source:
         lambda sql: mariadb.execute("SET time_zone = '+00:00'", sql),
         lambda: mariadb.active(LOGIN),
         lambda: mariadb.execute(f"KILL USER {LOGIN}"),
+    )
+
+
+def odbc_source(source: Source, product: str) -> Source:
+    """The same database read through its ODBC driver."""
+    connection = replace(
+        source.database.connection, conn_type="odbc", extra={"driver": ODBC_DRIVERS[product]}
+    )
+    spelling = source.spelling
+    # Drivers may cut off numbers below one, so such columns are refused; a test of its own.
+    types = {kind: word for kind, word in spelling.types.items() if kind != "tiny"}
+    natural = {kind: word for kind, word in spelling.natural.items() if kind != "tiny"}
+    natural["instant"] = "timestamp[us]"
+    changed: dict[str, Any] = {
+        "types": types,
+        "natural": natural,
+        "undeclared": {"instant": datetime(2037, 12, 31, 23, 59, 59, 999999)},  # noqa: DTZ001
+        "odd_names": ("a b", "ä", "select"),
+    }
+    if product == "postgres":
+        uuid = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"
+        natural["ok"] = "string"
+        changed |= {"differing": {"uuid": uuid}}
+        changed["undeclared"] |= {"ok": "1", "uuid": uuid}
+    return replace(
+        source,
+        database=replace(source.database, connection=connection),
+        spelling=replace(spelling, **changed),
     )

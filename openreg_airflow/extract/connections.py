@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import os
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
@@ -14,16 +13,6 @@ from openreg_airflow.extract.reader import SourceConnection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-def use_metadata_database() -> None:
-    """Let this process find connections in Airflow's metadata database, as its own commands do.
-
-    For commands; a task asks its supervisor instead.
-    """
-    # Airflow's command line does the same: otherwise only the environment and secrets backends
-    # are asked.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
 def use_metadata_database() -> None:
@@ -60,6 +49,8 @@ def source_connection(conn_id: str) -> SourceConnection:
         fields, extra = _postgres(connection, fields, extra)
     elif connection.conn_type == "mysql" and extra.get("iam"):
         fields, extra = _mysql_with_token(connection, fields, extra)
+    elif connection.conn_type == "odbc":
+        extra = _odbc(connection, extra)
     return SourceConnection(
         conn_id=conn_id, conn_type=str(connection.conn_type), extra=extra, **fields
     )
@@ -91,3 +82,21 @@ def _mysql_with_token(
         fields | {"password": password, "port": port},
         {**extra, "read_default_group": "enable-cleartext-plugin"},
     )
+
+
+def _odbc(connection: Connection, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What OdbcHook does with a connection: a driver in its extra needs an admin's leave.
+
+    Who may edit connections could otherwise have any library loaded.
+    """
+    from airflow.providers.odbc.hooks.odbc import OdbcHook
+
+    named = {key for key in extra if key.lower() == "driver"}
+    if not named:
+        return dict(extra)
+    driver = OdbcHook(odbc_conn_id=connection.conn_id).driver
+    if driver is None:
+        message = f"connection {connection.conn_id} names an ODBC driver, which is not allowed"
+        hint = "Set `allow_driver_in_extra = True` in section [providers.odbc], or use a `dsn`."
+        raise SpecError(message, hint=hint)
+    return {key: value for key, value in extra.items() if key not in named} | {"driver": driver}

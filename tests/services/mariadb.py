@@ -117,6 +117,13 @@ class MariadbServer:
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariadbServer]:
     """The server itself, for a test that breaks or configures it; most want ``mariadb``."""
+    with started() as server:
+        yield server
+
+
+@contextmanager
+def started() -> Iterator[MariadbServer]:
+    """Give a new server that runs and is gone after the block."""
     _program("mariadbd")
     folder = Path(tempfile.mkdtemp(prefix="openreg-mariadb-"))
     server = MariadbServer(folder, free_port(), secrets.token_urlsafe(12))

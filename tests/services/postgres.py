@@ -80,6 +80,13 @@ class PostgresServer:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """The cluster itself, for a test that breaks or configures it; most want ``postgres``."""
+    with started() as server:
+        yield server
+
+
+@contextmanager
+def started() -> Iterator[PostgresServer]:
+    """Give a new cluster that runs and is gone after the block."""
     binaries = _binaries()
     folder = Path(tempfile.mkdtemp(prefix="openreg-postgres-"))
     server = PostgresServer(folder, binaries, free_port(), secrets.token_urlsafe(12))

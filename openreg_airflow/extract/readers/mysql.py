@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import MySQLdb
 import pyarrow as pa
-from sqlglot import TokenType
-from sqlglot.dialects.mysql import MySQL
 
 from openreg_airflow.errors import SourceError, SpecError
 from openreg_airflow.extract.reader import BATCH_BYTES, SourceConnection, Stream
 from openreg_airflow.extract.readers.mysql_errors import connection_error, query_error
 from openreg_airflow.extract.readers.mysql_types import CONVERSIONS, array, column
+from openreg_airflow.extract.readers.writing import refuse_writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -253,18 +252,3 @@ class MysqlSession:
         with self._lock, suppress(MySQLdb.Error):
             self._open = False
             self._connection.close()
-
-
-def refuse_writing(query: Query) -> None:
-    """Refuse what a READ ONLY transaction lets through: SELECT ... INTO writes files.
-
-    Raises:
-        SpecError: the query has an INTO, or a comment that the server executes.
-    """
-    for token in MySQL().tokenize(query.text):
-        if token.token_type is TokenType.INTO:
-            message = "this does more than read: SELECT INTO"
-            raise SpecError(message, where=query.file, hint="Leave the INTO out.")
-        if any(text.startswith(("!", "M!")) for text in token.comments):
-            message = "a comment that the server executes (/*! */) is not accepted"
-            raise SpecError(message, where=query.file, hint="Write what it holds without it.")
