@@ -68,9 +68,7 @@ def test_base_without_python_is_refused(docker_engine: DockerEngine) -> None:
     client = docker_engine.client
     client.import_image_from_data(bytes(10_240), repository="openreg-test-empty", tag="1")
     try:
-        with pytest.raises(
-            SandboxUnavailableError, match="empty:1 does not start"
-        ):
+        with pytest.raises(SandboxUnavailableError, match="empty:1 does not start"):
             build_image(client, name="openreg-test:none", base="openreg-test-empty:1", say=print)
     finally:
         client.remove_image("openreg-test-empty:1", force=True)
