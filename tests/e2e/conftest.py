@@ -109,6 +109,7 @@ def _wrong_reports(specs: Path) -> None:
     waiting = "import time\n\n\ndef transform(inputs, context):\n    print('waiting')\n"
     waiting += "    time.sleep(6)\n    return inputs['trades']\n"
     reports.write(specs, "killed", script=waiting, retries=2)
+    reports.write_incremental(specs, "only_new")
     reports.write_broken(specs, "broken_spec")
 
 

@@ -81,6 +81,23 @@ def write(
     return folder
 
 
+def write_incremental(root: Path, report_id: str) -> Path:
+    """Write a report whose two sources are one state of the database, one of them only what is new.
+
+    It has neither script nor rules, so that nothing but the tables decides how it ends.
+    """
+    folder = write(root, report_id, sql="SELECT * FROM trades WHERE id > :since AND id <= :until\n")
+    spec = yaml.safe_load((folder / "report.yaml").read_text())
+    sources = spec["extract"]["sources"]
+    sources["all_trades"] = {"connection": "e2e_source", "sql": "all.sql"}
+    sources["trades"]["incremental"] = {"column": "id", "type": "integer", "start": 1}
+    spec["extract"]["snapshot"] = True
+    del spec["transform"], spec["validate"]
+    (folder / "report.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+    (folder / "all.sql").write_text("SELECT count(*) AS number FROM trades\n")
+    return folder
+
+
 def write_broken(root: Path, report_id: str) -> Path:
     """Write a report whose spec has an unknown key."""
     folder = write(root, report_id)

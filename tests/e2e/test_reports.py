@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openreg_airflow.demo.site import BUSINESS_DATE, REPORTS
+from openreg_airflow.records import RunKey
+from openreg_airflow.store import Store
 from tests.e2e.conftest import DAY
 
 if TYPE_CHECKING:
@@ -169,3 +171,19 @@ def test_connections_kept_in_airflow_are_found_by_the_command_line(stack: Stack)
     assert outcome["e2e_source"]["ok"]
     assert outcome["openreg_demo_inbox"]["ok"]
     assert "cannot be reached" in outcome["e2e_gone"]["error"]
+
+
+def test_an_incremental_report_moves_its_mark_when_it_has_succeeded(stack: Stack) -> None:
+    outcome = stack.run("only_new")
+    assert outcome.proven, outcome.failures
+    tasks = stack.tasks("only_new", outcome.run_id)
+    assert {task_id: task.state for task_id, task in tasks.items()} == dict.fromkeys(
+        ("extract", "artifact", "deliver", "move_marks"), "success"
+    )
+    store = Store(stack.site.store_url)
+    run = RunKey(report_id="only_new", business_date=DAY, run_id=outcome.run_id)
+    assert {found.source: found.rows for found in store.extracts(run)} == {
+        "all_trades": 1,
+        "trades": 2,
+    }
+    assert store.window(run, "trades") == ("1", "3")
