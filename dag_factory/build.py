@@ -18,7 +18,6 @@ from airflow.sdk import (
 )
 
 from dag_factory.business_date import business_date
-from openreg_airflow import settings
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import PermanentError
@@ -53,12 +52,14 @@ FAIL_AT_ONCE = ExceptionRetryPolicy(
 )
 
 
-def build_dag(spec: ReportSpec, folder: Path) -> DAG:
+def build_dag(spec: ReportSpec, folder: Path, *, source_pool_slots: int = 0) -> DAG:
     """The Dag of a report.
 
     Args:
         spec: the report's checked spec.
         folder: the report's folder; stages read its SQL, script and layout when they run.
+        source_pool_slots: ``[openreg] source_pool_slots``; 0 leaves sources that name no pool
+            in Airflow's default pool.
 
     Returns:
         A Dag named like the report, with the tasks extract, transform, validate, artifact and
@@ -66,7 +67,7 @@ def build_dag(spec: ReportSpec, folder: Path) -> DAG:
         group with a task for each.
     """
     with _dag(spec) as dag:
-        tables: Any = _extract(spec, folder)
+        tables: Any = _extract(spec, folder, source_pool_slots)
         before: list[BaseOperator] = []
         extracted = tables
         if spec.transform is not None:
@@ -143,9 +144,8 @@ def _business_date_param(zone: str) -> Param:
     )
 
 
-def _extract(spec: ReportSpec, folder: Path) -> dict[str, Any]:
+def _extract(spec: ReportSpec, folder: Path, source_pool_slots: int) -> dict[str, Any]:
     groups = spec.extract.groups()
-    slots = settings.load().source_pool_slots
     tables: dict[str, Any] = {}
     with _stage("extract", groups):
         for task_id, sources in groups.items():
@@ -154,7 +154,7 @@ def _extract(spec: ReportSpec, folder: Path) -> dict[str, Any]:
                 "task_id": "extract" if len(groups) == 1 else task_id,
                 "report_id": spec.id,
                 "folder": folder,
-                "pool": pool_of(source, slots),
+                "pool": pool_of(source, source_pool_slots),
             }
             if len(sources) == 1:
                 tables[name] = ExtractOperator(source=name, spec=source, **shared).output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow.sdk import get_parsing_context
@@ -14,10 +15,14 @@ from openreg_airflow import settings
 from openreg_airflow.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from airflow.sdk import DAG
+
+    from dag_factory.report import ReportSpec
+
+    Build = Callable[[ReportSpec, Path], DAG]
 
 log = logging.getLogger(__name__)
 
@@ -32,22 +37,24 @@ def load_dags(roots: Iterable[Path] | None = None) -> dict[str, DAG]:
     Args:
         roots: folders that hold one folder a report; those of the settings when not given.
     """
-    folders = tuple(roots) if roots is not None else settings.load().spec_folders
+    found = settings.load()
+    folders = tuple(roots) if roots is not None else found.spec_folders
+    build = partial(build_dag, source_pool_slots=found.source_pool_slots)
     wanted = get_parsing_context().dag_id
     if wanted is not None:
         for root in folders:
             if (root / wanted / FILE_NAME).is_file():
-                return {wanted: _one(root / wanted)}
+                return {wanted: _one(root / wanted, build)}
     dags: dict[str, DAG] = {}
     for root in folders:
-        for dag in _all(root, dags):
+        for dag in _all(root, dags, build):
             dags[dag.dag_id] = dag
     if wanted is not None:
         return {wanted: dags[wanted]} if wanted in dags else {}
     return dags
 
 
-def _all(root: Path, loaded: dict[str, DAG]) -> Iterable[DAG]:
+def _all(root: Path, loaded: dict[str, DAG], build: Build) -> Iterable[DAG]:
     try:
         folders = list(report_folders(root))
     except OSError as error:
@@ -56,7 +63,7 @@ def _all(root: Path, loaded: dict[str, DAG]) -> Iterable[DAG]:
         yield broken_dag(allowed_id(root.name), SpecError(f"{message}\n{hint}"))
         return
     for folder in folders:
-        dag = _one(folder)
+        dag = _one(folder, build)
         if dag.dag_id in loaded:
             message = f"there is another report {folder.name!r}; the one in {folder} is not loaded"
             yield broken_dag(f"{dag.dag_id}.duplicate", SpecError(message))
@@ -64,9 +71,9 @@ def _all(root: Path, loaded: dict[str, DAG]) -> Iterable[DAG]:
             yield dag
 
 
-def _one(folder: Path) -> DAG:
+def _one(folder: Path, build: Build) -> DAG:
     try:
-        return build_dag(load(folder), folder)
+        return build(load(folder), folder)
     except SpecError as error:
         log.warning("%s", error)
         return broken_dag(allowed_id(folder.name), error)
