@@ -156,7 +156,6 @@ def _make(server: PostgresServer) -> None:
             "unix_socket_directories = ''\n"
             "lc_messages = 'C'\n"
             "fsync = off\n"
-            "synchronous_commit = off\n"
             "full_page_writes = off\n"
         )
 
