@@ -76,7 +76,7 @@ def reason(error: duckdb.Error, sql: str, offset: int) -> str:
     """What DuckDB says of a failed statement, on one line, with the place in the rule's SQL.
 
     Args:
-        error: the error; DuckDB gives it as JSON in this session.
+        error: the error; its text is JSON, as :func:`open_session` asks DuckDB.
         sql: the rule's SQL.
         offset: where that SQL begins in the statement that failed, in bytes.
     """

@@ -107,7 +107,7 @@ def _wrong_reports(specs: Path) -> None:
     reports.write(specs, "blocked", severity="blocking")
     reports.write(specs, "wrong_host_key", inbox="e2e_wrong_host_key")
     waiting = "import time\n\n\ndef transform(inputs, context):\n    print('waiting')\n"
-    waiting += "    time.sleep(6)\n    return inputs['trades']\n"
+    waiting += "    time.sleep(600)\n    return inputs['trades']\n"
     reports.write(specs, "killed", script=waiting, retries=2)
     reports.write_incremental(specs, "only_new")
     reports.write_broken(specs, "broken_spec")

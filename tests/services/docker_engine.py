@@ -50,7 +50,7 @@ class DockerEngine:
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[DockerEngine]:
-    """An engine that answers: the machine's own, or one started for this session."""
+    """An engine that answers: the machine's own, or one started for this test run."""
     if running := _running_engine():
         yield running
         return

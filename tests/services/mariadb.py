@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
 import shutil
 import subprocess
@@ -18,10 +17,12 @@ import MySQLdb
 import pytest
 
 from tests.services import free_port, unavailable
+from tests.services.account import account, as_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ACCOUNTS = ("mysql", "nobody")
 _SECONDS_TO_START = 60
 
 
@@ -88,7 +89,11 @@ class MariadbServer:
         ]
         log = (self.folder / "log").open("ab")
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_as_account()
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            **as_account(account(*_ACCOUNTS)),
         )
         self.running.append(process)
         deadline = time.monotonic() + _SECONDS_TO_START
@@ -153,7 +158,7 @@ def _cleared_away(server: MariadbServer) -> Iterator[None]:
         ["sh", "-c", stop, "sh", str(server.folder)],
         stdin=subprocess.PIPE,
         start_new_session=True,
-        **_as_account(),
+        **as_account(account(*_ACCOUNTS)),
     )
     try:
         yield
@@ -168,9 +173,9 @@ def _cleared_away(server: MariadbServer) -> Iterator[None]:
 
 
 def _make(server: MariadbServer) -> None:
-    account = _account()
-    if account:
-        os.chown(server.folder, account.pw_uid, account.pw_gid)
+    owner = account(*_ACCOUNTS)
+    if owner:
+        os.chown(server.folder, owner.pw_uid, owner.pw_gid)
     (server.folder / "init.sql").write_text(
         f"CREATE USER IF NOT EXISTS {server.user}@'%' IDENTIFIED BY '{server.password}';\n"
         f"GRANT ALL ON *.* TO {server.user}@'%' WITH GRANT OPTION;\n"
@@ -189,7 +194,7 @@ def _make(server: MariadbServer) -> None:
         text=True,
         timeout=120,
         check=False,
-        **_as_account(),
+        **as_account(account(*_ACCOUNTS)),
     )
     if done.returncode:
         unavailable(f"mariadb-install-db ended with {done.returncode}: {done.stdout[-2000:]}")
@@ -200,19 +205,3 @@ def _program(name: str) -> str:
     return found or unavailable(
         f"{name} is not installed; on Debian: apt-get install mariadb-server"
     )
-
-
-def _as_account() -> dict[str, Any]:
-    account = _account()
-    if account is None:
-        return {}
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
-def _account() -> pwd.struct_passwd | None:
-    """The account that the server runs as, or None to stay what we are."""
-    if os.geteuid() != 0:
-        return None  # it refuses to run as root
-    names = {account.pw_name: account for account in pwd.getpwall()}
-    found = names.get("mysql") or names.get("nobody")
-    return found or unavailable("neither the account mysql nor nobody exists")

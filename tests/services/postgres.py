@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
 import shutil
 import subprocess
@@ -17,10 +16,12 @@ import psycopg2
 import pytest
 
 from tests.services import free_port, unavailable
+from tests.services.account import account, as_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ACCOUNTS = ("postgres", "nobody")
 _DEBIAN = Path("/usr/lib/postgresql")
 
 
@@ -107,7 +108,7 @@ def _cleared_away(server: PostgresServer) -> Iterator[None]:
         ["sh", "-c", stop, "sh", str(server.binaries / "pg_ctl"), str(server.folder)],
         stdin=subprocess.PIPE,
         start_new_session=True,
-        **_as_account(),
+        **as_account(account(*_ACCOUNTS)),
     )
     try:
         yield
@@ -131,13 +132,13 @@ def postgres(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
 
 
 def _make(server: PostgresServer) -> None:
-    account = _account()
-    if account:
-        os.chown(server.folder, account.pw_uid, account.pw_gid)
+    owner = account(*_ACCOUNTS)
+    if owner:
+        os.chown(server.folder, owner.pw_uid, owner.pw_gid)
     secret = server.folder / "password"
     secret.write_text(server.password)
-    if account:
-        os.chown(secret, account.pw_uid, account.pw_gid)
+    if owner:
+        os.chown(secret, owner.pw_uid, owner.pw_gid)
     _run(
         server,
         server.binaries / "initdb",
@@ -182,7 +183,7 @@ def _run(server: PostgresServer, *command: str | Path) -> None:
         stderr=subprocess.STDOUT,
         timeout=120,
         check=False,
-        **_as_account(),
+        **as_account(account(*_ACCOUNTS)),
     )
     if done.returncode:
         said = [
@@ -191,22 +192,6 @@ def _run(server: PostgresServer, *command: str | Path) -> None:
             if (server.folder / name).exists()
         ]
         unavailable(f"{command[0]} ended with {done.returncode}: {''.join(said)[-2000:]}")
-
-
-def _as_account() -> dict[str, Any]:
-    account = _account()
-    if account is None:
-        return {}
-    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
-def _account() -> pwd.struct_passwd | None:
-    """The account that the server runs as, or None to stay what we are."""
-    if os.geteuid() != 0:
-        return None
-    names = {account.pw_name: account for account in pwd.getpwall()}
-    found = names.get("postgres") or names.get("nobody")
-    return found or unavailable("neither the account postgres nor nobody exists")
 
 
 def _binaries() -> Path:

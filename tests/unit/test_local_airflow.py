@@ -79,13 +79,15 @@ def test_stop_ends_what_was_started_with_its_children_and_nothing_else(
 
 def test_a_process_number_that_was_given_away_is_left_alone(airflow: LocalAirflow) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
-        airflow.adopt("gone", process.pid)
-        file = airflow.home / "processes.json"
-        noted = json.loads(file.read_text())
-        file.write_text(json.dumps([{**noted[0], "created": noted[0]["created"] - 100}]))
-        assert airflow.stop() == []
-        assert process.poll() is None
-        process.kill()
+        try:
+            airflow.adopt("gone", process.pid)
+            file = airflow.home / "processes.json"
+            noted = json.loads(file.read_text())
+            file.write_text(json.dumps([{**noted[0], "created": noted[0]["created"] - 100}]))
+            assert airflow.stop() == []
+            assert process.poll() is None
+        finally:
+            process.kill()
 
 
 def test_secrets_are_generated_once_and_readable_by_their_owner_only(
