@@ -24,8 +24,12 @@ $(INSTALLED): constraints.txt pyproject.toml
 	@tools/debian-packages
 	@echo "Installing into $(VENV): about two minutes the first time"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# What is compiled (the MySQL driver) is built by a hashed setuptools too.
+	@sed -n '/^setuptools==/,/[^\\]$$/p' constraints.txt > $(VENV)/setuptools.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
-		-r constraints.txt
+		-r $(VENV)/setuptools.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--no-build-isolation -r constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		--no-build-isolation --editable .
 	@touch $@
