@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from openreg_airflow.errors import SandboxUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from docker import APIClient
     from rich.console import Console
 
     from openreg_airflow.settings import SandboxKind
@@ -42,7 +46,6 @@ def choose_sandbox(console: Console) -> SandboxKind:
 
 
 def _image_ready(console: Console) -> None:
-    from openreg_airflow.transform.build import build_image
     from openreg_airflow.transform.engine import address_from_environment, connect
     from openreg_airflow.transform.image_contract import checked_image
 
@@ -51,4 +54,18 @@ def _image_ready(console: Console) -> None:
             checked_image(client, image())
         except SandboxUnavailableError:
             console.print(f"[bold]{'Sandbox':<18}[/] building {image()}, once")
-            build_image(client, name=image(), say=lambda line: console.print(f"  {line}"))
+            _build(client, lambda line: console.print(f"  {line}", highlight=False))
+
+
+def _build(client: APIClient, say: Callable[[str], None]) -> None:
+    """Build on the usual base or, where no registry can be reached, on Debian packages."""
+    from openreg_airflow.transform.build import build_image
+    from openreg_airflow.transform.debian_base import import_debian
+
+    try:
+        build_image(client, name=image(), say=say)
+    except SandboxUnavailableError as error:
+        if os.geteuid() != 0 or shutil.which("debootstrap") is None:
+            raise
+        say(f"{error.message}; making a base from Debian packages")
+        build_image(client, name=image(), base=import_debian(client, say=say), say=say)
