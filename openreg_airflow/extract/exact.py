@@ -143,7 +143,9 @@ def _rescaled(array: pa.Array, target: pa.DataType) -> pa.Array:
     """Decimals in another scale; see :func:`_in_reach` for why Arrow is not trusted here."""
     found = pc.min_max(array)
     ends = [end for end in (found["min"].as_py(), found["max"].as_py()) if end is not None]
-    _refuse_unless(all(abs(end) < 10 ** (target.precision - target.scale) for end in ends), "")
+    room = 10 ** (target.precision - target.scale)
+    # Not abs(): it rounds to the 28 digits of Python's decimal context.
+    _refuse_unless(all(end.copy_abs() < room for end in ends), "")
     return pc.cast(array, target)
 
 

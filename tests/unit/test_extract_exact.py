@@ -37,6 +37,7 @@ def converted(values: list[Any], declared: str, kind: pa.DataType | None = None)
         (0.1, "decimal(18,5)", Decimal("0.10000")),
         (1e15, "decimal(18,1)", Decimal(10) ** 15),
         (Decimal("1.500"), "decimal(5,1)", Decimal("1.5")),
+        (Decimal("9" * 37 + ".0"), "decimal(37,0)", Decimal("9" * 37)),
         ("+12", "integer", 12),
         ("-9223372036854775808", "integer", -(2**63)),
         (Decimal("12.00"), "integer", 12),
@@ -183,6 +184,8 @@ def decimals_and_a_type(draw: st.DrawFn) -> tuple[list[Decimal | None], int, int
     precision = draw(st.integers(1, 76))
     scale = draw(st.integers(0, precision))
     unscaled = st.integers(-(10**75), 10**75) | st.integers(-(10**6), 10**6)
+    # The largest number of so many digits: the last that a type has room for.
+    unscaled |= st.integers(1, 75).map(lambda digits: 10**digits - 1)
     number = st.builds(
         lambda value, places: Decimal(f"{value}E-{places}"), unscaled, st.integers(0, 76)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -115,6 +116,8 @@ def _caster(have: pa.DataType, want: pa.DataType) -> Callable[[pa.ChunkedArray],
         steps += [pa.decimal128(20, 0)]
 
     def cast(values: pa.ChunkedArray) -> pa.ChunkedArray:
+        if target == "decimal":
+            _check_room(values, want)
         result = values
         for step in (*steps, want):
             result = pc.cast(result, step, safe=True)
@@ -122,6 +125,25 @@ def _caster(have: pa.DataType, want: pa.DataType) -> Callable[[pa.ChunkedArray],
         return result
 
     return cast
+
+
+def _check_room(values: pa.ChunkedArray, want: pa.Decimal128Type) -> None:
+    """Refuse numbers with more digits before the point than a decimal type has.
+
+    Arrow multiplies into the new scale without looking: what leaves its 128 or 256 bits comes back
+    as another number that fits.
+
+    Raises:
+        pa.ArrowInvalid: a number is too large.
+    """
+    plain = pc.cast(values, values.type.value_type) if kinds.is_dictionary(values.type) else values
+    room = Decimal(10) ** (want.precision - want.scale)
+    found = pc.min_max(plain)
+    for end in (found["min"].as_py(), found["max"].as_py()):
+        # Not abs(): it rounds to the 28 digits of Python's decimal context.
+        if end is not None and math.isfinite(end) and Decimal(end).copy_abs() >= room:
+            message = "the value has too many digits"
+            raise pa.ArrowInvalid(message)
 
 
 def _check_nothing_lost(
