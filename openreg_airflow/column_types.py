@@ -45,7 +45,7 @@ _PLAIN = (
 def _check(text: str) -> str:
     if text in _PLAIN:
         return text
-    match = _DECIMAL.match(text)
+    match = _DECIMAL.fullmatch(text)
     if not match:
         message = f"{text!r} is not a column type; known are {', '.join(_PLAIN)}, decimal(P,S)"
         raise ValueError(message)

@@ -6,8 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
+#: How names are spelled; in Python to be matched in full, since $ also stands before a line end.
+NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 #: Names that become task ids, table names and parts of paths: lower case, digits, underscore.
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 def _below(path: str) -> str:

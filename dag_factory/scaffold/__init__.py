@@ -9,7 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-_ID = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+from openreg_airflow.section import NAME_PATTERN
+
+_ID = re.compile(NAME_PATTERN)
 _FILES = {
     "report.yaml": "report.yaml.in",
     "trades.sql": "trades.sql.in",
@@ -34,7 +36,7 @@ def scaffold(report_id: str, into: Path) -> list[Path]:
     Raises:
         ScaffoldError: the id is not allowed, or there is something of that name already.
     """
-    if not _ID.match(report_id):
+    if not _ID.fullmatch(report_id):
         message = (
             f"{report_id!r} is not a report id: use lower-case letters, digits and underscores, "
             "starting with a letter"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from openreg_airflow.errors import SandboxLimitError, SandboxUnavailableError, TransformError
 from openreg_airflow.records import Dataset
+from openreg_airflow.section import NAME_PATTERN
 from openreg_airflow.transform.job import declared_schemas
 from openreg_airflow.transform.runner import wire
 from openreg_airflow.transform.script_log import printable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+_NAME = re.compile(NAME_PATTERN)
 _MOST_TABLES = 64
 _HUGE = 1e15
 
@@ -127,7 +128,7 @@ class Receiver:
     def _begin(self, name: object) -> None:
         if "done" in self.words:
             _refuse("a table after the last")
-        if not isinstance(name, str) or not _NAME.match(name) or name in self._pending:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name in self._pending:
             _refuse(f"a table {name!r:.80}")
         if len(self._pending) >= _MOST_TABLES:
             _refuse("too many tables")

@@ -90,13 +90,13 @@ def parse(sql: str) -> Statement:
         RuleSqlError: it does not parse, is not exactly one SELECT, or uses something that rules
             may not use.
     """
-    parser = _parser().cursor()
+    cursor = parser().cursor()
     try:
-        [(serialized,)] = parser.execute("SELECT json_serialize_sql($1)", [sql]).fetchall()
+        [(serialized,)] = cursor.execute("SELECT json_serialize_sql($1)", [sql]).fetchall()
         outcome = json.loads(serialized)
         if outcome["error"] and outcome.get("error_type") == "parser":
             raise _refused(sql, _offset(outcome.get("position")), outcome["error_message"])
-        kinds = [statement.type.name for statement in parser.extract_statements(sql)]
+        kinds = [statement.type.name for statement in cursor.extract_statements(sql)]
     except RecursionError as error:
         message = "the statement is nested too deeply"
         raise RuleSqlError(message, hint="Use WITH, or several rules.") from error
@@ -289,7 +289,8 @@ def _without_end(sql: str) -> str:
 
 
 @cache
-def _parser() -> duckdb.DuckDBPyConnection:
+def parser() -> duckdb.DuckDBPyConnection:
+    """A connection without tables or access to anything, for taking statements apart."""
     return duckdb.connect(
         ":memory:",
         config={"threads": 1, "autoload_known_extensions": False, "enable_external_access": False},
@@ -300,7 +301,7 @@ def _parser() -> duckdb.DuckDBPyConnection:
 def _unsteady_functions() -> frozenset[str]:
     """Functions whose result depends on the clock, on chance or on the session."""
     rows = (
-        _parser()
+        parser()
         .cursor()
         .execute(
             "SELECT lower(function_name), lower(coalesce(macro_definition, '')), stability "

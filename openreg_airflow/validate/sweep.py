@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from openreg_airflow.validate.statement import parser
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
@@ -65,7 +67,7 @@ class Filter:
 
 def as_filter(sql: str) -> Filter | None:
     """Take a rule's checked SQL apart; None when it does more than to filter one table."""
-    [(text,)] = _parser().execute("SELECT json_serialize_sql($1)", [sql]).fetchall()
+    [(text,)] = parser().execute("SELECT json_serialize_sql($1)", [sql]).fetchall()
     tree = json.loads(text)
     node = tree["statements"][0]["node"]
     if not _only_filters(node):
@@ -252,13 +254,13 @@ def _has_parameter(tree: Any) -> bool:
 
 @cache
 def _no_table() -> Any:
-    [(text,)] = _parser().execute("SELECT json_serialize_sql('SELECT 1')").fetchall()
+    [(text,)] = parser().execute("SELECT json_serialize_sql('SELECT 1')").fetchall()
     return json.loads(text)["statements"][0]["node"]["from_table"]
 
 
 def _sql(tree: Any) -> str:
     [(text,)] = (
-        _parser()
+        parser()
         .execute("SELECT json_deserialize_sql(CAST($1 AS JSON))", [json.dumps(tree)])
         .fetchall()
     )
@@ -266,18 +268,10 @@ def _sql(tree: Any) -> str:
 
 
 @cache
-def _parser() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(
-        ":memory:",
-        config={"threads": 1, "autoload_known_extensions": False, "enable_external_access": False},
-    )
-
-
-@cache
 def _row_functions() -> frozenset[str]:
     """Functions that give one value for one row, whatever their arguments."""
     rows: Iterable[tuple[str, bool]] = (
-        _parser()
+        parser()
         .execute(
             "SELECT lower(function_name), bool_and(function_type = 'scalar') "
             "FROM duckdb_functions() GROUP BY ALL"

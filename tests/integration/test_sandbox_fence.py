@@ -434,6 +434,7 @@ FORGE = """
     [
         ("event(event='table', name='../../../evil')", "disturbed the sandbox's reply: a table"),
         ("event(event='table', name='/tmp/evil')", "disturbed"),
+        ("event(event='table', name='a\\n')", "disturbed the sandbox's reply: a table"),
         ("event(event='table', name='a'); event(event='table', name='a')", "disturbed"),
         ("event(event='nonsense')", "disturbed the sandbox's reply: an event 'nonsense'"),
         ("event(event=['table'])", "an event without a name"),

@@ -241,6 +241,7 @@ def test_syntax_error_is_named_with_its_line(
         ("def transform(inputs, context): return {'a': 1}", "a value of type int as table a"),
         ("def transform(inputs, context): return {'../a': inputs['trades']}", "under the name"),
         ("def transform(inputs, context): return {1: inputs['trades']}", "under the name 1"),
+        ("def transform(inputs, context): return {'a\\n': inputs['trades']}", "under the name"),
         (
             "def transform(inputs, context): return inputs['trades'].trade_id",
             "of type pandas.Series",

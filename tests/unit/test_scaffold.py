@@ -26,7 +26,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert list((tmp_path / "mine").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["", "Mine", "1st", "a/b", "../up", "a-b", "x" * 64])
+@pytest.mark.parametrize("name", ["", "Mine", "1st", "a/b", "../up", "a-b", "x" * 64, "mine\n"])
 def test_an_id_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ScaffoldError, match="not a report id"):
         scaffold(name, tmp_path / "specs")

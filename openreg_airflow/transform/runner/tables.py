@@ -45,7 +45,7 @@ def named_tables(
         message = f"{did} {'an empty dict' if whole else 'nothing'}"
         raise ScriptError(message, hint=_RETURN)
     for name, table in found.items():
-        if not isinstance(name, str) or not _NAME.match(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             message = f"{did} a table under the name {_short(name)}"
             hint = "A table's name is lower-case letters, digits and underscores, at most 63."
             raise ScriptError(message, hint=hint)
