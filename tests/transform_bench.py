@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import textwrap
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -141,15 +140,3 @@ def on_line(text: str, act: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait for a condition.
-
-    Raises:
-        AssertionError: it has not come about in time.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"still not so after {seconds} s"
-        time.sleep(0.05)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,6 +18,7 @@ from openreg_airflow.demo.outcome import Outcome, gather
 from openreg_airflow.demo.site import Site
 from openreg_airflow.demo.up import down, up
 from tests.e2e import reports
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,10 +44,7 @@ class Stack:
 
     def finish(self, report_id: str, run_id: str, seconds: float = 240) -> Outcome:
         """Wait for the end of a run and gather what it left."""
-        end = time.monotonic() + seconds
-        while self.client.run_state(report_id, run_id) not in FINAL:
-            assert time.monotonic() < end, self.client.tasks(report_id, run_id)
-            time.sleep(0.3)
+        wait_until(lambda: self.client.run_state(report_id, run_id) in FINAL, seconds, every=0.3)
         tasks = self.tasks(report_id, run_id)
         return gather(self.client, report_id, run_id, list(tasks.values()), self.site.inbox)
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +15,7 @@ from openreg_airflow.records import RunKey
 from openreg_airflow.store import Store
 from tests.e2e import reports
 from tests.e2e.conftest import DAY
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Stack
@@ -130,10 +130,7 @@ def test_a_broken_spec_stays_visible_and_fails_with_its_error(stack: Stack) -> N
 
 def kill_the_task(stack: Stack, report_id: str, run_id: str) -> None:
     """Kill the process of the transform while the author's script runs."""
-    end = time.monotonic() + 120
-    while "waiting" not in transform_log(stack, report_id, run_id):
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    wait_until(lambda: "waiting" in transform_log(stack, report_id, run_id), 120, every=0.2)
     pid = stack.tasks(report_id, run_id)["transform"].pid
     assert pid
     # The first try waits for its end for ever; the next one finds a script that returns.

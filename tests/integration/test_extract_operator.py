@@ -29,8 +29,9 @@ from openreg_airflow.extract.spec import ExtractSection, SourceSpec
 from openreg_airflow.records import Dataset, RunKey
 from openreg_airflow.store import Store, schema
 from openreg_airflow.workspace import Workspace
-from tests.extraction import Database, active, wait_until
+from tests.extraction import Database, active
 from tests.services import free_port, unavailable
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,9 @@ from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecErro
 from openreg_airflow.extract.query import parse
 from openreg_airflow.extract.reader import HoldingSession
 from openreg_airflow.extract.readers.mysql import MysqlReader
-from tests.extraction import columns, wait_until
+from tests.extraction import columns
 from tests.reader_databases import Source, mariadb_source
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

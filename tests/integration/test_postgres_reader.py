@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError
 from openreg_airflow.extract.reader import SourceConnection
-from tests.extraction import Database, active, columns, wait_until
+from tests.extraction import Database, active, columns
 from tests.services import free_port
 from tests.services.cut_proxy import cutting_proxy
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

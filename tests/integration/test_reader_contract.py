@@ -14,7 +14,7 @@ import pyodbc
 import pytest
 
 from openreg_airflow.errors import PermanentError, SourceError, SourceUnavailableError
-from tests.extraction import columns, wait_until
+from tests.extraction import columns
 from tests.reader_databases import (
     ODBC_DRIVERS,
     PASSWORD,
@@ -26,6 +26,7 @@ from tests.reader_databases import (
 )
 from tests.services import free_port, unavailable
 from tests.services.cut_proxy import cutting_proxy
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,8 @@ import pytest
 from openreg_airflow.errors import SandboxLimitError, SandboxUnavailableError, TransformError
 from openreg_airflow.transform import handover, seccomp
 from openreg_airflow.transform.ownership import EXPIRES, OURS, TASK
-from tests.transform_bench import TRADES, Bench, on_line, until
+from tests.transform_bench import TRADES, Bench, on_line
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -511,13 +512,13 @@ def test_killed_worker_leaves_nothing_running(bench: Bench, docker_engine: Docke
         cwd=Path(__file__).parents[2],
     )
     try:
-        until(lambda: bool(ours(client, "running")))
+        wait_until(lambda: bool(ours(client, "running")))
         # Into the loop: the runner has read its request and the script runs.
-        until(lambda: cpu_seconds(client, ours(client)[0]["Id"]) > 1)
+        wait_until(lambda: cpu_seconds(client, ours(client)[0]["Id"]) > 1)
     finally:
         worker.send_signal(signal.SIGKILL)
         worker.wait()
-    until(lambda: not ours(client, "running"))
+    wait_until(lambda: not ours(client, "running"))
 
     assert [one["Labels"][TASK] for one in ours(client)] == ["victim"]
     bench.run(RETURN_TRADES, key="victim")
@@ -559,7 +560,7 @@ def test_kill_from_another_thread_ends_the_run_within_seconds(
 
     assert time.monotonic() - started < 10
     # The other thread may still wait for the engine.
-    until(lambda: not ours(client))
+    wait_until(lambda: not ours(client))
 
 
 def test_container_removed_from_outside_is_a_transient_error(

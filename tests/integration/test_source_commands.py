@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from openreg_airflow.cli import app
-from tests.extraction import active, wait_until
+from tests.extraction import active
 from tests.services import free_port
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
