@@ -8,8 +8,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
+from dag_factory.scaffold import scaffold
 from openreg_airflow.demo.site import BUSINESS_DATE, REPORTS
 from openreg_airflow.records import RunKey
 from openreg_airflow.store import Store
@@ -23,6 +25,27 @@ if TYPE_CHECKING:
 
 def test_no_dag_file_has_an_import_error(stack: Stack) -> None:
     assert stack.client.import_errors() == []
+
+
+def test_every_server_listens_on_this_machine_only(stack: Stack) -> None:
+    noted = json.loads((stack.airflow.home / "processes.json").read_text())
+    parents = [psutil.Process(process["pid"]) for process in noted]
+    family = [*parents, *(child for p in parents for child in p.children(recursive=True))]
+    addresses = {
+        (connection.laddr.ip, connection.laddr.port)
+        for process in family
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert ("127.0.0.1", stack.airflow.port) in addresses
+    assert {ip for ip, _ in addresses} == {"127.0.0.1"}
+
+
+def test_a_scaffolded_report_runs_as_it_is(stack: Stack) -> None:
+    scaffold("scaffolded", stack.site.project / "report_specs")
+    outcome = stack.run("scaffolded", BUSINESS_DATE)
+    assert outcome.proven, outcome.failures
+    assert outcome.artifacts[0].records == outcome.sources["trades"].rows > 0
 
 
 @pytest.mark.parametrize("report_id", REPORTS)

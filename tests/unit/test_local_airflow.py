@@ -100,9 +100,3 @@ def test_secrets_are_generated_once_and_readable_by_their_owner_only(
     assert airflow.password == airflow.password
     for name in ("secrets.json", "admin-password"):
         assert stat.S_IMODE((airflow.home / name).stat().st_mode) == 0o600
-
-
-def test_every_server_listens_on_this_machine_only(airflow: LocalAirflow) -> None:
-    environment = airflow.environment()
-    assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
-    assert airflow.url == f"http://127.0.0.1:{airflow.port}"
