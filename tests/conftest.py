@@ -7,6 +7,7 @@ pytest_plugins = [
     for name in (
         "tests.services.mariadb",
         "tests.services.postgres",
+        "tests.services.s3",
         "tests.services.sshd",
         "tests.services.docker_engine",
     )
