@@ -70,9 +70,12 @@ class FreeText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Escape what cannot be stored."""
-        if value is None:
-            return None
-        return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+        return None if value is None else escaped(value)
+
+
+def escaped(text: str) -> str:
+    """The text with what a database cannot hold written as escapes."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 class Base(DeclarativeBase):
@@ -204,3 +207,39 @@ class Attempt(RunRow):
     seconds: Mapped[float] = mapped_column(Double)
     error_class: Mapped[str | None] = mapped_column(String(ID))
     error: Mapped[str | None] = mapped_column(FreeText)
+
+
+class AuditRow(Base):
+    """One entry of the audit trail; see :mod:`openreg_airflow.store.audit`.
+
+    ``before`` and ``after`` are JSON as text: their hash is of these very characters.
+    """
+
+    __tablename__ = "openreg_audit"
+    __table_args__ = (
+        Index(None, "kind", "subject"),
+        Index(None, "actor"),
+        Index(None, "recorded_at"),
+    )
+
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    actor: Mapped[str] = mapped_column(FreeText)
+    origin: Mapped[str] = mapped_column(FreeText)
+    action: Mapped[str] = mapped_column(FreeText)
+    kind: Mapped[str] = mapped_column(FreeText)
+    subject: Mapped[str] = mapped_column(FreeText)
+    before: Mapped[str | None] = mapped_column(Text)
+    after: Mapped[str | None] = mapped_column(Text)
+    previous: Mapped[str] = mapped_column(String(SHA256))
+    sha256: Mapped[str] = mapped_column(String(SHA256))
+
+
+class AuditHead(Base):
+    """The end of the audit trail: one row, which only goes forward."""
+
+    __tablename__ = "openreg_audit_head"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(SHA256))

@@ -5,6 +5,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
@@ -42,11 +44,7 @@ def test_store_of_an_older_version_is_upgraded_and_keeps_its_rows(
 ) -> None:
     schema.upgrade(empty_url)
     Store(empty_url).record_artifact(RUN, artifact())
-    with closing(sqlite3.connect(str(make_url(empty_url).database))) as connection:
-        connection.execute("DROP TABLE openreg_extract")
-        connection.execute("DROP TABLE openreg_source_window")
-        connection.execute(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'")
-        connection.commit()
+    downgrade(empty_url, "0001")
     with pytest.raises(StoreNotReadyError, match="is at revision 0001"):
         Store(empty_url).record_extract(RUN, extract())
 
@@ -54,6 +52,14 @@ def test_store_of_an_older_version_is_upgraded_and_keeps_its_rows(
 
     Store(empty_url).record_extract(RUN, extract())
     assert Store(empty_url).artifacts(RUN) == (artifact(),)
+
+
+def downgrade(url: str, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(schema._MIGRATIONS))
+    with engine.transaction(engine.connect_engine(engine.parse_url(url)), write=True) as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
 
 
 def test_reading_a_missing_store_makes_no_file(tmp_path: Path) -> None:
