@@ -24,7 +24,8 @@ record stops the run always. ``r:when`` beside it says which of the rows are wri
 
 An element is left out when all placeholders in it are NULL or empty; there are no empty elements.
 Outside ``r:each``, placeholders speak of the run: ``{run.business_date}``, ``{run.report_id}``,
-``{run.artifact}``, ``{run.filename}``, ``{run.records}``. Space around texts, space between
+``{run.artifact}``, ``{run.filename}``, ``{run.records}``, and ``{sum.column}`` for the exact sum of
+a column over all records. Space around texts, space between
 elements and comments are not written.
 
 This module reads a layout and knows what may stand where;
@@ -50,7 +51,6 @@ Place = tuple[int, int]
 
 NAMESPACE = "urn:openreg:layout:1"
 INSTRUCTIONS = ("each", "on", "key", "when", "required", "choice", "optional")
-RUN_VALUES = ("business_date", "report_id", "artifact", "filename", "records")
 
 
 @dataclass(frozen=True)

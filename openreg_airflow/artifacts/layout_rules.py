@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import value_format
-from openreg_airflow.artifacts.layout import RUN_VALUES, Attribute, Element, Fault
-from openreg_airflow.artifacts.placeholder import RUN_PREFIX
+from openreg_airflow.artifacts import run_values, value_format
+from openreg_airflow.artifacts.layout import Attribute, Element, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,10 +99,8 @@ def _placeholders(element: Element, *, inside: bool) -> Iterator[Fault]:
                 continue
             place = element.place(part)
             if found.of_run:
-                name = found.name.removeprefix(RUN_PREFIX)
-                if name not in RUN_VALUES:
-                    known = ", ".join(RUN_PREFIX + value for value in RUN_VALUES)
-                    yield Fault(place, f"{found} is unknown; known are {known}")
+                if unknown := run_values.fault(found):
+                    yield Fault(place, unknown)
             elif not inside:
                 message = f"{found} speaks of a record and stands outside any element with r:each"
                 yield Fault(place, message, "Outside, write {run.business_date} and the like.")

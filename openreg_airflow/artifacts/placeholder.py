@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{(?P<inner>[^{}]*)\}|[{}]")
-_NAME = re.compile(r"(?:run\.)?[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"(?:run\.|sum\.)?[A-Za-z_][A-Za-z0-9_]*")
 
 #: Names with this prefix speak of the run instead of a column, e.g. ``{run.business_date}``.
 RUN_PREFIX = "run."
+#: Names with this prefix are the sum of a column over all records, e.g. ``{sum.amount}``.
+SUM_PREFIX = "sum."
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Placeholder:
 
     @property
     def of_run(self) -> bool:
-        """Whether it speaks of the run instead of a column."""
-        return self.name.startswith(RUN_PREFIX)
+        """Whether it speaks of the run or of all records together, instead of one record."""
+        return self.name.startswith((RUN_PREFIX, SUM_PREFIX))
 
 
 Template = tuple[str | Placeholder, ...]

@@ -146,16 +146,11 @@ def _refuse_unknown_columns(document: layout.Layout, job: Job) -> None:
 
 
 def _write(document: layout.Layout, job: Job, target: Path) -> None:
-    from openreg_airflow.artifacts import render
+    from openreg_airflow.artifacts import render, run_values
     from openreg_airflow.artifacts.value_text import joined_bytes
 
-    run = {
-        "business_date": job.run.business_date,
-        "report_id": job.run.report_id,
-        "artifact": job.artifact,
-        "filename": job.filename,
-        "records": job.rows[job.spec.table],
-    }
+    wanted = (found for element in document.root.walk() for found in element.own_placeholders)
+    run = run_values.of(job, wanted)
     name = document.path.name
     around = render.envelope(document.root, job.rows, run, name).split(render.HOLE)
     # An element without rows leaves no hole; inner rows that belong to none of them are refused.
