@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import socket
 import ssl
 import threading
@@ -10,10 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.services.certificates import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,12 +44,13 @@ def remote_engine(socket_path: str, folder: Path | None = None) -> Iterator[Remo
     tls = None
     engine = RemoteEngine(0)
     if folder is not None:
-        ca, server, client = _certificates(folder)
+        authority = Authority(folder)
+        server, client = authority.pair("server"), authority.pair("client")
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(*server)
-        tls.load_verify_locations(ca)
+        tls.load_cert_chain(server.certificate, server.key)
+        tls.load_verify_locations(authority.certificate)
         tls.verify_mode = ssl.CERT_REQUIRED
-        engine = RemoteEngine(0, ca, *client)
+        engine = RemoteEngine(0, authority.certificate, client.certificate, client.key)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         threading.Thread(target=_serve, args=(listener, socket_path, tls), daemon=True).start()
         port = listener.getsockname()[1]
@@ -92,56 +89,3 @@ def _forward(near: socket.socket, socket_path: str, tls: ssl.SSLContext | None) 
                     near.close()
                     return
                 (far if end is near else near).sendall(piece)
-
-
-def _certificates(folder: Path) -> tuple[Path, tuple[Path, Path], tuple[Path, Path]]:
-    """A certificate authority, and a certificate with its key for a server and for a client."""
-    authority = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-    ca = folder / "ca.pem"
-    root = _certificate(name, authority, name, authority, authority=True)
-    ca.write_bytes(root.public_bytes(serialization.Encoding.PEM))
-    pairs = []
-    for role in ("server", "client"):
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, role)])
-        certificate = _certificate(subject, key, name, authority, authority=False)
-        paths = (folder / f"{role}.pem", folder / f"{role}.key")
-        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        paths[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        pairs.append(paths)
-    return ca, pairs[0], pairs[1]
-
-
-def _certificate(
-    subject: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: x509.Name,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    *,
-    authority: bool,
-) -> x509.Certificate:
-    now = dt.datetime.now(dt.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
-            critical=False,
-        )
-        .sign(issuer_key, hashes.SHA256())
-    )
