@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 import pytest
 
-from openreg_airflow.deliver.channels.sftp import SftpChannel
-from openreg_airflow.deliver.channels.sftp_login import SftpLogin
+from openreg_airflow.deliver.channels.sftp import FAULTS, SftpChannel
 from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.errors import DeliveryRefusedError
+from openreg_airflow.sftp.login import SftpLogin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ def connection(*, extra: dict[str, Any] | None = None, **changes: Any) -> Connec
 
 
 def test_password_and_pinned_key_make_a_login() -> None:
-    login = SftpLogin.of(connection(port=2222))
+    login = SftpLogin.of(connection(port=2222), FAULTS)
 
     assert (login.where, login.login, login.client_keys()) == ("inbox.example:2222", "bank", None)
     known = login.known_hosts()
@@ -55,26 +55,26 @@ def test_password_and_pinned_key_make_a_login() -> None:
 )
 def test_connection_that_cannot_be_trusted_is_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(DeliveryRefusedError, match=said) as caught:
-        SftpLogin.of(connection(**wrong))
+        SftpLogin.of(connection(**wrong), FAULTS)
     assert caught.value.hint
     assert "regulator_sftp" in str(caught.value)
 
 
 def test_host_key_check_that_is_switched_on_is_fine() -> None:
     extra = {"host_key": HOST_KEY, "no_host_key_check": "false"}
-    assert SftpLogin.of(connection(extra=extra)).host_key == HOST_KEY
+    assert SftpLogin.of(connection(extra=extra), FAULTS).host_key == HOST_KEY
 
 
 @pytest.mark.parametrize("text", ["ssh-ed25519 AAAA", "not a key", "  ", "ssh-ed25519"])
 def test_host_key_that_is_no_key_is_refused(text: str) -> None:
     with pytest.raises(DeliveryRefusedError, match=r"host.key"):
-        SftpLogin.of(connection(extra={"host_key": text})).known_hosts()
+        SftpLogin.of(connection(extra={"host_key": text}), FAULTS).known_hosts()
 
 
 def test_pinned_type_is_asked_for_first() -> None:
     rsa = asyncssh.generate_private_key("ssh-rsa", key_size=2048).export_public_key().decode()
 
-    asked = SftpLogin.of(connection(extra={"host_key": rsa})).host_key_algorithms()
+    asked = SftpLogin.of(connection(extra={"host_key": rsa}), FAULTS).host_key_algorithms()
 
     assert asked[:2] == ("rsa-sha2-512", "rsa-sha2-256")
     assert "ssh-ed25519" in asked
@@ -85,14 +85,16 @@ def test_file_that_is_missing_is_refused_by_its_path(name: str, tmp_path: Path) 
     extra = {name: str(tmp_path / "missing")}
     if name == "key_file":
         extra["host_key"] = HOST_KEY
-    login = SftpLogin.of(connection(extra=extra))
+    login = SftpLogin.of(connection(extra=extra), FAULTS)
 
     with pytest.raises(DeliveryRefusedError, match=str(tmp_path / "missing")):
         login.client_keys() if name == "key_file" else login.known_hosts()
 
 
 def test_private_key_that_is_no_key_is_refused_without_its_text() -> None:
-    login = SftpLogin.of(connection(extra={"host_key": HOST_KEY, "private_key": f"x{WORD}"}))
+    login = SftpLogin.of(
+        connection(extra={"host_key": HOST_KEY, "private_key": f"x{WORD}"}), FAULTS
+    )
 
     with pytest.raises(DeliveryRefusedError, match="private_key that cannot be read") as caught:
         login.client_keys()
@@ -101,7 +103,7 @@ def test_private_key_that_is_no_key_is_refused_without_its_text() -> None:
 
 def test_encrypted_key_without_passphrase_is_refused() -> None:
     text = KEY.export_private_key(passphrase=WORD).decode()
-    login = SftpLogin.of(connection(extra={"host_key": HOST_KEY, "private_key": text}))
+    login = SftpLogin.of(connection(extra={"host_key": HOST_KEY, "private_key": text}), FAULTS)
 
     with pytest.raises(DeliveryRefusedError, match="private_key that cannot be read"):
         login.client_keys()
@@ -112,7 +114,7 @@ def test_secrets_stay_out_of_repr() -> None:
     used = connection(extra=extra)
 
     assert WORD not in repr(used)
-    assert WORD not in repr(SftpLogin.of(used))
+    assert WORD not in repr(SftpLogin.of(used, FAULTS))
 
 
 @pytest.mark.parametrize(

@@ -1,48 +1,31 @@
-"""SFTP by asyncssh.
-
-asyncssh keeps many write requests on the way at once, and AES-GCM is done in one pass of OpenSSL,
-which makes it several times faster than a client that waits for each block.
-"""
+"""Delivery over SFTP."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import logging
 import posixpath
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import asyncssh
 
 from openreg_airflow.deliver.channel import NameTakenError, Outcome
-from openreg_airflow.deliver.channels import sftp_errors
-from openreg_airflow.deliver.channels.sftp_login import SftpLogin
 from openreg_airflow.deliver.placing import place
 from openreg_airflow.deliver.progress import Progress
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
+from openreg_airflow.sftp import errors as sftp_errors
+from openreg_airflow.sftp.link import SftpLink
+from openreg_airflow.sftp.login import Faults, SftpLogin
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Iterator
 
     from openreg_airflow.deliver.channel import Parcel, Verify
     from openreg_airflow.deliver.connection import Connection
 
-T = TypeVar("T")
+FAULTS = Faults(DeliveryRefusedError, DeliveryError)
 
-#: In order of preference: what processors do fastest comes first.
-_CIPHERS = (
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
-    "aes128-ctr",
-    "aes256-ctr",
-    "chacha20-poly1305@openssh.com",
-)
 _READ = 4 << 20
-#: Seconds for saying goodbye; the work is done by then.
-_CLOSE_SECONDS = 5
-
-log = logging.getLogger(__name__)
 
 
 class SftpChannel:
@@ -59,50 +42,17 @@ class SftpChannel:
     @contextmanager
     def open(self, connection: Connection, *, timeout_seconds: float) -> Iterator[SftpSession]:
         """Connect and log in; see :class:`openreg_airflow.deliver.channel.Channel`."""
-        login = SftpLogin.of(connection)
-        # One line a request would bury our own; an admin may still set a level.
-        if logging.getLogger("asyncssh").level == logging.NOTSET:
-            asyncssh.set_log_level(logging.WARNING)
-        with asyncio.Runner() as runner:
-            session = SftpSession(runner, login, timeout_seconds)
-            try:
-                session.connect()
-                yield session
-            finally:
-                session.close()
+        login = SftpLogin.of(connection, FAULTS)
+        with SftpSession.opened(login, timeout_seconds=timeout_seconds) as session:
+            yield session
 
 
-class SftpSession:
-    """One SSH connection with one SFTP channel; the files at the other end.
-
-    Args:
-        runner: the event loop that lives as long as the session.
-        login: where to, as whom, and the pinned host key.
-        timeout_seconds: longest time without an answer.
-    """
-
-    def __init__(self, runner: asyncio.Runner, login: SftpLogin, timeout_seconds: float) -> None:
-        self._runner = runner
-        self._login = login
-        self._timeout = timeout_seconds
-        self._heard = 0.0
-        self._silent = False
-        self._ssh: asyncssh.SSHClientConnection | None = None
-        self._sftp: asyncssh.SFTPClient | None = None
+class SftpSession(SftpLink):
+    """The files at the other end of one connection."""
 
     def deliver(self, parcel: Parcel, folder: str, verify: Verify) -> Outcome:
         """Bring one parcel to a folder."""
         return place(self, parcel, folder, verify)
-
-    def connect(self) -> None:
-        """Connect, check the host key, log in and start SFTP."""
-        self._run(self._connect(), f"connecting to {self._login.where}")
-
-    def close(self) -> None:
-        """End the connection; a server that does not answer is left alone."""
-        if self._ssh is not None:
-            self._runner.run(self._close(self._ssh))
-            self._ssh = None
 
     def make_folder(self, folder: str) -> None:
         """Make a folder and those above it, where they are missing."""
@@ -131,38 +81,6 @@ class SftpSession:
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone already is no error."""
         self._run(self._remove(path), f"removing {path}")
-
-    async def _connect(self) -> None:
-        login = self._login
-        self._ssh = await asyncssh.connect(
-            login.host,
-            login.port,
-            username=login.login,
-            password=login.password,
-            client_keys=login.client_keys(),
-            known_hosts=login.known_hosts(),
-            server_host_key_algs=login.host_key_algorithms(),
-            # Nothing of the account that the task runs under may take part.
-            config=None,
-            agent_path=None,
-            gss_host=None,
-            x509_trusted_certs=None,
-            encryption_algs=_CIPHERS,
-            compression_algs=("none",),
-            connect_timeout=self._timeout,
-            login_timeout=self._timeout,
-        )
-        self._sftp = await self._ssh.start_sftp_client()
-
-    async def _close(self, ssh: asyncssh.SSHClientConnection) -> None:
-        if self._sftp is not None and not self._silent:
-            self._sftp.exit()
-        ssh.close()
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await ssh.wait_closed()
-        except TimeoutError:
-            ssh.abort()
 
     async def _make_folder(self, folder: str) -> None:
         client = self._client
@@ -238,7 +156,7 @@ class SftpSession:
             # Version 3 of the protocol has no code for a full disk.
             if (free := await self._free(path)) is None or free >= parcel.bytes:
                 raise
-            raise sftp_errors.disk_full(self._login.where, free, parcel.bytes) from error
+            raise sftp_errors.disk_full(self._login, free, parcel.bytes) from error
 
     async def _free(self, path: str) -> int | None:
         """Free bytes at the destination, what was already written included, if it tells."""
@@ -268,51 +186,8 @@ class SftpSession:
         with suppress(asyncssh.SFTPNoSuchFile):
             await self._client.remove(path)
 
-    @property
-    def _client(self) -> asyncssh.SFTPClient:
-        if self._sftp is None:
-            message = f"not connected to {self._login.where}"
-            raise DeliveryError(message)
-        return self._sftp
-
     def _taken(self, final: str) -> NameTakenError:
         return NameTakenError(
             f"{final} appeared at {self._login.where} while this artifact was being sent",
             hint="It was not overwritten. Find out what else delivers under this name.",
         )
-
-    def _hear(self) -> None:
-        self._heard = self._runner.get_loop().time()
-
-    def _run(self, work: Coroutine[Any, Any, T], doing: str) -> T:
-        """Run one step; end it when the other side is silent for too long."""
-        try:
-            return self._runner.run(self._watched(work))
-        except (asyncssh.Error, OSError, UnicodeError) as error:
-            if self._silent or isinstance(error, TimeoutError):
-                message = f"{self._login.where} was silent for {self._timeout:g} s while {doing}"
-                hint = "It is tried again. A slow server may need a longer timeout_seconds."
-                raise DeliveryError(message, hint=hint) from error
-            raise sftp_errors.translated(error, self._login, doing) from error
-
-    async def _watched(self, work: Coroutine[Any, Any, T]) -> T:
-        self._hear()
-        watch = asyncio.create_task(self._watch())
-        try:
-            return await work
-        finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
-
-    async def _watch(self) -> None:
-        """Abort the connection when nothing was heard for too long.
-
-        Cancelling the step would not do: its own clean-up asks the silent server again.
-        """
-        loop = asyncio.get_running_loop()
-        while (left := self._heard + self._timeout - loop.time()) > 0:
-            await asyncio.sleep(left)
-        self._silent = True
-        if self._ssh is not None:
-            self._ssh.abort()

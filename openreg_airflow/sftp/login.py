@@ -1,4 +1,4 @@
-"""Host, login and pinned host key of an SFTP destination, from an Airflow connection.
+"""Host, login and pinned host key of an SFTP server, from an Airflow connection.
 
 The extra fields are those of Airflow's own ``sftp`` and ``ssh`` connections: ``private_key`` (its
 text), ``key_file`` (its path), ``private_key_passphrase`` or ``passphrase``, ``host_key`` (one or
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import asyncssh
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping
 
-    from openreg_airflow.deliver.connection import Connection
-    from openreg_airflow.errors import DeliveryRefusedError
+    from openreg_airflow.errors import PermanentError, TransientError
 
 PORT = 22
 _UNCHECKED = ("no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change")
@@ -36,16 +35,48 @@ _PIN = (
 )
 
 
+class Connection(Protocol):
+    """What is read of an Airflow connection, whichever stage it is for."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def host(self) -> str | None: ...  # noqa: D102
+    @property
+    def port(self) -> int | None: ...  # noqa: D102
+    @property
+    def login(self) -> str | None: ...  # noqa: D102
+    @property
+    def password(self) -> str | None: ...  # noqa: D102
+    @property
+    def extra(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Faults:
+    """The errors of the stage that logs in.
+
+    Attributes:
+        refused: for what another try cannot mend.
+        failed: for what it may.
+    """
+
+    refused: type[PermanentError]
+    failed: type[TransientError]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SftpLogin:
     """Everything needed to log in; secrets stay out of its ``repr``.
 
     Attributes:
+        faults: the errors that are raised here and by whoever uses the login.
         host_key: OpenSSH public keys, one a line; any of them may be the server's.
         known_hosts_file: used when ``host_key`` is not given.
     """
 
     connection: Connection
+    faults: Faults
     host: str
     port: int
     login: str
@@ -57,33 +88,38 @@ class SftpLogin:
     known_hosts_file: Path | None = None
 
     @classmethod
-    def of(cls, connection: Connection) -> SftpLogin:
+    def of(cls, connection: Connection, faults: Faults) -> SftpLogin:
         """Read a connection.
 
         Raises:
-            DeliveryRefusedError: host, login, credentials or the pinned host key are missing, or
-                the connection asks not to check the host key.
+            PermanentError: of the given kind: host, login, credentials or the pinned host key are
+                missing, or the connection asks not to check the host key.
         """
         extra = connection.extra
+
+        def refused(*, fault: str, hint: str) -> PermanentError:
+            return _refused(faults, connection, fault=fault, hint=hint)
+
         for name in _UNCHECKED:
             if str(extra.get(name, "")).strip().lower() in ("true", "1", "yes"):
-                raise connection.refused(
+                raise refused(
                     fault=f"sets {name}, and an unchecked host key is never accepted",
                     hint=f"Remove {name}. {_PIN}",
                 )
         if not connection.host:
-            raise connection.refused(fault="has no host", hint="Fill in the host.")
+            raise refused(fault="has no host", hint="Fill in the host.")
         if not connection.login:
-            raise connection.refused(fault="has no login", hint="Fill in the login.")
+            raise refused(fault="has no login", hint="Fill in the login.")
         if not (extra.get("host_key") or extra.get("known_hosts")):
-            raise connection.refused(fault="pins no host key", hint=_PIN)
+            raise refused(fault="pins no host key", hint=_PIN)
         if not (connection.password or extra.get("private_key") or extra.get("key_file")):
-            raise connection.refused(
+            raise refused(
                 fault="has neither a password nor a key",
                 hint="Set private_key, key_file or the password.",
             )
         return cls(
             connection=connection,
+            faults=faults,
             host=connection.host,
             port=connection.port or PORT,
             login=connection.login,
@@ -110,7 +146,7 @@ class SftpLogin:
         """The private keys to log in with; None for a password alone.
 
         Raises:
-            DeliveryRefusedError: a key or its file cannot be read.
+            PermanentError: a key or its file cannot be read.
         """
         texts = []
         if self.private_key:
@@ -134,7 +170,7 @@ class SftpLogin:
         """What asyncssh holds the server's host key against; never empty.
 
         Raises:
-            DeliveryRefusedError: the pinned key or the file cannot be read.
+            PermanentError: the pinned key or the file cannot be read.
         """
         if self.host_key is None:
             file = self.known_hosts_file or Path()
@@ -182,8 +218,12 @@ class SftpLogin:
                 hint="The file must be there, and readable, on every worker.",
             ) from error
 
-    def _refused(self, *, fault: str, hint: str) -> DeliveryRefusedError:
-        return self.connection.refused(fault=fault, hint=hint)
+    def _refused(self, *, fault: str, hint: str) -> PermanentError:
+        return _refused(self.faults, self.connection, fault=fault, hint=hint)
+
+
+def _refused(faults: Faults, connection: Connection, *, fault: str, hint: str) -> PermanentError:
+    return faults.refused(f"connection {connection.id} {fault}", hint=hint)
 
 
 def _text(value: object) -> str | None:

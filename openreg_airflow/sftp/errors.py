@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import asyncssh
 
-from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
-
 if TYPE_CHECKING:
-    from openreg_airflow.deliver.channels.sftp_login import SftpLogin
     from openreg_airflow.errors import OpenRegError
+    from openreg_airflow.sftp.login import SftpLogin
 
 _FULL = (asyncssh.SFTPNoSpaceOnFilesystem, asyncssh.SFTPQuotaExceeded)
 _DENIED = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPWriteProtect, asyncssh.SFTPCannotDelete)
@@ -35,65 +33,64 @@ def translated(error: Exception, login: SftpLogin, doing: str) -> OpenRegError:
         login: where to and as whom.
         doing: the step, such as ``renaming a to b``.
     """
-    where = login.where
+    where, refused, failed = login.where, login.faults.refused, login.faults.failed
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
-        return DeliveryRefusedError(
+        return refused(
             f"the host key of {where} is not the pinned one: {error.reason}",
             hint="Ask the authority whether it changed its key. Pin a new one only if it says so.",
         )
     if isinstance(error, asyncssh.PermissionDenied):
-        return DeliveryRefusedError(
+        return refused(
             f"{where} refuses the login of {login.login}",
             hint=f"Check login, key and password of connection {login.connection.id}.",
         )
     if isinstance(error, asyncssh.KeyExchangeFailed | asyncssh.ProtocolNotSupported):
-        return DeliveryRefusedError(
+        return refused(
             f"{where} and this side share no algorithm: {error.reason}",
             hint="If it speaks of host keys, pin a host key of a type that the server offers.",
         )
     if isinstance(error, asyncssh.SFTPError):
-        return _sftp(error, where, doing)
+        return _sftp(error, login, doing)
     if isinstance(error, asyncssh.Error):
         text = f"{error.reason or type(error).__name__} while {doing}"
         if isinstance(error, asyncssh.ChannelOpenError) and error.code == (
             asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED
         ):
-            return DeliveryRefusedError(
-                f"{where} does not offer SFTP: {text}", hint="Ask the authority."
-            )
-        return DeliveryError(f"{where}: {text}", hint="It is tried again.")
+            return refused(f"{where} does not offer SFTP: {text}", hint="Ask the authority.")
+        return failed(f"{where}: {text}", hint="It is tried again.")
     if isinstance(error, socket.gaierror):
-        return DeliveryError(
+        return failed(
             f"the name {login.host} cannot be resolved: {error.strerror}",
             hint=f"Check the host of connection {login.connection.id} and the name service.",
         )
     if isinstance(error, UnicodeError):
-        return DeliveryRefusedError(
+        return refused(
             f"{where} or a path there cannot be spelled for the network: {error}",
             hint=f"Check the host of connection {login.connection.id}, folder and filename.",
         )
-    return DeliveryError(
+    return failed(
         f"{where} cannot be reached or dropped the connection while {doing}: {error}",
         hint="It is tried again. If it stays so, check host, port and firewall.",
     )
 
 
-def disk_full(where: str, free: int, needed: int) -> DeliveryError:
+def disk_full(login: SftpLogin, free: int, needed: int) -> OpenRegError:
     """The error for a destination without room."""
-    return DeliveryError(
-        f"the disk of {where} is full: {free} bytes are free, {needed} are needed",
+    return login.faults.failed(
+        f"the disk of {login.where} is full: {free} bytes are free, {needed} are needed",
         hint="Tell the receiving side; it is tried again.",
     )
 
 
-def _sftp(error: asyncssh.SFTPError, where: str, doing: str) -> OpenRegError:
-    text = f"{where}: {error.reason or type(error).__name__} while {doing}"
+def _sftp(error: asyncssh.SFTPError, login: SftpLogin, doing: str) -> OpenRegError:
+    refused, failed = login.faults.refused, login.faults.failed
+    text = f"{login.where}: {error.reason or type(error).__name__} while {doing}"
     if isinstance(error, _DENIED):
-        return DeliveryRefusedError(
+        return refused(
             text, hint="The login may not write there; check the folder, or ask the authority."
         )
     if isinstance(error, _REFUSED):
-        return DeliveryRefusedError(text, hint="Check the folder and the filename.")
+        return refused(text, hint="Check the folder and the filename.")
     if isinstance(error, _FULL):
-        return DeliveryError(f"the disk is full: {text}", hint="Tell the receiving side.")
-    return DeliveryError(text, hint="It is tried again.")
+        return failed(f"the disk is full: {text}", hint="Tell the receiving side.")
+    return failed(text, hint="It is tried again.")
