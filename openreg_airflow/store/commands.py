@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -26,9 +26,9 @@ def upgrade(url: Url = None) -> None:
     from openreg_airflow.store import schema
 
     try:
-        before, after = schema.upgrade(_url(url))
+        before, after = schema.upgrade(store_url(url))
     except OpenRegError as error:
-        _fail(error)
+        fail(error)
     if before == after:
         typer.echo(f"The store is up to date: revision {after}.")
     else:
@@ -42,11 +42,11 @@ def status(url: Url = None) -> None:
     from openreg_airflow.store.engine import parse_url, shown
 
     try:
-        place = _url(url)
+        place = store_url(url)
         found = schema.current(place)
         typer.echo(f"store     {shown(parse_url(place))}")
     except OpenRegError as error:
-        _fail(error)
+        fail(error)
     typer.echo(f"revision  {found or 'no tables'}")
     typer.echo(f"needed    {schema.REVISION}")
     if found != schema.REVISION:
@@ -60,7 +60,8 @@ def status(url: Url = None) -> None:
         raise typer.Exit(1)
 
 
-def _url(given: str | None) -> str:
+def store_url(given: str | None) -> str:
+    """The URL that was given, or that of the configuration."""
     if given:
         return given
     from openreg_airflow import settings
@@ -68,6 +69,7 @@ def _url(given: str | None) -> str:
     return settings.load().store_url
 
 
-def _fail(error: OpenRegError) -> None:
+def fail(error: OpenRegError) -> NoReturn:
+    """Say what failed and end with status 1."""
     typer.secho(str(error), err=True, fg=typer.colors.RED)
     raise typer.Exit(1) from error
