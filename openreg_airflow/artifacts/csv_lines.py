@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openreg_airflow.artifacts import value_format
-from openreg_airflow.artifacts.spec import CsvColumn
+from openreg_airflow.artifacts import run_line, value_format
+from openreg_airflow.artifacts.csv_spec import CsvColumn
 from openreg_airflow.artifacts.value_text import (
     ByteSearch,
     UnwritableValueError,
@@ -24,7 +24,9 @@ from openreg_airflow.artifacts.writer import unknown_column
 from openreg_airflow.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from openreg_airflow.artifacts.spec import CsvArtifact
+    from collections.abc import Mapping, Sequence
+
+    from openreg_airflow.artifacts.csv_spec import CsvArtifact
 
 _LINE_ENDS = {"lf": "\n", "crlf": "\r\n"}
 
@@ -63,10 +65,38 @@ class CsvLines:
         """The columns that are written, in their order."""
         return [field.name for field in self._fields]
 
-    def header(self) -> bytes | memoryview:
-        """The first line; nothing when the spec wants none."""
-        if not self._spec.header:
-            return b""
+    def header(self, values: Mapping[str, Any]) -> bytes:
+        """The header records and the line of the columns' names, as far as the spec wants them.
+
+        Args:
+            values: from :func:`openreg_airflow.artifacts.run_values.of`.
+        """
+        records = self._run_lines(self._spec.header_records, values, "header record")
+        return records + (self._titles() if self._spec.header else b"")
+
+    def trailer(self, values: Mapping[str, Any]) -> bytes:
+        """The trailer records."""
+        return self._run_lines(self._spec.trailer_records, values, "trailer record")
+
+    def _run_lines(self, lines: Sequence[str], values: Mapping[str, Any], what: str) -> bytes:
+        spec = self._spec
+        values = {**values, "lines": self._count(values["records"])}
+        forbidden = f"{spec.delimiter}{spec.quote}\r\n"
+        data = b""
+        for number, line in enumerate(lines, 1):
+            text = run_line.fill(line, values, decimal_mark=spec.decimal_mark, forbidden=forbidden)
+            try:
+                data += self._encoder.encode(text + self._end)
+            except UnicodeEncodeError as error:
+                raise self._outside(error, f"{what} {number}") from error
+        return data
+
+    def _count(self, records: int) -> int:
+        """The lines of the file, a record counting as one."""
+        spec = self._spec
+        return records + len(spec.header_records) + len(spec.trailer_records) + spec.header
+
+    def _titles(self) -> bytes:
         try:
             titles = [
                 self._quoted(pa.array([field.title]), text=True)[0].as_py()

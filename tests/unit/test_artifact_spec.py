@@ -41,13 +41,17 @@ def test_schema_is_required_unless_the_spec_says_otherwise() -> None:
         (CSV | {"encoding": "base64"}, "encoding", "not a text encoding"),
         (CSV | {"columns": {"a": {"format": "%q"}}}, "format", "'%q' in format '%q' is unknown"),
         (CSV | {"columns": {}}, "columns", "at least 1 item"),
+        (CSV | {"trailer_records": ["{count}"]}, 0, "write {run.records}, {sum.count}"),
+        (CSV | {"trailer_records": ["{run.rows}"]}, 0, "known are run.business_date"),
+        (CSV | {"trailer_records": ["a\nb"]}, 0, "a record is one line"),
+        (CSV | {"header_records": ["{sum.a:2f}"]}, 0, "is not a format"),
         (CSV | {"format": "paper"}, "format", "no writer for format 'paper' is installed"),
         ({"table": "t", "filename": "a.csv"}, "format", "Field required"),
         (XML | {"layout": "../layout.xml"}, "layout", "leads out of the report's folder"),
         (XML | {"when_empty": "skip"}, "when_empty", "Input should be"),
     ],
 )
-def test_wrong_section_is_refused(fields: dict[str, Any], place: str, message: str) -> None:
+def test_wrong_section_is_refused(fields: dict[str, Any], place: str | int, message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         SPEC.validate_python(fields)
     [error] = caught.value.errors()

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from openreg_airflow.errors import ArtifactError
 from tests.artifact_files import made, spec_of
+from tests.writer_bench import write
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def written(folder: Path, table: dict[str, Any], **fields: Any) -> bytes:
-    _, data = made(folder, spec_of(format="csv", **fields), {"rows": pa.table(table)})
-    return data
+    return write(folder, {"rows": pa.table(table)}, format="csv", **fields)[1].read_bytes()
 
 
 PLAIN = {
@@ -184,4 +184,68 @@ def test_empty_table_gives_the_header_only_if_the_spec_says_so(tmp_path: Path) -
     empty = {"a": pa.array([], pa.string()), "b": pa.array([], pa.int64())}
     assert written(tmp_path, empty, when_empty="write") == b"a,b\n"
     with pytest.raises(ArtifactError, match="table rows has no rows"):
-        written(tmp_path, empty)
+        made(tmp_path, spec_of(format="csv"), {"rows": pa.table(empty)})
+
+
+def test_header_and_trailer_records_carry_counts_and_control_sums(tmp_path: Path) -> None:
+    table = {
+        "id": ["a", "b", "c"],
+        "value": pa.array([Decimal("0.10"), None, Decimal("-1000000.05")], pa.decimal128(18, 2)),
+        "times": [3, 4, None],
+    }
+    data = written(
+        tmp_path,
+        table,
+        filename="out_{business_date:%Y%m%d}.csv",
+        delimiter=";",
+        decimal_mark=",",
+        line_end="crlf",
+        encoding="utf-16-le",
+        header_records=[
+            "H;{run.business_date:%d.%m.%Y};{run.filename}",
+            "{{{run.report_id}}};{run.artifact}",
+        ],
+        trailer_records=["T;{run.records};{run.lines};{sum.value:.2f};{sum.times}"],
+    )
+    assert data.decode("utf-16-le").split("\r\n") == [
+        "H;30.09.2026;out_20260930.csv",
+        "{daily};out",
+        "id;value;times",
+        "a;0,1;3",
+        "b;;4",
+        "c;-1000000,05;",
+        "T;3;7;-999999,95;7",
+        "",
+    ]
+
+
+def test_byte_order_mark_stands_before_the_header_record(tmp_path: Path) -> None:
+    data = written(tmp_path, {"a": [1]}, encoding="utf-8-sig", header_records=["H"])
+    assert data == b"\xef\xbb\xbfH\na\n1\n"
+
+
+def test_empty_table_has_counts_of_nothing(tmp_path: Path) -> None:
+    data = written(
+        tmp_path,
+        {"a": pa.array([], pa.decimal128(9, 2))},
+        when_empty="write",
+        trailer_records=["T,{run.records},{sum.a:.2f}"],
+    )
+    assert data == b"a\nT,0,0.00\n"
+
+
+def test_value_that_would_break_a_trailer_record_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"'a,b\.csv' holds ',', which would break") as caught:
+        written(tmp_path, {"a": [1]}, filename="a,b.csv", trailer_records=["T,{run.filename}"])
+    assert caught.value.where == "{run.filename} in 'T,{run.filename}'"
+
+
+def test_character_of_a_header_record_outside_the_encoding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"'€' \(U\+20AC\) cannot be written") as caught:
+        written(tmp_path, {"a": [1]}, encoding="iso-8859-1", header_records=["H", "€"])
+    assert caught.value.where == "header record 2"
+
+
+def test_sum_of_an_unknown_column_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="table rows has no column valu"):
+        written(tmp_path, {"value": [1]}, trailer_records=["T,{sum.valu}"])

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from openreg_airflow.artifacts.spec import CsvArtifact
+    from openreg_airflow.artifacts.csv_spec import CsvArtifact
     from openreg_airflow.artifacts.writer import Job
 
 
@@ -26,19 +26,23 @@ class CsvWriter:
         """Write the file; see :class:`~openreg_airflow.artifacts.writer.Writer`."""
         import pyarrow.parquet as pq
 
+        from openreg_airflow.artifacts import run_line, run_values
         from openreg_airflow.artifacts.csv_lines import CsvLines
 
         spec: CsvArtifact = job.spec
         progress = Progress(job.filename, job.rows[spec.table])
+        around = (*spec.header_records, *spec.trailer_records)
+        values = run_values.of(job, run_line.placeholders(around))
         with pq.ParquetFile(job.tables[spec.table]) as table, target.open("wb") as file:
             lines = CsvLines(spec, table.schema_arrow)
-            file.write(lines.header())
+            file.write(lines.header(values))
             first = 1
             rows = batch_rows(table)
             for batch in table.iter_batches(rows, columns=lines.names, use_threads=False):
                 file.write(lines.of(batch, first))
                 first += batch.num_rows
                 progress.at(first - 1)
+            file.write(lines.trailer(values))
         return "not checked: CSV has no schema"
 
     def check(self, spec: CsvArtifact, folder: Path) -> Iterator[Problem]:  # noqa: ARG002

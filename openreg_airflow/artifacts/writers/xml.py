@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from openreg_airflow.artifacts.inner_rows import InnerTable
-    from openreg_airflow.artifacts.spec import XmlArtifact
     from openreg_airflow.artifacts.writer import Job
+    from openreg_airflow.artifacts.xml_spec import XmlArtifact
 
 log = logging.getLogger(__name__)
 
