@@ -69,7 +69,7 @@ def run_in_container(
         else:
             digest = checked_image(client, image)
     log.info("sandbox image %s (%s)", image, digest)
-    if local and all(path.stat().st_mode & 0o004 for path in job.inputs.values()):
+    if local and all(path.stat().st_mode & 0o004 for path in job.files.values()):
         fence = Container(client, digest, job)
         starting(fence)
         try:
@@ -171,12 +171,12 @@ class Container:
 
     def _mounts(self) -> list[Any]:
         if not self._copy:
-            return list(handover.bound(self._job.inputs))
+            return list(handover.bound(self._job.files))
         return list(
             handover.copied(
                 self._client,
                 self._image,
-                self._job.inputs,
+                self._job.files,
                 volume=self._name,
                 labels=self._labels,
             )
@@ -185,7 +185,7 @@ class Container:
     def _files(self) -> dict[str, dict[str, Any]]:
         return {
             source: file_entry(handover.inside(source), path, same_file=not self._copy)
-            for source, path in self._job.inputs.items()
+            for source, path in self._job.files.items()
         }
 
     def _send(self, content: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,17 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from openreg_airflow.mapping_records import MappingSnapshot
     from openreg_airflow.records import RunKey
     from openreg_airflow.transform.spec import TransformSection
+
+
+@dataclass(frozen=True)
+class MappingFile:
+    """A mapping set for a script: what is recorded of its snapshot, and the file here."""
+
+    snapshot: MappingSnapshot
+    path: Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +44,7 @@ class Job:
         inputs: the extracted tables' Parquet files by source.
         imports: the modules that the script may import beside those of its packages, as
             :mod:`openreg_airflow.transform.runner.imports` reads them.
+        mappings: the mapping sets that the script may use, by name.
     """
 
     run: RunKey
@@ -43,6 +53,17 @@ class Job:
     source: str
     inputs: Mapping[str, Path]
     imports: Sequence[str]
+    mappings: Mapping[str, MappingFile] = field(default_factory=dict)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Every file that the script may read: its inputs, and the mapping sets."""
+        return {**self.inputs, **{_file(name): one.path for name, one in self.mappings.items()}}
+
+
+def _file(mapping: str) -> str:
+    """The name of a set's file; no source is called like it."""
+    return f"mapping-{mapping}"
 
 
 def read_script(spec: TransformSection, folder: Path) -> str:
@@ -102,6 +123,14 @@ def request(
         "frames": spec.frames,
         "batch_rows": spec.batch_rows,
         "files": files,
+        "mappings": {
+            name: {
+                "file": _file(name),
+                "keys": [key.name for key in one.snapshot.keys],
+                "values": [value.name for value in one.snapshot.values],
+            }
+            for name, one in job.mappings.items()
+        },
         "tables": {
             name: base64.b64encode(schema.serialize().to_pybytes()).decode() if schema else None
             for name, schema in declared_schemas(spec).items()

@@ -74,7 +74,8 @@ class Receiver:
         self._into: BinaryIO | None = None
         #: Bytes of all tables so far.
         self.received = 0
-        #: The runner's last words, each at most once: ``error``, ``done`` and ``exit``.
+        #: The runner's last words, each at most once: ``error``,
+        #: ``looked_up``, ``done`` and ``exit``.
         self.words: dict[str, dict[str, Any]] = {}
 
     def feed(self, piece: bytes) -> None:
@@ -120,7 +121,7 @@ class Receiver:
             case "done" if "done" not in self.words:
                 self.words["done"] = event
                 self._complete()
-            case "error" | "exit" as name:
+            case "error" | "exit" | "looked_up" as name:
                 self.words.setdefault(name, event)
             case name:
                 _refuse(f"an event {name!r:.80}")

@@ -90,7 +90,7 @@ class UnfencedProcess:
         self._selector.register(process.stderr, selectors.EVENT_READ, LOG)
         files = {
             name: file_entry(str(path), path, same_file=True)
-            for name, path in self._job.inputs.items()
+            for name, path in self._job.files.items()
         }
         content = memoryview(request(self._job, files, rlimits=self._rlimits()))
         try:

@@ -10,11 +10,12 @@ from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from .faults import NoMappingError
 from .wire import LEVEL_MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from .mapping import MappingSet, MappingSets
 
 #: Seconds between two lines of progress in the log.
 PROGRESS_SECONDS = 2.0
@@ -70,6 +71,7 @@ class Context:
     parameters: Mapping[str, Any]
     logger: logging.Logger
     _progress: Progress = field(repr=False, compare=False)
+    _mappings: MappingSets = field(repr=False, compare=False)
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Say in the task log how far the script is; may be called as often as one likes.
@@ -80,23 +82,23 @@ class Context:
         """
         self._progress(done, total)
 
-    def mapping(self, name: str) -> Mapping[str, str]:
-        """A mapping of the installation: codes of one system to those of another.
+    def mapping(self, name: str) -> MappingSet:
+        """A mapping set of the installation, as it was known when the run began.
 
         Args:
-            name: the mapping's name.
+            name: the set's name; the spec names it under ``mappings.sets``.
 
         Returns:
-            A read-only mapping from code to code; a code that it does not know is a KeyError.
+            The set: ``m["XETR"]`` looks a code up on the business date, ``m.map(column)`` a whole
+            column.
 
         Raises:
-            LookupError: this version has no mappings.
+            LookupError: the spec does not name it.
         """
-        message = f"there is no mapping {name!r}: this version of OpenReg has no mappings yet"
-        raise NoMappingError(message)
+        return self._mappings.get(name)
 
 
-def context_of(request: dict[str, Any]) -> Context:
+def context_of(request: dict[str, Any], mappings: MappingSets) -> Context:
     """The context that a request describes."""
     logger = logging.getLogger("transform")
     return Context(
@@ -108,6 +110,7 @@ def context_of(request: dict[str, Any]) -> Context:
         ),
         logger=logger,
         _progress=Progress(logger),
+        _mappings=mappings,
     )
 
 

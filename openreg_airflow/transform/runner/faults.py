@@ -48,6 +48,21 @@ class NoMappingError(LookupError):
     __module__ = "builtins"
 
 
+class UnmappedValueError(LookupError):
+    """Values that a script looks up are not in a mapping set.
+
+    Args:
+        name: the set.
+        listed: the values with their counts.
+        rows: how many rows have such a value.
+    """
+
+    __module__ = "builtins"
+
+    def __init__(self, name: str, listed: str, rows: int) -> None:
+        super().__init__(f"mapping {name} has no entry for {listed}; {rows:,} rows in all")
+
+
 def describe(error: BaseException, script: str) -> dict[str, Any]:
     """The fields of the event that reports ``error``, in the terms of the script's author.
 
@@ -90,7 +105,12 @@ def _hint(error: BaseException) -> str | None:
     if isinstance(error, ForbiddenImportError):
         return error.hint
     if isinstance(error, NoMappingError):
-        return "Keep the values in transform.parameters, or in the script, until then."
+        return "Name it in the spec:  mappings: {sets: [NAME]}"
+    if isinstance(error, UnmappedValueError):
+        return (
+            "Add entries (`openreg mappings unmapped REPORT` writes a file to fill in), or give "
+            "unmapped='default', 'original' or 'none'."
+        )
     if isinstance(error, ModuleNotFoundError):
         return "The sandbox has pandas, numpy, pyarrow, lxml, dateutil and the standard library."
     return None

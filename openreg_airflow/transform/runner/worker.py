@@ -7,6 +7,7 @@ import resource
 import sys
 import traceback
 from collections.abc import Iterator
+from datetime import date
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from .faults import describe
 from .wire import WireError
 
 if TYPE_CHECKING:
+    from .mapping import MappingSets
     from .wire import Reply
 
 
@@ -43,20 +45,37 @@ def run(request: dict[str, Any], reply: Reply) -> int:
 
 
 def _transform(request: dict[str, Any], reply: Reply) -> None:
+    from .mapping import MappingSets
+
+    paths = {name: file["path"] for name, file in request["files"].items()}
+    day = date.fromisoformat(request["business_date"])
+    mappings = MappingSets(request["mappings"], paths, day)
+    for one in request["mappings"].values():
+        paths = {name: path for name, path in paths.items() if name != one["file"]}
+    try:
+        _call(request, reply, paths, mappings)
+    finally:
+        # A process that the script forked comes by here as well.
+        if os.getpid() == reply.owner and (told := mappings.told()):
+            reply.event("looked_up", uses=told)
+
+
+def _call(
+    request: dict[str, Any], reply: Reply, paths: dict[str, str], mappings: MappingSets
+) -> None:
     from .reading import fix_threads, read_inputs
     from .script import call, load
     from .sending import Sending
 
     started = monotonic()
     fix_threads(request["threads"])
-    paths = {name: file["path"] for name, file in request["files"].items()}
     inputs = read_inputs(paths, request["frames"], request["batch_rows"])
     # One thread from here on: Arrow's grouping gives rows in another order with more.
     fix_threads(1)
     read = monotonic()
     script = request["script"]
     transform = load(script["name"], script["source"], request["imports"])
-    result = call(transform, inputs, context_of(request))
+    result = call(transform, inputs, context_of(request, mappings))
     if not isinstance(result, Iterator):
         inputs.clear()
     sending = Sending(request["tables"], list(paths), reply)
