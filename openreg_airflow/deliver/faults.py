@@ -1,0 +1,36 @@
+"""Failures that every protocol knows: no such host, no answer, no room."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openreg_airflow.errors import DeliveryError
+
+if TYPE_CHECKING:
+    import socket
+
+    from openreg_airflow.deliver.connection import Connection
+
+
+def silent(where: str, seconds: float, doing: str) -> DeliveryError:
+    """The other side did not answer in time."""
+    return DeliveryError(
+        f"{where} was silent for {seconds:g} s while {doing}",
+        hint="It is tried again. A slow server may need a longer timeout_seconds.",
+    )
+
+
+def unresolved(connection: Connection, error: socket.gaierror) -> DeliveryError:
+    """The host's name is unknown to the name service, now at least."""
+    return DeliveryError(
+        f"the name {connection.host} cannot be resolved: {error.strerror}",
+        hint=f"Check the host of connection {connection.id} and the name service.",
+    )
+
+
+def unreachable(where: str, doing: str, error: BaseException) -> DeliveryError:
+    """The connection could not be made, or broke."""
+    return DeliveryError(
+        f"{where} cannot be reached or dropped the connection while {doing}: {error}",
+        hint="It is tried again. If it stays so, check host, port and firewall.",
+    )

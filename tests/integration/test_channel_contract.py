@@ -1,0 +1,192 @@
+"""What holds for every channel that brings files into folders, against its real server."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openreg_airflow.deliver.channel import Parcel
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, OpenRegError
+from tests.channel_sites import SITES
+from tests.services import free_port
+from tests.services.tcp_proxy import stalling_proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from openreg_airflow.deliver.connection import Connection
+    from tests.channel_sites import Site
+
+MIB = 1 << 20
+NAME = "DEMO_DATTRA_DE_20260302.xml"
+FINAL = f"in/mifir/{NAME}"
+#: Never the right one, and nowhere to be read.
+WRONG = "hunter2-correct-horse"
+
+
+@pytest.fixture(scope="module", params=SITES)
+def running_site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    with SITES[request.param]() as site:
+        yield site
+
+
+@pytest.fixture
+def site(running_site: Site) -> Iterator[Site]:
+    yield running_site
+    running_site.clear()
+
+
+def failure(site: Site, connection: Connection, timeout_seconds: float = 20) -> OpenRegError:
+    """The error with which connecting ends."""
+    with (
+        pytest.raises(OpenRegError) as caught,
+        site.open(connection, timeout_seconds=timeout_seconds),
+    ):
+        pass
+    return caught.value
+
+
+def make_parcel(folder: Path, size: int = 300_000, name: str = NAME) -> Parcel:
+    content = random.Random(size).randbytes(size)  # noqa: S311
+    path = folder / "artifact"
+    path.write_bytes(content)
+    return Parcel(path=path, filename=name, bytes=size, sha256=hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize("verify", ["size", "content"])
+def test_a_file_arrives_byte_for_byte_under_its_name_alone(
+    site: Site, tmp_path: Path, verify: str
+) -> None:
+    parcel = make_parcel(tmp_path, 3 * MIB + 17)
+    with site.open() as session:
+        outcome = session.deliver(parcel, "in/mifir", verify)  # type: ignore[arg-type]
+    assert site.files() == {FINAL: parcel.path.read_bytes()}
+    assert (outcome.bytes_sent, outcome.already_there) == (parcel.bytes, False)
+
+
+def test_several_files_go_over_one_connection(site: Site, tmp_path: Path) -> None:
+    with site.open() as session:
+        for number in range(3):
+            parcel = make_parcel(tmp_path, 1000 + number, f"part_{number}.xml")
+            assert session.deliver(parcel, "in", "size").bytes_sent == parcel.bytes
+    assert {name: len(content) for name, content in site.files().items()} == {
+        f"in/part_{number}.xml": 1000 + number for number in range(3)
+    }
+
+
+def test_the_same_content_is_recognised_and_not_sent_again(site: Site, tmp_path: Path) -> None:
+    parcel = make_parcel(tmp_path)
+    file = site.put(FINAL, parcel.path.read_bytes())
+    before = file.stat()
+    with site.open() as session:
+        outcome = session.deliver(parcel, "in/mifir", "size")
+    assert (outcome.bytes_sent, outcome.already_there) == (0, True)
+    assert file.stat().st_ino == before.st_ino
+    assert file.stat().st_mtime_ns == before.st_mtime_ns
+
+
+@pytest.mark.parametrize("longer", [b"", b"x"], ids=["same size", "longer"])
+def test_other_content_under_the_name_is_refused_and_kept(
+    site: Site, tmp_path: Path, longer: bytes
+) -> None:
+    parcel = make_parcel(tmp_path)
+    other = bytes(parcel.bytes) + longer
+    site.put(FINAL, other)
+    with site.open() as session, pytest.raises(DeliveryRefusedError, match="is there already"):
+        session.deliver(parcel, "in/mifir", "size")
+    assert site.files() == {FINAL: other}
+
+
+def test_what_an_interrupted_try_left_behind_is_removed(site: Site, tmp_path: Path) -> None:
+    parcel = make_parcel(tmp_path)
+    marked = hashlib.sha256(NAME.encode()).hexdigest()[:12]
+    site.put(f"in/mifir/.openreg-{marked}-0123456789ab.part", b"half a fi")
+    site.put("in/mifir/other.part", b"not ours")
+    with site.open() as session:
+        session.deliver(parcel, "in/mifir", "size")
+    assert site.files() == {FINAL: parcel.path.read_bytes(), "in/mifir/other.part": b"not ours"}
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_overwritten(site: Site, tmp_path: Path) -> None:
+    parcel = make_parcel(tmp_path)
+    with site.open() as session:
+        publish = session.publish  # type: ignore[attr-defined]
+
+        def late(temporary: str, final: str) -> None:
+            site.put(FINAL, b"somebody else's")
+            publish(temporary, final)
+
+        session.publish = late  # type: ignore[attr-defined]
+        with pytest.raises(DeliveryRefusedError, match="is there already"):
+            session.deliver(parcel, "in/mifir", "size")
+    assert site.files() == {FINAL: b"somebody else's"}
+
+
+def test_a_refused_login_is_final_and_tells_no_secret(site: Site) -> None:
+    connection = site.connection(login="stranger", password=WRONG, extra={"key_file": None})
+    caught = failure(site, connection)
+    assert isinstance(caught, DeliveryRefusedError)
+    assert "refuses the login" in str(caught)
+    assert WRONG not in f"{caught}{connection!r}"
+
+
+def test_a_server_that_is_not_there_is_tried_again(site: Site) -> None:
+    caught = failure(site, site.connection(port=free_port()))
+    assert isinstance(caught, DeliveryError)
+    assert "cannot be reached" in str(caught)
+
+
+def test_a_host_that_nobody_knows_is_named(site: Site) -> None:
+    caught = failure(site, site.connection(host="regulator.invalid"))
+    assert isinstance(caught, DeliveryError)
+    assert "the name regulator.invalid cannot be resolved" in str(caught)
+
+
+def test_a_silent_server_is_given_up_after_the_timeout(site: Site) -> None:
+    with stalling_proxy(site.server.port, bytes_to_server=4) as proxy:
+        caught = failure(site, site.connection(port=proxy.port), timeout_seconds=1)
+    assert isinstance(caught, DeliveryError)
+    assert "was silent for 1 s" in str(caught)
+
+
+def test_a_folder_that_may_not_be_written_is_refused(site: Site, tmp_path: Path) -> None:
+    site.put("closed/here", b"")
+    (site.server.inbox / "closed").chmod(0o555)
+    with (
+        site.open() as session,
+        pytest.raises(DeliveryRefusedError, match=r"(?i)permission|denied"),
+    ):
+        session.deliver(make_parcel(tmp_path), "closed", "size")
+    assert site.files() == {"closed/here": b""}
+
+
+def test_a_file_where_a_folder_should_be_is_refused(site: Site, tmp_path: Path) -> None:
+    site.put("in", b"a file")
+    with site.open() as session, pytest.raises(DeliveryRefusedError, match="not a folder"):
+        session.deliver(make_parcel(tmp_path), "in/mifir", "size")
+    assert site.files() == {"in": b"a file"}
+
+
+@pytest.mark.parametrize("name", ["../escaped.xml", "a/b.xml", "", "..", "line\nbreak.xml"])
+def test_a_name_that_leads_elsewhere_never_leaves_the_house(
+    site: Site, tmp_path: Path, name: str
+) -> None:
+    with site.open() as session, pytest.raises(DeliveryRefusedError, match="cannot be the name"):
+        session.deliver(make_parcel(tmp_path, name=name), "in", "size")
+    assert site.files() == {}
+
+
+def test_names_of_every_script_arrive_as_they_are(site: Site, tmp_path: Path) -> None:
+    parcel = make_parcel(tmp_path, name="Bericht 2026 – Größe 表.xml")
+    with site.open() as session:
+        session.deliver(parcel, "Eingang Ä", "content")
+    assert list(site.files()) == ["Eingang Ä/Bericht 2026 – Größe 表.xml"]
+
+
+def test_an_empty_file_is_no_report(site: Site, tmp_path: Path) -> None:
+    with site.open() as session, pytest.raises(DeliveryRefusedError, match="is empty"):
+        session.deliver(make_parcel(tmp_path, 0), "in", "size")
