@@ -39,7 +39,9 @@ def test_a_certificate_of_an_unknown_authority_is_refused(tmp_path: Path) -> Non
     other = Authority(tmp_path, "somebody else")
     with running_ftpd(tls="explicit") as server:
         connection = server.connection(extra={"ca_file": str(other.certificate)})
-        with pytest.raises(DeliveryRefusedError, match=r"certificate of localhost:\d+ is not trusted"):
+        with pytest.raises(
+            DeliveryRefusedError, match=r"certificate of localhost:\d+ is not trusted"
+        ):
             deliver(FtpsChannel(), connection, tmp_path)
         assert server.files() == {}
 
