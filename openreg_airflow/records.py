@@ -7,7 +7,7 @@ Each record is a pydantic model; ``model_dump(mode="json")`` is what goes throug
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -150,25 +150,71 @@ class Verdict(Record):
         return tuple(r for r in self.results if not r.passed and not r.blocks)
 
 
-class Artifact(FileRef):
-    """A finished file for the authority, still inside the house.
+#: What a file of an artifact is: the report itself, or what goes with a file of the report.
+FileRole = Literal["report", "signature", "checksum"]
+
+
+class ArtifactFile(FileRef):
+    """One finished file of an artifact, still inside the house.
+
+    Attributes:
+        filename: the name under which it is delivered.
+        part: which part of the artifact it is or belongs to, from 1.
+        records: reported records in it.
+        role: ``report``, or the detached ``signature`` or ``checksum`` of the report file before.
+        md5: lower-case hexadecimal MD5 of its bytes, where the spec asks for it.
+        document_sha256: hash of the document before it was packed; None when it was not.
+    """
+
+    filename: str
+    part: int = 1
+    records: int
+    role: FileRole = "report"
+    md5: str | None = None
+    document_sha256: str | None = None
+
+
+class Artifact(Record):
+    """What is reported, as finished files: several when it was split, none when there is nothing.
 
     Attributes:
         name: the artifact's name in the spec.
-        filename: the name under which it is delivered.
-        records: reported records in it.
-        schema_check: ``valid``, or why the file was not held against a schema.
+        records: reported records in all its files.
+        schema_check: ``valid``, or why the files were not held against a schema.
+        files: in the order in which they are delivered.
+        version: 1 for the first content of a report and date, 2 for its first correction.
+        content: hash of what the content follows from: inputs, spec, layout and parts.
+        sequence: name of the sequence that its numbers come from.
+        numbers: its sequence numbers: one for each part, or one for all.
+        metadata: what is told of it beside the files: spec, rules, inputs, software.
+        sidecar: the file that tells it, which stays in the house.
     """
 
     name: str
-    filename: str
     format: str
     records: int
     schema_check: str
+    files: tuple[ArtifactFile, ...]
+    version: int = 1
+    content: str = ""
+    sequence: str | None = None
+    numbers: tuple[int, ...] = ()
+    metadata: dict[str, Any] = {}
+    sidecar: FileRef | None = None
+
+    @property
+    def reports(self) -> tuple[ArtifactFile, ...]:
+        """The files of the report itself, by part."""
+        return tuple(file for file in self.files if file.role == "report")
+
+    @property
+    def bytes(self) -> int:
+        """The size of all its files."""
+        return sum(file.bytes for file in self.files)
 
 
 class Receipt(Record):
-    """Proof that an artifact reached one destination.
+    """Proof that one file of an artifact reached one destination.
 
     Attributes:
         destination: where it lies, without credentials, e.g. ``sftp://host:22/inbox/file.xml``.
@@ -191,13 +237,14 @@ AttemptResult = Literal["started", "delivered", "already-there", "failed"]
 
 
 class DeliveryAttempt(Record):
-    """One try to bring one artifact to one destination.
+    """One try to bring one file of an artifact to one destination.
 
     Attributes:
+        position: which file of the artifact, from 1, in the order of delivery.
         attempt: Airflow's number of the task's try, from 1.
         destination: where to, without credentials, e.g. ``sftp://host:22/inbox/file.xml``.
         bytes: bytes sent; 0 when nothing had to be or could be sent.
-        sha256: hash of the artifact, which tells a repeated delivery from a new one.
+        sha256: hash of the file, which tells a repeated delivery from a new one.
         seconds: how long it took; 0 while it runs.
         error_class: name of the error's class when it failed.
         error: what went wrong, without secrets.
@@ -212,6 +259,7 @@ class DeliveryAttempt(Record):
     sha256: str
     started_at: datetime
     result: AttemptResult
+    position: int = 1
     bytes: int = 0
     seconds: float = 0.0
     error_class: str | None = None

@@ -56,4 +56,4 @@ def made(
         workspace=Workspace(folder / "workspace"),
         schema_folders=schema_folders,
     )
-    return artifact, Path(artifact.uri).read_bytes()
+    return artifact, Path(artifact.files[0].uri).read_bytes()

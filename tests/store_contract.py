@@ -15,6 +15,7 @@ from sqlalchemy import text
 from openreg_airflow.errors import StoreNotReadyError
 from openreg_airflow.records import (
     Artifact,
+    ArtifactFile,
     Column,
     DeliveryAttempt,
     Extract,
@@ -50,15 +51,24 @@ def rule(rule_id: str = "price_positive", **changes: Any) -> RuleResult:
 def artifact(name: str = "transactions", **changes: Any) -> Artifact:
     fields: dict[str, Any] = {
         "name": name,
-        "filename": "DEMO_DATTRA_DE_20260302.xml",
         "format": "xml",
+        "records": 7,
+        "schema_check": "valid",
+        "files": (artifact_file(name),),
+        "content": SHA,
+    }
+    return Artifact(**(fields | changes))
+
+
+def artifact_file(name: str = "transactions", **changes: Any) -> ArtifactFile:
+    fields: dict[str, Any] = {
+        "filename": "DEMO_DATTRA_DE_20260302.xml",
         "uri": f"s3://bucket/{name}",
         "bytes": 5_000_000_000,
         "sha256": SHA,
         "records": 7,
-        "schema_check": "valid",
     }
-    return Artifact(**(fields | changes))
+    return ArtifactFile(**(fields | changes))
 
 
 def extract(source: str = "trades", **changes: Any) -> Extract:
@@ -131,6 +141,29 @@ class StoreContract:
         assert store.extracts(RUN) == (extract(rows=2, attempt=2),)
         assert store.artifacts(RUN) == (artifact(records=2),)
         assert store.attempts(RUN) == (attempt(result="delivered", bytes=7),)
+
+    def test_files_that_a_repeated_task_no_longer_makes_go(self, url: str) -> None:
+        store = Store(url)
+        files = (
+            artifact_file(part=1, md5="ab" * 16),
+            artifact_file(part=1, role="signature", filename="a.sig"),
+            artifact_file(part=2, records=0),
+        )
+        store.record_artifact(RUN, artifact(files=files, numbers=(7, 8), sequence="esma"))
+        assert store.artifacts(RUN) == (artifact(files=files, numbers=(7, 8), sequence="esma"),)
+
+        store.record_artifact(RUN, artifact(files=files[:1]))
+        assert store.artifacts(RUN) == (artifact(files=files[:1]),)
+
+        store.record_artifact(RUN, artifact(files=()))
+        assert store.artifacts(RUN) == (artifact(files=()),)
+
+    def test_attempts_of_one_try_are_told_apart_by_their_file(self, url: str) -> None:
+        store = Store(url)
+        both = [attempt(position=1, filename="a"), attempt(position=2, filename="b")]
+        for each in both:
+            store.record_attempt(RUN, each)
+        assert store.attempts(RUN) == tuple(both)
 
     def test_replaced_row_keeps_its_id(self, url: str) -> None:
         store = Store(url)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from openreg_airflow.artifacts import filename
 from openreg_airflow.artifacts.writer import Job, writer
 from openreg_airflow.errors import ArtifactError, BlockingRulesError
-from openreg_airflow.records import Artifact
+from openreg_airflow.records import Artifact, ArtifactFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,15 +96,13 @@ def produce(
         schema_check,
         time.monotonic() - begun,
     )
+    file = ArtifactFile(**dict(ref), filename=job.filename, records=rows[spec.table])
     return Artifact(
-        uri=ref.uri,
-        bytes=ref.bytes,
-        sha256=ref.sha256,
         name=name,
-        filename=job.filename,
         format=form,
         records=rows[spec.table],
         schema_check=schema_check,
+        files=(file,),
     )
 
 

@@ -1,11 +1,11 @@
-"""One delivery of one artifact over one route, with its attempt on record."""
+"""One delivery of one artifact over one route, with an attempt on record for each file."""
 
 from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,13 @@ from openreg_airflow.records import DeliveryAttempt, Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
-    from openreg_airflow.deliver.channel import Outcome
+    from openreg_airflow.deliver.channel import Channel, Outcome, Session
     from openreg_airflow.deliver.connection import Connection
     from openreg_airflow.deliver.spec import RouteSpec
-    from openreg_airflow.records import Artifact, RunKey
+    from openreg_airflow.records import Artifact, ArtifactFile, RunKey
     from openreg_airflow.store import Store
     from openreg_airflow.workspace import Workspace
 
@@ -52,51 +54,95 @@ def deliver(
     connect: Callable[[], Connection],
     workspace: Workspace,
     store: Store,
-) -> Receipt:
-    """Bring an artifact to its destination and record the attempt, however it ends.
+) -> tuple[Receipt, ...]:
+    """Bring the files of an artifact to their destination and record each attempt, however it ends.
 
-    The attempt is on record before the first byte is sent: one that was killed stays ``started``.
+    The files go in their order over one connection, after all of them have been checked against
+    their recorded size and hash. An attempt is on record before the first byte of its file is
+    sent: one that was killed stays ``started``. The first file that fails ends the delivery.
 
     Args:
         delivery: what, where to, and the attempt's number.
         connect: gives the connection; a failure to find it is on record too.
-        workspace: where the artifact lies; its size and SHA-256 are checked again.
-        store: where the attempt is recorded.
+        workspace: where the files lie.
+        store: where the attempts are recorded.
+
+    Returns:
+        A receipt for each file; none for an artifact without files.
 
     Raises:
         DeliveryRefusedError: the destination refuses, or the connection cannot be used.
         DeliveryError: it did not finish and may be tried again.
-        IntegrityError: the artifact is not the file that was recorded.
-        StoreUnavailableError: the attempt cannot be recorded; nothing more is sent.
+        IntegrityError: a file is not the one that was recorded; nothing was sent.
+        StoreUnavailableError: an attempt cannot be recorded; nothing more is sent.
     """
-    artifact, spec = delivery.artifact, delivery.spec
-    with _on_record(delivery, store) as attempt:
+    files, spec = delivery.artifact.files, delivery.spec
+    if not files:
+        log.info("artifact %s has no file, so nothing is delivered", delivery.artifact.name)
+    line = _Line()
+    receipts = []
+    with ExitStack() as stack:
+        for position, file in enumerate(files, 1):
+            with _on_record(delivery, file, position, store) as attempt:
+                if line.channel is None:
+                    line.paths = [stack.enter_context(workspace.open_local(ref)) for ref in files]
+                    line.prepare(spec, connect)
+                attempt.destination = line.destination(spec, file)
+                attempt.record()
+                log.info("delivering %s to %s", file.filename, attempt.destination)
+                if line.session is None:
+                    line.session = stack.enter_context(line.open(spec))
+                parcel = Parcel(
+                    path=line.paths[position - 1],
+                    filename=file.filename,
+                    bytes=file.bytes,
+                    sha256=file.sha256,
+                )
+                attempt.outcome = line.session.deliver(parcel, spec.folder, spec.verify)
+            receipts.append(attempt.receipt())
+    return tuple(receipts)
+
+
+@dataclass
+class _Line:
+    """The one connection of a delivery; made by its first file, whose attempt tells of failures."""
+
+    channel: Channel | None = None
+    connection: Connection | None = None
+    session: Session | None = None
+    paths: list[Path] = field(default_factory=list)
+
+    def prepare(self, spec: RouteSpec, connect: Callable[[], Connection]) -> None:
         channel = load_channel(spec.channel)
         connection = connect()
         if connection.type not in channel.connection_types:
             fault = f"is of type {connection.type!r}, which channel {spec.channel} cannot use"
             hint = f"Use type {' or '.join(channel.connection_types)}."
             raise connection.refused(fault=fault, hint=hint)
-        attempt.destination = channel.destination(connection, spec.folder, artifact.filename)
-        attempt.record()
-        with workspace.open_local(artifact) as path:
-            parcel = Parcel(
-                path=path,
-                filename=artifact.filename,
-                bytes=artifact.bytes,
-                sha256=artifact.sha256,
-            )
-            log.info("delivering %s to %s", artifact.filename, attempt.destination)
-            with channel.open(connection, timeout_seconds=spec.timeout_seconds) as session:
-                attempt.outcome = session.deliver(parcel, spec.folder, spec.verify)
-    return attempt.receipt()
+        self.channel, self.connection = channel, connection
+
+    def destination(self, spec: RouteSpec, file: ArtifactFile) -> str:
+        channel, connection = self._prepared()
+        return channel.destination(connection, spec.folder, file.filename)
+
+    def open(self, spec: RouteSpec) -> AbstractContextManager[Session]:
+        channel, connection = self._prepared()
+        return channel.open(connection, timeout_seconds=spec.timeout_seconds)
+
+    def _prepared(self) -> tuple[Channel, Connection]:
+        if self.channel is None or self.connection is None:
+            message = "the connection is asked for before it was prepared"
+            raise RuntimeError(message)
+        return self.channel, self.connection
 
 
 class _Attempt:
-    """An attempt while it runs."""
+    """An attempt to deliver one file, while it runs."""
 
-    def __init__(self, delivery: Delivery, store: Store) -> None:
+    def __init__(self, delivery: Delivery, file: ArtifactFile, position: int, store: Store) -> None:
         self._delivery = delivery
+        self._file = file
+        self._position = position
         self._store = store
         self._started = datetime.now(UTC)
         self._clock = time.monotonic()
@@ -104,23 +150,24 @@ class _Attempt:
         #: Until the channel has said it as a URL.
         self.destination = (
             f"{spec.channel} connection {spec.connection}, folder {spec.folder}, "
-            f"file {delivery.artifact.filename}"
+            f"file {file.filename}"
         )
         self.outcome: Outcome | None = None
         self.seconds = 0.0
 
     def record(self, error: BaseException | None = None) -> None:
         """Put the attempt on record as it stands now."""
-        artifact, spec, outcome = self._delivery.artifact, self._delivery.spec, self.outcome
+        delivery, file, outcome = self._delivery, self._file, self.outcome
         self.seconds = time.monotonic() - self._clock
         attempt = DeliveryAttempt(
-            route=self._delivery.route,
-            artifact=artifact.name,
-            attempt=self._delivery.number,
-            channel=spec.channel,
+            route=delivery.route,
+            artifact=delivery.artifact.name,
+            attempt=delivery.number,
+            position=self._position,
+            channel=delivery.spec.channel,
             destination=self.destination,
-            filename=artifact.filename,
-            sha256=artifact.sha256,
+            filename=file.filename,
+            sha256=file.sha256,
             started_at=self._started,
             result="started",
         )
@@ -134,27 +181,27 @@ class _Attempt:
             end = {"result": result, "bytes": outcome.bytes_sent}
         if end:
             attempt = attempt.model_copy(update={**end, "seconds": self.seconds})
-        self._store.record_attempt(self._delivery.run, attempt)
+        self._store.record_attempt(delivery.run, attempt)
 
     def receipt(self) -> Receipt:
         """The proof of a delivery that ended well."""
-        artifact, outcome = self._delivery.artifact, self.outcome
+        file, outcome = self._file, self.outcome
         already_there = outcome is not None and outcome.already_there
         log.info(
             "%s %s: %d bytes, %.1f s, SHA-256 %s",
             "already there:" if already_there else "delivered:",
             self.destination,
-            artifact.bytes,
+            file.bytes,
             self.seconds,
-            artifact.sha256,
+            file.sha256,
         )
         return Receipt(
             route=self._delivery.route,
-            artifact=artifact.name,
+            artifact=self._delivery.artifact.name,
             destination=self.destination,
-            filename=artifact.filename,
-            bytes=artifact.bytes,
-            sha256=artifact.sha256,
+            filename=file.filename,
+            bytes=file.bytes,
+            sha256=file.sha256,
             delivered_at=datetime.now(UTC),
             seconds=self.seconds,
             already_there=already_there,
@@ -162,9 +209,11 @@ class _Attempt:
 
 
 @contextmanager
-def _on_record(delivery: Delivery, store: Store) -> Iterator[_Attempt]:
+def _on_record(
+    delivery: Delivery, file: ArtifactFile, position: int, store: Store
+) -> Iterator[_Attempt]:
     """Record an attempt when it begins and when it ends; a stopped task counts as failed."""
-    attempt = _Attempt(delivery, store)
+    attempt = _Attempt(delivery, file, position, store)
     attempt.record()
     try:
         yield attempt

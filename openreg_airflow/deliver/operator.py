@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class DeliverOperator(StageOperator):
-    """Deliver one artifact over one route; returns a ``Receipt``.
+    """Deliver one artifact over one route; returns a ``Receipt`` for each of its files.
 
     Args:
         route: name of the route in the spec.
@@ -35,7 +35,7 @@ class DeliverOperator(StageOperator):
         self.spec = spec
         self.artifact = artifact
 
-    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
+    def run_stage(self, context: Context, run: RunKey) -> list[dict[str, Any]]:
         """Deliver; see :func:`openreg_airflow.deliver.delivery.deliver`."""
         from openreg_airflow.deliver.delivery import Delivery, deliver
         from openreg_airflow.records import Artifact
@@ -48,13 +48,13 @@ class DeliverOperator(StageOperator):
             artifact=Artifact.model_validate(self.artifact),
             number=context["ti"].try_number,
         )
-        receipt = deliver(
+        receipts = deliver(
             delivery,
             connect=self.connect,
             workspace=self.workspace,
             store=Store(self.settings.store_url),
         )
-        return receipt.model_dump(mode="json")
+        return [receipt.model_dump(mode="json") for receipt in receipts]
 
     def connect(self) -> Connection:
         """The route's Airflow connection; see :func:`airflow_connection`."""

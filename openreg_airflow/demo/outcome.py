@@ -45,9 +45,9 @@ class Outcome:
 
     @property
     def proven(self) -> bool:
-        """The run succeeded and every artifact lies in the inbox, byte for byte."""
-        received = {receipt.artifact for receipt, same in self.delivered if same}
-        wanted = {artifact.name for artifact in self.artifacts}
+        """The run succeeded and every file of every artifact is in the inbox, byte for byte."""
+        received = {(r.artifact, r.filename) for r, same in self.delivered if same}
+        wanted = {(a.name, file.filename) for a in self.artifacts for file in a.files}
         return self.state == "success" and bool(wanted) and wanted <= received
 
 
@@ -75,7 +75,11 @@ def gather(
             failures.append(Failure(task.task_id, tuple(log[-12:])))
     artifacts = tuple(Artifact.model_validate(v) for v in results.get("artifact", {}).values())
     by_name = {artifact.name: artifact for artifact in artifacts}
-    receipts = [Receipt.model_validate(v) for v in results.get("deliver", {}).values()]
+    receipts = [
+        Receipt.model_validate(receipt)
+        for each in results.get("deliver", {}).values()
+        for receipt in each
+    ]
     verdict = results.get("validate", {}).get("")
     return Outcome(
         report_id=report_id,
@@ -106,9 +110,9 @@ def _datasets(found: dict[str, Any]) -> dict[str, Dataset]:
 
 def _same(artifact: Artifact | None, receipt: Receipt, inbox: Path) -> bool:
     """Compare what the regulator holds with what we made, not with what we say of it."""
-    if artifact is None:
-        return False
+    files = artifact.files if artifact else ()
+    made = [file for file in files if file.filename == receipt.filename]
     found = [path for path in inbox.rglob(receipt.filename) if path.is_file()]
-    if len(found) != 1:
+    if (len(found), len(made)) != (1, 1):
         return False
-    return filecmp.cmp(found[0], artifact.uri.removeprefix("file://"), shallow=False)
+    return filecmp.cmp(found[0], made[0].uri.removeprefix("file://"), shallow=False)

@@ -110,10 +110,11 @@ def _summary(outcome: Outcome, earlier: dict[str, str], console: Console) -> Non
         for label, text in _rules(outcome.verdict):
             _line(console, label, text)
     for artifact in outcome.artifacts:
-        same = _compared(earlier.get(artifact.filename), artifact.sha256)
-        _line(console, "artifact", artifact.uri.removeprefix("file://"))
-        _line(console, "", f"{artifact.records:,} records, {artifact.bytes:,} bytes")
-        _line(console, "SHA-256", artifact.sha256 + same)
+        for file in artifact.files:
+            same = _compared(earlier.get(file.filename), file.sha256)
+            _line(console, "artifact", file.uri.removeprefix("file://"))
+            _line(console, "", f"{file.records:,} records, {file.bytes:,} bytes")
+            _line(console, "SHA-256", file.sha256 + same)
         _line(console, "schema", artifact.schema_check)
     for receipt, same_bytes in outcome.delivered:
         proof = "[green]byte for byte the artifact[/]"
@@ -165,7 +166,8 @@ def _earlier_hashes(site: Site) -> dict[str, str]:
 
 
 def _keep_hashes(site: Site, outcomes: list[Outcome]) -> None:
-    hashes = {a.filename: a.sha256 for outcome in outcomes for a in outcome.artifacts}
+    artifacts = (artifact for outcome in outcomes for artifact in outcome.artifacts)
+    hashes = {file.filename: file.sha256 for artifact in artifacts for file in artifact.files}
     (site.folder / "hashes.json").write_text(json.dumps(hashes, indent=2))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Date,
     DateTime,
     Double,
@@ -165,31 +166,115 @@ class ValidationResult(RunRow):
     failures: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
-class ArtifactFile(RunRow):
-    """One finished artifact of one run."""
+class ArtifactRow(RunRow):
+    """One artifact of one run; its files are rows of :class:`ArtifactFileRow`.
+
+    ``finished`` is false from the allocation of its version and numbers until its files lie in the
+    workspace.
+    """
 
     __tablename__ = "openreg_artifact"
     __table_args__ = (
         UniqueConstraint("report_id", "business_date", "run_id", "name"),
+        Index(None, "content"),
+    )
+
+    name: Mapped[str] = mapped_column(String(ID))
+    format: Mapped[str] = mapped_column(String(50))
+    records: Mapped[int] = mapped_column(BigInteger)
+    schema_check: Mapped[str] = mapped_column(FreeText)
+    version: Mapped[int] = mapped_column(Integer)
+    content: Mapped[str] = mapped_column(String(SHA256))
+    sequence: Mapped[str | None] = mapped_column(String(ID))
+    numbers: Mapped[list[int]] = mapped_column(JSON)
+    finished: Mapped[bool] = mapped_column(Boolean)
+    sidecar: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
+
+
+class ArtifactFileRow(RunRow):
+    """One file of one artifact; ``removed_at`` is when the retention policy removed it."""
+
+    __tablename__ = "openreg_artifact_file"
+    __table_args__ = (
+        UniqueConstraint("report_id", "business_date", "run_id", "name", "position"),
         Index(None, "sha256"),
     )
 
     name: Mapped[str] = mapped_column(String(ID))
+    position: Mapped[int] = mapped_column(Integer)
+    part: Mapped[int] = mapped_column(Integer)
+    role: Mapped[str] = mapped_column(String(20))
     filename: Mapped[str] = mapped_column(FreeText)
-    format: Mapped[str] = mapped_column(String(50))
     uri: Mapped[str] = mapped_column(FreeText)
     bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(SHA256))
+    md5: Mapped[str | None] = mapped_column(String(32))
+    document_sha256: Mapped[str | None] = mapped_column(String(SHA256))
     records: Mapped[int] = mapped_column(BigInteger)
-    schema_check: Mapped[str] = mapped_column(FreeText)
+    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ArtifactVersion(RunRow):
+    """One content of an artifact for a report and date; the run is the one that finished it last.
+
+    ``filenames`` are those of the report's files, for a correction to name what it replaces.
+    """
+
+    __tablename__ = "openreg_artifact_version"
+    __table_args__ = (UniqueConstraint("report_id", "business_date", "name", "version"),)
+
+    name: Mapped[str] = mapped_column(String(ID))
+    version: Mapped[int] = mapped_column(Integer)
+    content: Mapped[str] = mapped_column(String(SHA256))
+    parts: Mapped[int] = mapped_column(Integer)
+    finished: Mapped[bool] = mapped_column(Boolean)
+    filenames: Mapped[list[str]] = mapped_column(JSON)
+
+
+class Sequence(Base):
+    """A sequence of numbers of an authority; ``last`` is the highest that was ever given out."""
+
+    __tablename__ = "openreg_sequence"
+    __table_args__ = (UniqueConstraint("name", "period"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(ID))
+    period: Mapped[str] = mapped_column(String(20))
+    last: Mapped[int] = mapped_column(BigInteger)
+
+
+class SequenceNumber(Base):
+    """Who has a number of a sequence: a part of a version of an artifact, or nobody any more."""
+
+    __tablename__ = "openreg_sequence_number"
+    __table_args__ = (
+        UniqueConstraint("name", "period", "number"),
+        Index(
+            "ix_openreg_sequence_number_owner", "report_id", "business_date", "artifact", "version"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(ID))
+    period: Mapped[str] = mapped_column(String(20))
+    number: Mapped[int] = mapped_column(BigInteger)
+    report_id: Mapped[str | None] = mapped_column(String(ID))
+    business_date: Mapped[date | None] = mapped_column(Date)
+    artifact: Mapped[str | None] = mapped_column(String(ID))
+    version: Mapped[int | None] = mapped_column(Integer)
+    part: Mapped[int | None] = mapped_column(Integer)
+    allocated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class Attempt(RunRow):
-    """One attempt to deliver one artifact over one route."""
+    """One attempt to deliver one file of an artifact over one route."""
 
     __tablename__ = "openreg_delivery_attempt"
     __table_args__ = (
-        UniqueConstraint("report_id", "business_date", "run_id", "route", "artifact", "attempt"),
+        UniqueConstraint(
+            "report_id", "business_date", "run_id", "route", "artifact", "attempt", "position"
+        ),
         Index(None, "sha256"),
         Index(None, "started_at"),
     )
@@ -197,6 +282,7 @@ class Attempt(RunRow):
     route: Mapped[str] = mapped_column(String(ID))
     artifact: Mapped[str] = mapped_column(String(ID))
     attempt: Mapped[int] = mapped_column(Integer)
+    position: Mapped[int] = mapped_column(Integer)
     channel: Mapped[str] = mapped_column(String(50))
     destination: Mapped[str] = mapped_column(FreeText)
     filename: Mapped[str] = mapped_column(FreeText)

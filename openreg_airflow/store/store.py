@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from openreg_airflow.records import (
     Artifact,
+    ArtifactFile,
     DeliveryAttempt,
     Extract,
     FileRef,
@@ -21,7 +22,8 @@ from openreg_airflow.records import (
 from openreg_airflow.store import schema
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.models import (
-    ArtifactFile,
+    ArtifactFileRow,
+    ArtifactRow,
     Attempt,
     ExtractFile,
     RunRow,
@@ -111,9 +113,9 @@ class Store:
             _put(connection, ValidationResult, run, rows)
 
     def record_artifact(self, run: RunKey, artifact: Artifact) -> None:
-        """Record one artifact of the run."""
+        """Record one finished artifact of the run with its files; it replaces an earlier one."""
         with self._transaction(write=True) as connection:
-            _put(connection, ArtifactFile, run, [artifact.model_dump()])
+            put_artifact(connection, run, artifact)
 
     def record_attempt(self, run: RunKey, attempt: DeliveryAttempt) -> None:
         """Record one delivery attempt; the same attempt again replaces its row."""
@@ -137,12 +139,22 @@ class Store:
         )
 
     def artifacts(self, run: RunKey) -> tuple[Artifact, ...]:
-        """The run's artifacts by name."""
-        return tuple(_record(Artifact, row) for row in self._rows(ArtifactFile, run, "name"))
+        """The run's finished artifacts by name."""
+        files: dict[str, list[ArtifactFile]] = {}
+        for row in self._rows(ArtifactFileRow, run, "name", "position"):
+            files.setdefault(row["name"], []).append(_record(ArtifactFile, row))
+        return tuple(
+            _record(
+                Artifact,
+                row | {"files": files.get(row["name"], ()), "metadata": row["metadata_"]},
+            )
+            for row in self._rows(ArtifactRow, run, "name")
+            if row["finished"]
+        )
 
     def attempts(self, run: RunKey) -> tuple[DeliveryAttempt, ...]:
-        """The run's delivery attempts by route, artifact and number."""
-        rows = self._rows(Attempt, run, "route", "artifact", "attempt")
+        """The run's delivery attempts by route, artifact, number and file."""
+        rows = self._rows(Attempt, run, "route", "artifact", "attempt", "position")
         return tuple(_record(DeliveryAttempt, row) for row in rows)
 
     def _rows(self, model: type[RunRow], run: RunKey, *order: str) -> list[dict[str, Any]]:
@@ -157,6 +169,25 @@ class Store:
             schema.require(self._engine)
             self._ready = True
         return transaction(self._engine, write=write)
+
+
+def put_artifact(
+    connection: Connection, run: RunKey, artifact: Artifact, *, finished: bool = True
+) -> None:
+    """Record an artifact with its files in the caller's transaction; see :class:`Store`."""
+    row = artifact.model_dump(mode="json", exclude={"files", "metadata"})
+    row |= {"metadata_": artifact.model_dump(mode="json")["metadata"], "finished": finished}
+    files = [
+        file.model_dump() | {"name": artifact.name, "position": position, "removed_at": None}
+        for position, file in enumerate(artifact.files, 1)
+    ]
+    _put(connection, ArtifactRow, run, [row])
+    connection.execute(
+        delete(ArtifactFileRow)
+        .where(*_of_run(ArtifactFileRow, run))
+        .where(ArtifactFileRow.name == artifact.name, ArtifactFileRow.position > len(files))
+    )
+    _put(connection, ArtifactFileRow, run, files)
 
 
 def _put(

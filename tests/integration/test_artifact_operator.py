@@ -88,9 +88,9 @@ def test_task_writes_checks_and_records_the_artifact(
     (tmp_path / "schemas" / "d.xsd").write_text(SCHEMA)
     returned = operator(tmp_path, {"rows": rows}, verdict(0)).execute(CONTEXT)
     artifact = Artifact.model_validate(json.loads(json.dumps(returned)))
-    assert artifact.filename == "daily_20260930.xml"
+    assert artifact.files[0].filename == "daily_20260930.xml"
     assert artifact.schema_check == "valid"
-    assert Path(artifact.uri).read_bytes() == (
+    assert Path(artifact.files[0].uri).read_bytes() == (
         b'<?xml version="1.0" encoding="UTF-8"?>\n<d>\n<e><a>1</a></e>\n<e><a>2</a></e>\n</d>\n'
     )
     assert list(store.artifacts(RUN)) == [artifact]

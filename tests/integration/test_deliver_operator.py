@@ -13,7 +13,7 @@ from airflow.sdk import DAG, BaseOperator
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.errors import DeliveryRefusedError
-from openreg_airflow.records import Artifact, Receipt, RunKey
+from openreg_airflow.records import Artifact, ArtifactFile, Receipt, RunKey
 from openreg_airflow.store import Store, schema
 from openreg_airflow.workspace import Workspace
 
@@ -39,14 +39,8 @@ def artifact(tmp_path: Path) -> Artifact:
     folder = Workspace(tmp_path / "workspace").folder(RUN, "artifact", "positions")
     with folder.writing("positions.csv") as pending:
         pending.path.write_text("isin;quantity\nDE0001234567;5\n")
-    return Artifact(
-        **pending.ref.model_dump(),
-        name="positions",
-        filename="POSITIONS_20260302.csv",
-        format="csv",
-        records=1,
-        schema_check="none",
-    )
+    file = ArtifactFile(**dict(pending.ref), filename="POSITIONS_20260302.csv", records=1)
+    return Artifact(name="positions", format="csv", records=1, schema_check="none", files=(file,))
 
 
 def operator(artifact: Artifact) -> DeliverOperator:
@@ -89,9 +83,9 @@ def test_task_delivers_over_the_airflow_connection_and_returns_the_receipt(
 
     returned = operator(artifact).execute(context())
 
-    receipt = Receipt.model_validate(json.loads(json.dumps(returned)))
+    receipt = Receipt.model_validate(json.loads(json.dumps(returned))[0])
     assert receipt.destination == f"sftp://127.0.0.1:{sshd.port}/in/POSITIONS_20260302.csv"
-    assert receipt.sha256 == artifact.sha256
+    assert receipt.sha256 == artifact.files[0].sha256
     assert sshd.files() == {"in/POSITIONS_20260302.csv": b"isin;quantity\nDE0001234567;5\n"}
     assert [a.result for a in store.attempts(RUN)] == ["delivered"]
 
@@ -102,7 +96,7 @@ def test_repeated_task_is_recorded_under_its_own_number(
     define_connection(sshd, monkeypatch)
     operator(artifact).execute(context())
 
-    assert operator(artifact).execute(context(2))["already_there"]
+    assert operator(artifact).execute(context(2))[0]["already_there"]
 
     assert [(a.attempt, a.result) for a in store.attempts(RUN)] == [
         (1, "delivered"),

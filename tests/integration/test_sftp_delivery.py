@@ -16,6 +16,7 @@ import pytest
 
 from openreg_airflow.deliver.channel import Parcel
 from openreg_airflow.deliver.channels.sftp import SftpChannel
+from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.deliver.delivery import Delivery, deliver
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.errors import (
@@ -24,7 +25,7 @@ from openreg_airflow.errors import (
     IntegrityError,
     StoreNotReadyError,
 )
-from openreg_airflow.records import Artifact, DeliveryAttempt, Receipt, RunKey
+from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, Receipt, RunKey
 from openreg_airflow.store import Store, schema
 from openreg_airflow.workspace import Workspace, describe
 from tests.services import free_port, unavailable
@@ -34,7 +35,6 @@ from tests.services.tcp_proxy import stalling_proxy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from openreg_airflow.deliver.connection import Connection
     from tests.services.sshd import SshServer
 
 MIB = 1 << 20
@@ -57,6 +57,13 @@ class House:
         return Store(self.store_url)
 
     def deliver(self, connection: Connection, *, number: int = 1, **spec: Any) -> Receipt:
+        """Deliver the only file."""
+        [receipt] = self.deliver_all(connection, number=number, **spec)
+        return receipt
+
+    def deliver_all(
+        self, connection: Connection, *, number: int = 1, **spec: Any
+    ) -> tuple[Receipt, ...]:
         return deliver(
             self.delivery(number=number, **spec),
             connect=lambda: connection,
@@ -85,13 +92,9 @@ def make_house(folder: Path, size: int) -> House:
     content = random.Random(size).randbytes(size)  # noqa: S311
     with workspace.folder(RUN, "artifact").writing("transactions.xml") as pending:
         pending.path.write_bytes(content)
+    file = ArtifactFile(**dict(pending.ref), filename="DEMO_DATTRA_DE_20260302.xml", records=1)
     artifact = Artifact(
-        **pending.ref.model_dump(),
-        name="transactions",
-        filename="DEMO_DATTRA_DE_20260302.xml",
-        format="xml",
-        records=1,
-        schema_check="valid",
+        name="transactions", format="xml", records=1, schema_check="valid", files=(file,)
     )
     url = f"sqlite:///{folder / 'store.db'}"
     schema.upgrade(url)
@@ -118,7 +121,7 @@ def test_artifact_arrives_byte_for_byte_under_its_name_alone(
 
     assert sshd.files() == {FINAL: big_house.content}
     assert receipt.destination == f"sftp://127.0.0.1:{sshd.port}/{FINAL}"
-    assert (receipt.bytes, receipt.sha256) == (8 * MIB, big_house.artifact.sha256)
+    assert (receipt.bytes, receipt.sha256) == (8 * MIB, big_house.artifact.files[0].sha256)
     assert not receipt.already_there
     [attempt] = big_house.attempts
     assert (attempt.result, attempt.bytes) == ("delivered", 8 * MIB)
@@ -287,11 +290,80 @@ def test_folder_that_is_a_file_is_refused(sshd: SshServer, house: House) -> None
 
 
 def test_name_that_the_server_cannot_store_is_refused(sshd: SshServer, house: House) -> None:
-    house.artifact = house.artifact.model_copy(update={"filename": "x" * 300})
+    [file] = house.artifact.files
+    long = file.model_copy(update={"filename": "x" * 300})
+    house.artifact = house.artifact.model_copy(update={"files": (long,)})
 
     with pytest.raises(DeliveryRefusedError, match=r"x{300}"):
         house.deliver(sshd.connection())
     assert sshd.files() == {}
+
+
+def in_parts(house: House) -> list[ArtifactFile]:
+    """Give the house an artifact of three files, the names of which are not in order."""
+    files = []
+    for part, name in enumerate(("z.xml", "m.xml", "a.xml"), 1):
+        with Workspace(house.folder).folder(RUN, "artifact").writing(name) as pending:
+            pending.path.write_bytes(name.encode() * part)
+        files.append(ArtifactFile(**dict(pending.ref), filename=name, part=part, records=1))
+    house.artifact = house.artifact.model_copy(update={"files": tuple(files)})
+    return files
+
+
+def test_files_of_an_artifact_go_by_part_over_one_connection(
+    sshd: SshServer, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = in_parts(house)
+    opened = []
+    once = SftpChannel.open
+
+    def counted(self: SftpChannel, *arguments: Any, **options: Any) -> Any:
+        opened.append(arguments)
+        return once(self, *arguments, **options)
+
+    monkeypatch.setattr(SftpChannel, "open", counted)
+    receipts = house.deliver_all(sshd.connection())
+
+    assert len(opened) == 1
+    assert [receipt.filename for receipt in receipts] == ["z.xml", "m.xml", "a.xml"]
+    assert [receipt.sha256 for receipt in receipts] == [file.sha256 for file in files]
+    assert len({receipt.delivered_at for receipt in receipts}) == 3
+    assert [(a.position, a.filename, a.result) for a in house.attempts] == [
+        (1, "z.xml", "delivered"),
+        (2, "m.xml", "delivered"),
+        (3, "a.xml", "delivered"),
+    ]
+    assert sorted(sshd.files()) == ["in/mifir/a.xml", "in/mifir/m.xml", "in/mifir/z.xml"]
+
+
+def test_retry_sends_only_the_files_that_are_not_there(sshd: SshServer, house: House) -> None:
+    in_parts(house)
+    place_remote(sshd, "in/mifir/m.xml", b"other")
+    with pytest.raises(DeliveryRefusedError, match=r"m\.xml is there already"):
+        house.deliver_all(sshd.connection())
+    assert [(a.filename, a.result) for a in house.attempts] == [
+        ("z.xml", "delivered"),
+        ("m.xml", "failed"),
+    ]
+
+    (sshd.inbox / "in/mifir/m.xml").unlink()
+    receipts = house.deliver_all(sshd.connection(), number=2)
+    assert [receipt.already_there for receipt in receipts] == [True, False, False]
+
+
+def test_one_changed_part_keeps_all_of_them_in_the_house(sshd: SshServer, house: House) -> None:
+    files = in_parts(house)
+    Path(files[2].uri).write_bytes(b"changed")
+    with pytest.raises(IntegrityError, match=r"a\.xml"):
+        house.deliver_all(sshd.connection())
+    assert sshd.files() == {}
+    assert [a.result for a in house.attempts] == ["failed"]
+
+
+def test_artifact_without_files_is_delivered_by_doing_nothing(house: House) -> None:
+    house.artifact = house.artifact.model_copy(update={"files": ()})
+    assert house.deliver_all(Connection(id="nowhere", type="sftp")) == ()
+    assert house.attempts == ()
 
 
 def test_unreachable_server_is_tried_again(sshd: SshServer, house: House) -> None:
@@ -386,11 +458,12 @@ def test_process_killed_at_any_step_ends_with_one_file_after_a_retry(
     receipt = house.deliver(sshd.connection(), number=2)
 
     assert sshd.files() == {FINAL: house.content}
-    assert receipt.sha256 == house.artifact.sha256
+    assert receipt.sha256 == house.artifact.files[0].sha256
     published = point in ("after publish", "before close", "after close")
     assert receipt.already_there == published
+    # The line is closed after the last file's attempt has ended.
     assert [a.result for a in house.attempts] == [
-        "started",
+        "delivered" if point.endswith("close") else "started",
         "already-there" if published else "delivered",
     ]
 
@@ -424,7 +497,7 @@ def test_folder_that_may_be_written_but_not_listed_takes_the_file(
     finally:
         folder.chmod(0o755)
 
-    assert sshd.files() == {f"drop/{house.artifact.filename}": house.content}
+    assert sshd.files() == {f"drop/{house.artifact.files[0].filename}": house.content}
 
 
 def test_crowded_folder_does_not_hide_a_leftover(sshd: SshServer, big_house: House) -> None:
@@ -449,7 +522,7 @@ def test_leftover_of_another_file_stays(sshd: SshServer, house: House) -> None:
 
 
 def test_artifact_changed_after_it_was_recorded_is_not_sent(sshd: SshServer, house: House) -> None:
-    Path(house.artifact.uri).write_bytes(house.content[:-1] + b"!")
+    Path(house.artifact.files[0].uri).write_bytes(house.content[:-1] + b"!")
 
     with pytest.raises(IntegrityError):
         house.deliver(sshd.connection())

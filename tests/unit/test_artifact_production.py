@@ -34,9 +34,10 @@ def test_record_describes_the_published_file(tmp_path: Path) -> None:
     spec = spec_of(format="csv", filename=name)
     artifact, data = made(tmp_path, spec, {"rows": TABLE})
     assert data == b"a,b\nx,1\ny,2\n"
-    ref = describe(Path(artifact.uri))
-    assert (artifact.bytes, artifact.sha256) == (ref.bytes, ref.sha256)
-    assert artifact.filename == Path(artifact.uri).name == "daily_out_20260930.csv"
+    [file] = artifact.files
+    ref = describe(Path(file.uri))
+    assert (file.bytes, file.sha256) == (ref.bytes, ref.sha256)
+    assert file.filename == Path(file.uri).name == "daily_out_20260930.csv"
     assert (artifact.name, artifact.format, artifact.records) == ("out", "csv", 2)
     assert artifact.schema_check == "not checked: CSV has no schema"
 

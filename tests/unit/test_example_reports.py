@@ -95,7 +95,7 @@ class Prepared:
             workspace=Workspace(root / "workspace"),
             schema_folders=schema_folders,
         )
-        return made, Path(made.uri).read_bytes()
+        return made, Path(made.files[0].uri).read_bytes()
 
 
 def extracted(database: Path, folder: Path, source: Any) -> pa.Table:
@@ -209,7 +209,7 @@ def test_same_data_give_the_same_bytes(
     first, data = prepared[report_id].artifact(tmp_path / "first")
     second, again = prepared[report_id].artifact(tmp_path / "second")
     assert data == again
-    assert first.sha256 == second.sha256 == hashlib.sha256(data).hexdigest()
+    assert first.files[0].sha256 == second.files[0].sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_mifir_report_is_valid_by_the_iso_schema(
@@ -232,7 +232,7 @@ def test_mifir_report_holds_what_the_table_holds(
     rows = report.tables["transactions"].to_pylist()
     records = etree.fromstring(data).findall("d:FinInstrmRptgTxRpt/d:Tx", NS)
     assert artifact.records == len(rows) == len(records)
-    assert artifact.filename == "DEMO_DATTRA_DE_20260930.xml"
+    assert artifact.files[0].filename == "DEMO_DATTRA_DE_20260930.xml"
     assert artifact.schema_check.startswith("not checked: auth.016.001.01.xsd was not found in")
     assert [row["action"] for row in rows] == ["CANCEL"] * 12 + ["NEW"] * 4000
     for row, record in zip(rows, records, strict=True):
@@ -261,7 +261,7 @@ def test_positions_return_holds_what_the_table_holds(
     report = prepared["positions_return"]
     artifact, data = report.artifact(tmp_path)
     header, *lines = csv.reader(data.decode().splitlines(), delimiter=";")
-    assert artifact.filename == "positions_return_20260930.csv"
+    assert artifact.files[0].filename == "positions_return_20260930.csv"
     assert header[:3] == ["PositionDate", "Account", "OwnerLEI"]
     rows = report.tables["positions"].to_pylist()
     assert artifact.records == len(rows) == len(lines) == 900
