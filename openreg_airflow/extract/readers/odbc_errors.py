@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import arrow_odbc
     import pyodbc
 
+    from openreg_airflow.extract.readers.odbc_products import Product
+
 #: Connection lost, serialization and deadlock, resources, operator intervention, time-outs, and
 #: MySQL's interrupted query.
 _PASSING = re.compile(r"08...|40...|53...|57P0[1-5]|57014|58...|55P03|HYT0[01]|70100")
@@ -42,41 +44,51 @@ _TOO_WIDE = re.compile(r"truncat|too large|TooLarge|maximum size|larger than", r
 
 
 def connection_error(
-    error: pyodbc.Error | arrow_odbc.Error, conn_id: str
+    error: pyodbc.Error | arrow_odbc.Error, conn_id: str, product: Product
 ) -> SourceError | SourceUnavailableError:
     """What a failed login means."""
-    state, text = _parts(error)
+    state, number, text = _parts(error)
     where = f"connection {conn_id}"
     refused = _REFUSING_STATES.fullmatch(state) or _REFUSED.search(text)
-    if refused and not _LATER.search(text):
+    if refused and not _LATER.search(text) and number not in product.passing:
         return SourceError(
-            f"the ODBC source refuses ({state}): {text}",
+            f"{product.called} refuses ({_numbered(state, number)}): {text}",
             where=where,
-            hint="Check driver, login, password, database and extra of the connection.",
+            hint=product.hints.get(
+                number, "Check driver, login, password, database and extra of the connection."
+            ),
         )
     return SourceUnavailableError(
-        f"the ODBC source cannot be reached ({state}): {text}",
+        f"{product.called} cannot be reached ({_numbered(state, number)}): {text}",
         where=where,
         hint="Check host and port of the connection, and that the server runs.",
     )
 
 
 def query_error(
-    error: pyodbc.Error | arrow_odbc.Error, where: str, *, widest: int | None = None
+    error: pyodbc.Error | arrow_odbc.Error,
+    where: str,
+    product: Product,
+    *,
+    widest: int | None = None,
 ) -> SourceError | SourceUnavailableError:
     """What a failed statement means.
 
     Args:
         error: of the driver.
         where: the SQL file.
+        product: the database's, whose own numbers say more than ODBC's states.
         widest: bytes that a value may have, while rows are read.
     """
-    state, text = _parts(error)
-    if _LOST.search(text):
-        return SourceUnavailableError(f"the connection was lost ({state}): {text}", where=where)
-    if _PASSING.fullmatch(state):
+    state, number, text = _parts(error)
+    numbered, hint = _numbered(state, number), product.hints.get(number)
+    if _LOST.search(text) or state == "08S01":
         return SourceUnavailableError(
-            f"the ODBC source stopped the query ({state}): {text}", where=where
+            f"the connection was lost ({numbered}): {text}", where=where, hint=hint
+        )
+    if _PASSING.fullmatch(state) or number in product.passing:
+        return SourceUnavailableError(
+            f"{product.called} stopped the query ({numbered}): {text}", where=where, hint=hint
         )
     if widest is not None and _TOO_WIDE.search(text):
         return SourceError(
@@ -84,15 +96,22 @@ def query_error(
             where=where,
             hint="Raise `max_text_size` in the extra of the connection.",
         )
-    return SourceError(f"the ODBC source refuses the query ({state}): {text}", where=where)
+    return SourceError(
+        f"{product.called} refuses the query ({numbered}): {text}", where=where, hint=hint
+    )
 
 
-def _parts(error: pyodbc.Error | arrow_odbc.Error) -> tuple[str, str]:
-    """The SQLSTATE and the text, without what manager and driver put around it."""
+def _numbered(state: str, number: int) -> str:
+    return f"{state}, {number}" if number else state
+
+
+def _parts(error: pyodbc.Error | arrow_odbc.Error) -> tuple[str, int, str]:
+    """The SQLSTATE, the server's number and the text, without what stands around them."""
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
-    state = str(error.args[0]) if len(error.args) > 1 else ""
-    if found := re.search(r"State: (\w+), Native error: -?\d+, Message: (.*)", text, re.DOTALL):
-        state, text = found[1], found[2]
+    state, number = str(error.args[0]) if len(error.args) > 1 else "", "0"
+    if found := re.search(r"State: (\w+), Native error: (-?\d+), Message: (.*)", text, re.DOTALL):
+        state, number, text = found[1], found[2], found[3]
+    elif found := re.search(r"\((-?\d+)\) \(SQL\w+\)", text):
+        number, text = found[1], text[: found.start()]
     text = re.sub(r"^(?:\[[^\]]*\]\s*)+", "", text.strip())
-    text = re.sub(r"\s*\(-?\d+\) \(SQL\w+\)$", "", text)
-    return state or "HY000", " ".join(text.split())
+    return state or "HY000", int(number), " ".join(text.split())

@@ -1,35 +1,38 @@
-"""The process in which an ODBC driver works for :mod:`openreg_airflow.extract.readers.odbc`.
+"""The process in which an ODBC driver works for :mod:`~.readers.odbc_session`.
 
-It takes a login and a query from its input and answers on its output, both as pickled objects: an
-answer that is an error ends it, and None ends a result.
+Its first message is a login; then it answers one request after the other, each to hold a state of
+the database or to read a query. An answer that is an error ends it. See
+:mod:`~.readers.odbc_wire` for how the messages look.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import arrow_odbc
 import pyarrow as pa
 import pyodbc
 
 from openreg_airflow.errors import OpenRegError
-from openreg_airflow.extract.reader import BATCH_BYTES, SourceColumn
+from openreg_airflow.extract.reader import BATCH_BYTES
+from openreg_airflow.extract.readers.odbc_columns import transit
 from openreg_airflow.extract.readers.odbc_errors import connection_error, query_error
 from openreg_airflow.extract.readers.odbc_products import Product, find_product
+from openreg_airflow.extract.readers.odbc_wire import (
+    WireError,
+    error_message,
+    receive,
+    schema_text,
+    send,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
-    from openreg_airflow.extract.query import Query
-    from openreg_airflow.extract.spec import Value
-
-_CONNECT_SECONDS = 30
 _MOST_ROWS = 10_000
-_DIGITS_128 = 38
 
 
 class OdbcWork:
@@ -40,150 +43,127 @@ class OdbcWork:
         text: ODBC's connection string.
         widest: bytes that a text or binary value may have.
         timeout_seconds: wall time of a query.
+        login_seconds: wall time of the login.
+        begin: statements that the connection asks for, after those of its product.
+        product: the product that is expected, for errors of the login.
 
     Raises:
         SourceError: the driver, the login, the database or the options are refused.
         SourceUnavailableError: the server cannot be reached or takes no more sessions.
     """
 
-    def __init__(self, *, conn_id: str, text: str, widest: int, timeout_seconds: int) -> None:
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        text: str,
+        widest: int,
+        timeout_seconds: int,
+        login_seconds: int,
+        begin: Sequence[str] = (),
+        product: str = "",
+    ) -> None:
+        self._conn_id = conn_id
         self._widest = widest
         self._timeout = timeout_seconds
+        self.product: Product = find_product(product)
         try:
-            with closing(pyodbc.connect(text, timeout=_CONNECT_SECONDS)) as probe:
+            with closing(pyodbc.connect(text, timeout=login_seconds)) as probe:
                 name = str(probe.getinfo(pyodbc.SQL_DBMS_NAME))
                 version = str(probe.getinfo(pyodbc.SQL_DBMS_VER))
-            self._product: Product = find_product(name)
-            for key, value in self._product.options.items():
+            self.product = find_product(name)
+            for key, value in self.product.options.items():
                 text += f"{key}={value.format(widest=widest)};"
-            self._connection = arrow_odbc.connect(text, login_timeout_sec=_CONNECT_SECONDS)
+            self._connection = arrow_odbc.connect(text, login_timeout_sec=login_seconds)
         except (pyodbc.Error, arrow_odbc.Error) as error:
-            raise connection_error(error, conn_id) from error
+            raise connection_error(error, conn_id, self.product) from error
         self.server = f"{name} {version}"
-        try:
-            self.stop = self._begin()
-        except arrow_odbc.Error as error:
-            raise query_error(error, f"connection {conn_id}") from error
+        self._run([one.format(seconds=timeout_seconds) for one in self.product.begin])
+        self._run(begin)
+        self.stop = self._how_to_stop()
 
-    def _begin(self) -> str | None:
-        """Fix what the result must not depend on; return the statement that stops a query."""
-        product = self._product
-        for statement in product.begin:
-            self._connection.execute(statement.format(seconds=self._timeout))
+    def hold(self) -> None:
+        """See one state of the database from now on; its product knows how."""
+        self._run(self.product.hold or ())
+
+    def _run(self, statements: Sequence[str]) -> None:
+        try:
+            for statement in statements:
+                self._connection.execute(statement)
+        except arrow_odbc.Error as error:
+            raise query_error(error, f"connection {self._conn_id}", self.product) from error
+
+    def _how_to_stop(self) -> str | None:
+        """The statement that stops a query of this session from another one."""
+        product = self.product
         if product.session_id is None or product.stop is None:
             return None
-        [batch] = self._connection.read_arrow_batches(
-            product.session_id, batch_size=1, fetch_concurrently=False
-        )
+        try:
+            [batch] = self._connection.read_arrow_batches(
+                product.session_id, batch_size=1, fetch_concurrently=False
+            )
+        except arrow_odbc.Error as error:
+            raise query_error(error, f"connection {self._conn_id}", self.product) from error
         return product.stop.format(id=int(batch.column(0)[0].as_py()))
 
-    def read(self, query: Query) -> tuple[tuple[SourceColumn, ...], Iterator[pa.RecordBatch]]:
-        """Start the query; return its columns and its rows."""
-        values: list[str] = []
-        rendered = query.render(lambda name: self._bind(query.parameters[name], values))
-        found: list[SourceColumn] = []
+    def read(self, answers: IO[bytes], *, sql: str, values: Sequence[str], file: str) -> None:
+        """Run a query and send its columns and its rows."""
+        found: list[pa.Field] = []
 
-        def transit(schema: pa.Schema) -> pa.Schema:
-            found.extend(_column(field) for field in schema)
-            return pa.schema([pa.field(field.name, _transit(field.type)) for field in schema])
+        def remember(schema: pa.Schema) -> pa.Schema:
+            found.extend(schema)
+            return pa.schema([pa.field(field.name, transit(field.type)) for field in schema])
 
         try:
             reader = self._connection.read_arrow_batches(
-                rendered.text,
+                sql,
                 batch_size=_MOST_ROWS,
-                parameters=values or None,
+                parameters=list(values) or None,
                 # At least one row must fit, also one with several of the widest values.
                 max_bytes_per_batch=max(BATCH_BYTES, 8 * self._widest),
                 max_text_size=self._widest,
                 max_binary_size=self._widest,
-                map_schema=transit,
-                query_timeout_sec=self._timeout if self._product.limits_queries else None,
+                map_schema=remember,
+                query_timeout_sec=self._timeout if self.product.limits_queries else None,
                 payload_text_encoding=arrow_odbc.TextEncoding.UTF16,
             )
         except arrow_odbc.Error as error:
-            raise query_error(error, query.file) from error
-        return tuple(found), self._batches(reader, query.file)
-
-    def _batches(self, reader: Any, file: str) -> Iterator[pa.RecordBatch]:
+            raise query_error(error, file, self.product) from error
+        send(answers, {"columns": schema_text(pa.schema(found))})
         try:
-            yield from reader
+            with pa.ipc.new_stream(answers, reader.schema) as stream:
+                for batch in reader:
+                    stream.write_batch(batch)
+                    answers.flush()
         except arrow_odbc.Error as error:
-            raise query_error(error, file, widest=self._widest) from error
-
-    def _bind(self, value: Value | tuple[Value, ...], values: list[str]) -> str:
-        """A parameter mark that reads the bound text in the value's type."""
-        if isinstance(value, tuple):
-            return ", ".join(self._bind(part, values) for part in value)
-        text, mark = self._product.bind(value)
-        values.append(text)
-        return mark
+            raise query_error(error, file, self.product, widest=self._widest) from error
+        send(answers, {})
 
 
-def _column(field: pa.Field) -> SourceColumn:
-    """A column of a result, from what the driver says of it."""
-    kind = field.type
-    word = str(kind).split("[", 1)[0]
-    if pa.types.is_decimal(kind):
-        scale = max(kind.scale, 0)
-        digits = max(kind.precision, scale)
-        found: pa.DataType | None = pa.decimal128(min(digits, _DIGITS_128), scale)
-        spelled = f"decimal({digits},{scale})"
-        if scale == digits:  # "-0." and the digits need more room than drivers are given
-            return SourceColumn(field.name, None, f"{spelled}, which ODBC may cut off")
-        return SourceColumn(field.name, found, spelled)
-    if pa.types.is_integer(kind):
-        found = pa.int64()
-    elif pa.types.is_floating(kind):
-        found = pa.float64()
-    elif pa.types.is_fixed_size_binary(kind):
-        found = pa.binary()
-    elif pa.types.is_timestamp(kind):
-        found = pa.timestamp("us", tz=kind.tz)
-    elif pa.types.is_time(kind):
-        found = pa.time64("us")
-    else:
-        carried = (pa.types.is_string, pa.types.is_binary, pa.types.is_boolean, pa.types.is_date32)
-        found = kind if any(matches(kind) for matches in carried) else None
-    return SourceColumn(field.name, found, word)
-
-
-def _transit(kind: pa.DataType) -> pa.DataType:
-    """The type in which a column leaves the driver.
-
-    Text where the driver's own number could lose something: decimals, unsigned integers that the
-    driver calls signed, and timestamps finer than a microsecond.
-    """
-    finer = pa.types.is_timestamp(kind) and kind.unit == "ns"
-    finer = finer or (pa.types.is_time64(kind) and kind.unit == "ns")
-    if pa.types.is_decimal(kind) or kind == pa.int64() or finer:
-        return pa.string()
-    if pa.types.is_fixed_size_binary(kind):
-        return pa.binary()  # the length that the driver says is the longest, not each one's
-    return pa.float64() if pa.types.is_floating(kind) else kind
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer one session's requests until there are no more."""
+    try:
+        work = OdbcWork(**receive(requests))
+        told: dict[str, Any] = {"server": work.server, "product": work.product.name}
+        send(answers, told | {"stop": work.stop})
+        while True:
+            request = receive(requests)
+            if request.get("hold"):
+                work.hold()
+                send(answers, {})
+            else:
+                work.read(answers, **request)
+    except OpenRegError as error:
+        send(answers, error_message(error))
+    except (WireError, BrokenPipeError):
+        return  # nobody asks any more
 
 
 def main() -> None:
-    """Serve one login and one query."""
+    """Serve on this process's input and output."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a driver prints is no answer
-    requests = sys.stdin.buffer
-
-    def answer(found: object) -> None:
-        pickle.dump(found, answers, protocol=5)
-        answers.flush()
-
-    try:
-        work = OdbcWork(**pickle.load(requests))  # noqa: S301 - from our own parent
-        answer((work.server, work.stop))
-        columns, batches = work.read(pickle.load(requests))  # noqa: S301
-        answer(columns)
-        for batch in batches:
-            answer(batch)
-        answer(None)
-    except OpenRegError as error:
-        answer(error)
-    except (EOFError, BrokenPipeError):
-        return  # nobody asks any more
+    serve(sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":

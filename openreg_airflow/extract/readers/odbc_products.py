@@ -20,22 +20,31 @@ class Product:
 
     Attributes:
         name: what its driver calls it.
+        called: what messages call it.
         options: put into the connection string, so that the driver streams a result;
             ``{widest}`` is the room for one value.
         begin: statements that make a session a reading one; ``{seconds}`` is the time limit.
+        hold: statements that keep what follows in one transaction over one state of the database;
+            None when it is not known how.
         session_id: a query for the session's number.
         stop: a statement that another session stops the query with; ``{id}`` is the number.
         marks: how a bound text is read in each type; ``{scale}`` is of a decimal.
         limits_queries: the driver itself can stop a query at a limit.
+        passing: the server's numbers of errors after which another try may succeed.
+        hints: what to do about an error, by the server's number.
     """
 
     name: str
+    called: str = "the ODBC source"
     options: Mapping[str, str] = field(default_factory=dict)
     begin: tuple[str, ...] = ()
+    hold: tuple[str, ...] | None = None
     session_id: str | None = None
     stop: str | None = None
     marks: Mapping[str, str] = field(default_factory=dict)
     limits_queries: bool = False
+    passing: frozenset[int] = frozenset()
+    hints: Mapping[int, str] = field(default_factory=dict)
 
     def bind(self, value: Value) -> tuple[str, str]:
         """A value as text, and the mark that reads it."""
@@ -55,6 +64,7 @@ _POSTGRES = Product(
         "SET synchronize_seqscans = off",
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
     ),
+    hold=("BEGIN",),
     session_id="SELECT pg_backend_pid()",
     stop="SELECT pg_cancel_backend({id})",
     marks={
@@ -72,6 +82,10 @@ _MYSQL = Product(
         "SET SESSION time_zone = '+00:00', max_execution_time = {seconds}000",
         "SET SESSION TRANSACTION READ ONLY",
     ),
+    hold=(
+        "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    ),
     session_id="SELECT connection_id()",
     stop="KILL QUERY {id}",
     marks={
@@ -88,13 +102,28 @@ _MARIADB = Product(
         "SET SESSION time_zone = '+00:00', max_statement_time = {seconds}",
         "SET SESSION TRANSACTION READ ONLY",
     ),
+    hold=_MYSQL.hold,
     session_id=_MYSQL.session_id,
     stop=_MYSQL.stop,
     marks=_MYSQL.marks,
 )
 
+#: https://learn.microsoft.com/en-us/sql/relational-databases/errors-events
 _SQL_SERVER = Product(
     name="Microsoft SQL Server",
+    called="SQL Server",
+    begin=(
+        # There is no read-only session. What a query might write is undone, since nothing commits.
+        "SET XACT_ABORT ON",
+        "IF (SELECT snapshot_isolation_state FROM sys.databases WHERE database_id = DB_ID()) = 1 "
+        "SET TRANSACTION ISOLATION LEVEL SNAPSHOT",
+        "BEGIN TRANSACTION",
+    ),
+    hold=(
+        "ROLLBACK TRANSACTION",
+        "SET TRANSACTION ISOLATION LEVEL SNAPSHOT",
+        "BEGIN TRANSACTION",
+    ),
     session_id="SELECT CAST(@@SPID AS int)",
     stop="KILL {id}",
     marks={
@@ -103,7 +132,27 @@ _SQL_SERVER = Product(
         "integer": "CAST(? AS bigint)",
     },
     limits_queries=True,
-)
+    passing=frozenset(
+        {
+            233, 10053, 10054, 10060,  # the network
+            596, 6005, 17142, 18401, 18451,  # the session was killed; the server stops or pauses
+            701, 802, 1204, 8645, 8651,  # memory and locks
+            1205, 1222, 3960,  # deadlock, lock time-out, a snapshot's conflict
+            983, 988, 4221, 41840,  # an availability group that changes roles
+            10928, 10929, 40197, 40501, 40613, 49918, 49919, 49920,  # Azure, for a while
+        }
+    ),
+    hints={
+        208: "Correct the name in the query, or the connection's database (its schema).",
+        229: "Let the connection's login read this, or correct the query.",
+        3952: (
+            "Let an administrator run ALTER DATABASE ... SET ALLOW_SNAPSHOT_ISOLATION ON, or set "
+            "`snapshot: false`, or set `isolation_level` in the extra of the connection."
+        ),
+        4060: "Check the connection's database (its schema) and what its login may open.",
+        18456: "Check the connection's login and password.",
+    },
+)  # fmt: skip
 
 #: SQLite compares a number with a text and finds them different.
 _SQLITE = Product(

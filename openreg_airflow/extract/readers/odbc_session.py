@@ -1,0 +1,177 @@
+"""A session with an ODBC driver that works in a process of its own.
+
+A driver may crash, it may let nobody else in while it waits, and it may read a result to its end
+before it lets go of it. Its process can then just be ended.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from openreg_airflow.errors import SourceUnavailableError, SpecError
+from openreg_airflow.extract.reader import Stream
+from openreg_airflow.extract.readers.odbc_columns import column
+from openreg_airflow.extract.readers.odbc_products import Product, find_product
+from openreg_airflow.extract.readers.odbc_wire import (
+    WireError,
+    receive,
+    received_error,
+    received_schema,
+    send,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from openreg_airflow.extract.query import Query
+    from openreg_airflow.extract.spec import Value
+
+#: Logs in once more to stop a query; secrets go by its input, not its arguments.
+_CANCEL = (
+    "import json, sys, pyodbc; text, stop = json.load(sys.stdin); "
+    "pyodbc.connect(text, timeout=5, autocommit=True).execute(stop)"
+)
+_CANCEL_SECONDS = 8
+LOGIN_SECONDS = 30
+
+
+class OdbcSession:
+    """One session; see :class:`openreg_airflow.extract.reader.Session`.
+
+    Args:
+        text: ODBC's connection string.
+        refuse: raises for a query that does more than read and that the session would let through.
+    """
+
+    def __init__(self, text: str, refuse: Callable[[Query], None]) -> None:
+        self._text = text
+        self._refuse = refuse
+        self._product = Product(name="")
+        self._stop: str | None = None
+        self._reading = False
+        self._lock = threading.Lock()  # cancel() comes from another thread than close()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "openreg_airflow.extract.readers.odbc_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self._process.stdin  # noqa: S101 - for the type checker
+        assert self._process.stdout  # noqa: S101
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self.server = "ODBC"
+
+    def begin(self, **login: Any) -> None:
+        """Log in; learn what is read, and how a query is stopped.
+
+        Args:
+            login: the arguments of :class:`~.readers.odbc_process.OdbcWork` but the string.
+
+        Raises:
+            SourceError: the driver, the login, the database or the options are refused.
+            SourceUnavailableError: the server cannot be reached or takes no more sessions.
+        """
+        answer = self._ask({"text": self._text, "login_seconds": LOGIN_SECONDS} | login)
+        self.server, self._stop = str(answer["server"]), answer["stop"]
+        self._product = find_product(str(answer["product"]))
+
+    def hold(self) -> None:
+        """Keep all queries in one transaction over one state of the database.
+
+        Raises:
+            SpecError: it is not known how this product does that.
+            SourceError: the database refuses.
+        """
+        if self._product.hold is None:
+            message = f"it is not known how {self.server} holds a snapshot through ODBC"
+            raise SpecError(message, hint="Set `snapshot: false`, or read with one query.")
+        self._ask({"hold": True})
+
+    def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:  # noqa: ARG002
+        """Start the query; see :class:`openreg_airflow.extract.reader.Session`."""
+        self._refuse(query)
+        values: list[str] = []
+        rendered = query.render(lambda name: self._bind(query.parameters[name], values))
+        self._reading = True
+        answer = self._ask({"sql": rendered.text, "values": values, "file": query.file})
+        found = self._understood(received_schema, answer.get("columns"))
+        return Stream(tuple(map(column, found)), self._batches())
+
+    def _bind(self, value: Value | tuple[Value, ...], values: list[str]) -> str:
+        """A parameter mark that reads the bound text in the value's type."""
+        if isinstance(value, tuple):
+            return ", ".join(self._bind(part, values) for part in value)
+        text, mark = self._product.bind(value)
+        values.append(text)
+        return mark
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        rows = self._understood(pa.ipc.open_stream, self._answers)
+        while (batch := self._understood(next, rows, None)) is not None:
+            yield batch
+        self._answer()  # the end of the rows is only believed when it is said
+        self._reading = False
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        with suppress(OSError):  # it is gone; what it said before, if anything, is read next
+            send(self._requests, request)
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self._understood(receive, self._answers)
+        if (error := received_error(answer)) is not None:
+            self._reading = False
+            raise error
+        return answer
+
+    def _understood(self, take: Callable[..., Any], *given: Any) -> Any:
+        """What the process said; what cannot be read is the word of one that has gone."""
+        try:
+            return take(*given)
+        except (WireError, pa.ArrowException, OSError, ValueError) as error:
+            self._reading = False
+            message = f"the connection was lost: the driver's process ended ({self._ended()})"
+            raise SourceUnavailableError(message) from error
+
+    def _ended(self) -> str:
+        self._process.kill()
+        code = self._process.wait()
+        return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+    def cancel(self) -> None:
+        """Ask the server to stop; see :class:`openreg_airflow.extract.reader.Session`.
+
+        The end of the process closes its connection, which ends its query where nothing else does.
+        """
+        with self._lock:
+            if self._process.poll() is not None:
+                return
+            if self._stop is not None:
+                with suppress(subprocess.SubprocessError, OSError):
+                    subprocess.run(
+                        [sys.executable, "-I", "-c", _CANCEL],
+                        input=json.dumps([self._text, self._stop]).encode(),
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                        timeout=_CANCEL_SECONDS,
+                        check=False,
+                    )
+            self._process.kill()
+
+    def close(self) -> None:
+        """End the session; see :class:`openreg_airflow.extract.reader.Session`."""
+        if self._reading:
+            self.cancel()
+        with self._lock:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._requests, self._answers):
+                with suppress(OSError):
+                    pipe.close()
