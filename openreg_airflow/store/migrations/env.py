@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from openreg_airflow.store import exception_models, mapping_run_models  # noqa: F401 - tables
+from openreg_airflow.store import (  # noqa: F401 - tables
+    exception_models,
+    mapping_models,
+    mapping_run_models,
+)
 from openreg_airflow.store.models import Base
 from openreg_airflow.store.schema import VERSION_TABLE
 
