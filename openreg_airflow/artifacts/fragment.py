@@ -51,6 +51,15 @@ class Fragment:
             else:
                 self.parts.append(part)
 
+    def put_before(self, text: str) -> None:
+        """Begin with a literal text."""
+        if not text:
+            return
+        if self.parts and isinstance(self.parts[0], str):
+            self.parts[0] = text + self.parts[0]
+        else:
+            self.parts.insert(0, text)
+
     def joined(self, rows: int) -> pa.StringArray:
         """One column of that many rows: the element, NULL where it is left out."""
         whole = pc.binary_join_element_wise(*self.parts, "", null_handling="skip")

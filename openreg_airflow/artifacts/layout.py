@@ -100,6 +100,11 @@ class Element:
     optional: frozenset[str] = field(default=frozenset())
 
     @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"<{self.name}>"
+
+    @property
     def line(self) -> int:
         """The 1-based line where it begins."""
         return self.places[""][0]

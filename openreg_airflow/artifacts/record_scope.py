@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from openreg_airflow.artifacts import value_format
 from openreg_airflow.artifacts.fragment import Fragment
+from openreg_airflow.artifacts.json_text import json_escaped
 from openreg_airflow.artifacts.placeholder import RUN_PREFIX
 from openreg_airflow.artifacts.value_text import UnwritableValueError, text_of
 from openreg_airflow.artifacts.xml_text import escaped_column
@@ -67,15 +68,29 @@ class Scope:
     def text(self, found: Placeholder, element: Element, *, attribute: bool) -> pa.StringArray:
         """The escaped text of a placeholder, one for each record."""
         try:
-            if found.of_run:
-                value = pa.array([self.run[found.name.removeprefix(RUN_PREFIX)]])
-                text = text_of(value, _format(found.format))
-                text = pa.repeat(text[0], len(self))
-            else:
-                text = text_of(self.batch.column(found.name), _format(found.format))
-            return escaped_column(text, attribute=attribute)
+            return escaped_column(self._spelled(found), attribute=attribute)
         except UnwritableValueError as error:
             raise self.error(str(error), element, error.row, found.name) from error
+
+    def json(self, found: Placeholder, element: Element) -> pa.StringArray:
+        """The text of a placeholder as it stands between the quotes of a JSON text."""
+        try:
+            return json_escaped(self._spelled(found))
+        except UnwritableValueError as error:
+            raise self.error(str(error), element, error.row, found.name) from error
+
+    def kind(self, found: Placeholder) -> pa.DataType:
+        """The type of a placeholder's values."""
+        return self._values(found).type
+
+    def _values(self, found: Placeholder) -> pa.Array:
+        if found.of_run:
+            return pa.array([self.run[found.name.removeprefix(RUN_PREFIX)]])
+        return self.batch.column(found.name)
+
+    def _spelled(self, found: Placeholder) -> pa.StringArray:
+        text = text_of(self._values(found), _format(found.format))
+        return pa.repeat(text[0], len(self)) if found.of_run else text
 
     def holds(self, element: Element) -> pa.BooleanArray:
         """Where the condition on an element is true."""
@@ -138,7 +153,7 @@ class Scope:
         if inner:
             places.append(inner)
         if element is not None:
-            places.append(f"<{element.name}> in {self.layout} line {element.line}")
+            places.append(f"{element.label} in {self.layout} line {element.line}")
         if column:
             places.append(f"column {column}")
         return ArtifactError(

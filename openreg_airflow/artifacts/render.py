@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,43 @@ from openreg_airflow.artifacts.inner_rows import Cursor
 from openreg_airflow.artifacts.record_scope import HOLE, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from openreg_airflow.artifacts.inner_rows import InnerTable
     from openreg_airflow.artifacts.layout import Element
 
-__all__ = ["HOLE", "Renderer", "envelope"]
+__all__ = ["HOLE", "Form", "Renderer", "envelope"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What tells XML and JSON apart.
+
+    Attributes:
+        of: what an element gives in a scope.
+        opening: what stands before all records.
+        before: what stands before each record.
+        spared: how many characters of that the first record goes without.
+        end: what follows each record.
+        closing: what follows all records.
+        before_inner: what stands before each row inside a record.
+    """
+
+    of: Callable[[Element, Scope], Fragment]
+    opening: str = "\n"
+    before: str = ""
+    spared: int = 0
+    end: str = "\n"
+    closing: str = ""
+    before_inner: str = ""
+
+    @property
+    def inner(self) -> Form:
+        """The form of rows inside records."""
+        return replace(self, before=self.before_inner, end="")
+
+
+XML = Form(of_element)
 
 
 class Renderer:
@@ -28,7 +60,7 @@ class Renderer:
         element: the repeated element of the layout.
         run: the values of ``{run....}``.
         layout: the layout's file name, for messages.
-        end: what follows each record.
+        form: how it is written.
         inner: the sorted tables of the repeated elements inside it
             (:func:`~openreg_airflow.artifacts.inner_rows.sort`).
     """
@@ -39,17 +71,17 @@ class Renderer:
         run: Mapping[str, Any],
         *,
         layout: str,
-        end: str = "\n",
+        form: Form = XML,
         inner: Mapping[int, InnerTable] | None = None,
     ) -> None:
         self._element = element
         self._run = run
         self._layout = layout
-        self._end = end
+        self._form = form
         self._inner: dict[int, tuple[Renderer, Cursor]] = {}
         for child in element.inner():
             table = (inner or {})[id(child)]
-            renderer = Renderer(child, run, layout=layout, end="", inner=table.inner)
+            renderer = Renderer(child, run, layout=layout, form=form.inner, inner=table.inner)
             columns = sorted({column for column, _ in child.columns()})
             self._inner[id(child)] = renderer, Cursor(table.path, columns)
 
@@ -68,7 +100,7 @@ class Renderer:
             fragment = self._fragment(scope)
             for where, message in fragment.missing:
                 scope.refuse(where, message)
-            fragment.add(self._end)
+            fragment.add(self._form.end)
             yield fragment.joined(len(scope))
 
     def inside(self, element: Element, outer: Scope) -> Fragment:
@@ -109,16 +141,19 @@ class Renderer:
         return rows
 
     def _fragment(self, scope: Scope) -> Fragment:
-        fragment = of_element(self._element, scope)
+        fragment = self._form.of(self._element, scope)
+        fragment.put_before(self._form.before)
         if fragment.present is not None:
             absent = pc.invert(fragment.present)
             if self._element.when:
                 absent = pc.and_(absent, scope.holds(self._element))
-            fragment.missing.append((absent, f"nothing of <{self._element.name}> has a value"))
+            fragment.missing.append((absent, f"nothing of {self._element.label} has a value"))
         return fragment
 
 
-def envelope(root: Element, rows: Mapping[str, int], run: Mapping[str, Any], layout: str) -> str:
+def envelope(
+    root: Element, rows: Mapping[str, int], run: Mapping[str, Any], layout: str, form: Form = XML
+) -> str:
     """The document around its records, with :data:`HOLE` where those of each table go."""
-    document = of_element(root, Scope(None, 0, root, run, layout, rows)).joined(1)
+    document = form.of(root, Scope(None, 0, root, run, layout, rows)).joined(1)
     return str(document[0])

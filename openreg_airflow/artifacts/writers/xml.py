@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts import layout
-from openreg_airflow.artifacts.writer import Progress, batch_rows, unknown_column
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pyarrow as pa
-
-    from openreg_airflow.artifacts.inner_rows import InnerTable
     from openreg_airflow.artifacts.writer import Job
     from openreg_airflow.artifacts.xml_spec import XmlArtifact
 
@@ -38,14 +33,16 @@ class XmlWriter:
 
     def write(self, job: Job, target: Path) -> str:
         """Write the document and check it; see :meth:`~openreg_airflow.artifacts.writer.Writer`."""
+        from openreg_airflow.artifacts.document import refuse_unknown_columns, write
+
         spec: XmlArtifact = job.spec
         document = layout.read(job.folder / spec.layout)
         if spec.table not in document.tables:
             message = _not_repeated(spec, document.tables)
             raise ArtifactError(message, where=f"artifact {job.artifact}", hint=_TABLE_HINT)
         hold, outcome = _schema(spec, job, document)
-        _refuse_unknown_columns(document, job)
-        _write(document, job, target)
+        refuse_unknown_columns(document, job)
+        write(document, job, target, declaration=_DECLARATION)
         if outcome != VALID:
             log.warning("%s: %s", job.filename, outcome)
         if hold is not None:
@@ -131,65 +128,3 @@ def _schema(
     apart = element.name if xsd_pieces.separable(model, way) else None
     outcome = f"valid by {', '.join(paths)}; not checked: {absent}" if missing else VALID
     return partial(xsd.validate, schema=schema, record=way, name=apart), outcome
-
-
-def _refuse_unknown_columns(document: layout.Layout, job: Job) -> None:
-    import pyarrow.parquet as pq
-
-    for element, _ in document.each():
-        table = str(element.each)
-        known = pq.read_schema(job.tables[table]).names
-        for column, line in element.columns():
-            if column not in known:
-                where = f"{document.path.name}, line {line}"
-                raise unknown_column(table, column, known).at(where=where)
-
-
-def _write(document: layout.Layout, job: Job, target: Path) -> None:
-    from openreg_airflow.artifacts import render, run_values
-    from openreg_airflow.artifacts.value_text import joined_bytes
-
-    wanted = (found for element in document.root.walk() for found in element.own_placeholders)
-    run = run_values.of(job, wanted)
-    name = document.path.name
-    around = render.envelope(document.root, job.rows, run, name).split(render.HOLE)
-    # An element without rows leaves no hole; inner rows that belong to none of them are refused.
-    repeated = [element for element, _ in document.each() if job.rows[str(element.each)]]
-    with tempfile.TemporaryDirectory(prefix="openreg-") as scratch, target.open("wb") as file:
-        inner = _inner(document, job, Path(scratch))
-        file.write((_DECLARATION + around[0]).encode())
-        for element, after in zip(repeated, around[1:], strict=True):
-            renderer = render.Renderer(element, run, layout=name, inner=inner)
-            progress = Progress(job.filename, job.rows[str(element.each)])
-            file.write(b"\n")
-            first = 1
-            for batch in _batches(job.tables[str(element.each)], element):
-                for texts in renderer.records(batch, first):
-                    file.write(joined_bytes(texts))
-                first += batch.num_rows
-                progress.at(first - 1)
-            file.write(after.encode())
-        file.write(b"\n")
-
-
-def _inner(document: layout.Layout, job: Job, scratch: Path) -> dict[int, InnerTable]:
-    """The sorted tables inside all repeated elements, by the identity of their element."""
-    from openreg_airflow.artifacts import inner_rows
-
-    found: dict[int, InnerTable] = {}
-    for place, (element, _) in enumerate(document.each()):
-        folder = scratch / str(place)
-        folder.mkdir()
-        path = job.tables[str(element.each)]
-        found |= inner_rows.sort(element, path, job.tables, folder, document.path.name)
-    return found
-
-
-def _batches(path: Path, element: layout.Element) -> Iterator[pa.RecordBatch]:
-    import pyarrow.parquet as pq
-
-    columns = sorted({column for column, _ in element.columns()})
-    markup = sum(2 * len(below.name) + 5 for below in element.walk())
-    with pq.ParquetFile(path) as table:
-        rows = batch_rows(table, markup)
-        yield from table.iter_batches(rows, columns=columns, use_threads=False)
