@@ -89,6 +89,10 @@ class SandboxLimitError(PermanentError):
     """A transform was stopped at one of its limits."""
 
 
+class UnmappedError(PermanentError):
+    """Values have no entry in a mapping set, and the spec says that they must have one."""
+
+
 class BlockingRulesError(PermanentError):
     """At least one blocking rule failed; nothing may be delivered."""
 

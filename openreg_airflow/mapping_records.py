@@ -23,7 +23,8 @@ class MappingSnapshot(FileRef):
 
     Attributes:
         name: the set's name.
-        version: which state of the set it is; it grows with every recorded change.
+        set_id: the set, which may be renamed.
+        version: its revision: which state of the entries it is.
         known_at: the entries are those that were recorded up to then.
         keys: the key columns, in order.
         values: the value columns, in order.
@@ -31,6 +32,7 @@ class MappingSnapshot(FileRef):
     """
 
     name: str
+    set_id: int
     version: int
     known_at: datetime
     keys: tuple[TypedColumn, ...]

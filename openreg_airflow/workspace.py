@@ -56,6 +56,10 @@ class Workspace:
             names.append(part)
         return StageFolder(self, tuple(names))
 
+    def shared(self, *names: str) -> StageFolder:
+        """A folder of files that runs and reports share; no report is called like it."""
+        return StageFolder(self, (f"_{names[0]}", *names[1:]))
+
     @contextmanager
     def open_local(self, ref: FileRef) -> Iterator[Path]:
         """Give a local path to a recorded file, after checking that it is still the same.

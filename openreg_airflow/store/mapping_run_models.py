@@ -17,10 +17,11 @@ class SnapshotRow(RunRow):
     __tablename__ = "openreg_mapping_snapshot"
     __table_args__ = (
         UniqueConstraint("report_id", "business_date", "run_id", "name"),
-        Index(None, "name", "version"),
+        Index(None, "set_id", "version"),
     )
 
     name: Mapped[str] = mapped_column(String(ID))
+    set_id: Mapped[int] = mapped_column(BigInteger)
     version: Mapped[int] = mapped_column(BigInteger)
     known_at: Mapped[datetime] = mapped_column(UtcDateTime)
     uri: Mapped[str] = mapped_column(FreeText)

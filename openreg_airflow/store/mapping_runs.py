@@ -49,12 +49,12 @@ class MappingRuns(Store):
         with self._transaction(write=False) as connection:
             return connection.scalar(query.order_by(SnapshotRow.known_at).limit(1))
 
-    def same_state(self, name: str, version: int) -> MappingSnapshot | None:
+    def same_state(self, set_id: int, version: int) -> MappingSnapshot | None:
         """The newest snapshot that any run made of the same state of a set."""
         columns = _columns(SnapshotRow)
         query = (
             select(*(column.label(label) for label, column in columns.items()))
-            .where(SnapshotRow.name == name, SnapshotRow.version == version)
+            .where(SnapshotRow.set_id == set_id, SnapshotRow.version == version)
             .order_by(SnapshotRow.id.desc())
             .limit(1)
         )

@@ -18,6 +18,7 @@ def upgrade() -> None:
         "openreg_mapping_snapshot",
         *_run(),
         sa.Column("name", sa.String(ID), nullable=False),
+        sa.Column("set_id", sa.BigInteger, nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("known_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("uri", sa.Text, nullable=False),
@@ -29,7 +30,9 @@ def upgrade() -> None:
         sa.UniqueConstraint(*RUN, "name", name="uq_openreg_mapping_snapshot"),
     )
     op.create_index(
-        "ix_openreg_mapping_snapshot_name_version", "openreg_mapping_snapshot", ["name", "version"]
+        "ix_openreg_mapping_snapshot_set_id_version",
+        "openreg_mapping_snapshot",
+        ["set_id", "version"],
     )
     op.create_table(
         "openreg_mapping_use",
@@ -50,7 +53,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the tables."""
     op.drop_table("openreg_mapping_use")
-    op.drop_index("ix_openreg_mapping_snapshot_name_version", "openreg_mapping_snapshot")
+    op.drop_index("ix_openreg_mapping_snapshot_set_id_version", "openreg_mapping_snapshot")
     op.drop_table("openreg_mapping_snapshot")
 
 
