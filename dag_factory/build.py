@@ -23,7 +23,7 @@ from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import PermanentError
 from openreg_airflow.extract.operator import ExtractOperator, MoveMarksOperator, SnapshotOperator
 from openreg_airflow.extract.pools import pool_of
-from openreg_airflow.transform.operator import TransformOperator
+from openreg_airflow.transform.operator import transform_operator
 from openreg_airflow.validate.operator import ValidateOperator
 from openreg_airflow.validate.phases import needed_sources
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from dag_factory.report import ReportSpec
     from openreg_airflow.deliver.spec import RouteSpec
+    from openreg_airflow.settings import SandboxKind
 
 #: Every Dag of this factory carries it, so that the UI can show them alone.
 TAG = "openreg"
@@ -52,7 +53,13 @@ FAIL_AT_ONCE = ExceptionRetryPolicy(
 )
 
 
-def build_dag(spec: ReportSpec, folder: Path, *, source_pool_slots: int = 0) -> DAG:
+def build_dag(
+    spec: ReportSpec,
+    folder: Path,
+    *,
+    source_pool_slots: int = 0,
+    sandbox: SandboxKind = "docker",
+) -> DAG:
     """The Dag of a report.
 
     Args:
@@ -60,6 +67,7 @@ def build_dag(spec: ReportSpec, folder: Path, *, source_pool_slots: int = 0) -> 
         folder: the report's folder; stages read its SQL, script and layout when they run.
         source_pool_slots: ``[openreg] source_pool_slots``; 0 leaves sources that name no pool
             in Airflow's default pool.
+        sandbox: ``[openreg] sandbox``.
 
     Returns:
         A Dag named like the report, with the tasks extract, transform, validate, artifact and
@@ -71,7 +79,7 @@ def build_dag(spec: ReportSpec, folder: Path, *, source_pool_slots: int = 0) -> 
         before: list[BaseOperator] = []
         extracted = tables
         if spec.transform is not None:
-            transform = TransformOperator(
+            transform = transform_operator(sandbox)(
                 task_id="transform",
                 report_id=spec.id,
                 folder=folder,

@@ -57,8 +57,8 @@ def get_provider_info() -> dict[str, Any]:
                         example="/opt/schemas/iso20022",
                     ),
                     "sandbox": _option(
-                        "Where transforms run. docker is the fence. unsafe-subprocess has no fence "
-                        "at all and is for development only.",
+                        "Where transforms run: docker, or kubernetes with the extra of that name. "
+                        "unsafe-subprocess has no fence at all and is for development only.",
                         default="docker",
                     ),
                     "sandbox_image": _option(
@@ -67,6 +67,26 @@ def get_provider_info() -> dict[str, Any]:
                     ),
                     "docker_conn_id": _option(
                         "Airflow connection of the Docker engine; the local engine when empty."
+                    ),
+                    "kubernetes_conn_id": _option(
+                        "Airflow connection of the cluster for sandbox = kubernetes. The cluster "
+                        "that the worker runs in when empty."
+                    ),
+                    "kubernetes_namespace": _option(
+                        "Namespace of the sandbox's pods, which needs the network policy and the "
+                        "role of docker/kubernetes/sandbox.yaml.",
+                        default="openreg-sandbox",
+                    ),
+                    "kubernetes_pod_template": _option(
+                        "A pod template file that says where the sandbox's pods run: node "
+                        "selector, tolerations, runtime class, pull secrets, labels. Nothing in it "
+                        "loosens the fence.",
+                        example="/opt/airflow/sandbox-pod.yaml",
+                    ),
+                    "kubernetes_seccomp_profile": _option(
+                        "Seccomp profile on the nodes, relative to the kubelet's folder of them; "
+                        "openreg sandbox seccomp prints one. The runtime's default when empty.",
+                        example="profiles/openreg.json",
                     ),
                     "sandbox_imports": _option(
                         "Modules that a transform may import, separated by spaces. stdlib is the "

@@ -11,12 +11,12 @@ import os
 from configparser import ConfigParser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 #: Modules that a transform may import when the admin says nothing else.
 SANDBOX_IMPORTS = "pandas numpy pyarrow lxml dateutil stdlib"
 
-SandboxKind = Literal["docker", "unsafe-subprocess"]
+SandboxKind = Literal["docker", "kubernetes", "unsafe-subprocess"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,15 @@ class Settings:
         workspace_conn_id: Airflow connection for a remote workspace.
         store_url: SQLAlchemy URL of the product's own tables.
         schema_folders: where XSD files of authorities are looked for.
-        sandbox: ``docker``; ``unsafe-subprocess`` is for development and has no fence.
+        sandbox: ``docker`` or ``kubernetes``; ``unsafe-subprocess`` is for development and has no
+            fence.
         sandbox_image: image in which transforms run.
         docker_conn_id: Airflow connection of the engine; the local engine when None.
+        kubernetes_conn_id: Airflow connection of the cluster; the one that the worker runs in, or
+            that its kubeconfig names, when None.
+        kubernetes_namespace: namespace of the sandbox's pods.
+        kubernetes_pod_template: a file that says where pods run.
+        kubernetes_seccomp_profile: a profile on the nodes; the runtime's own when None.
         sandbox_imports: modules that a transform may import.
         sandbox_packages: packages that a spec may ask for, as ``name`` or ``name==version``.
         source_pool_slots: how many tasks may read one source connection at a time, each
@@ -57,6 +63,10 @@ class Settings:
     max_tmp_mb: int
     max_output_mb: int
     source_pool_slots: int = 0
+    kubernetes_conn_id: str | None = None
+    kubernetes_namespace: str = "openreg-sandbox"
+    kubernetes_pod_template: str | None = None
+    kubernetes_seccomp_profile: str | None = None
 
 
 def airflow_home() -> Path:
@@ -79,9 +89,10 @@ def load() -> Settings:
 
     home = airflow_home()
     sandbox = text("sandbox", "docker")
-    if sandbox not in ("docker", "unsafe-subprocess"):
+    if sandbox not in get_args(SandboxKind):
         message = f"[openreg] sandbox is {sandbox!r}"
-        raise SpecError(message, hint="Set it to docker, or to unsafe-subprocess for development.")
+        hint = "Set it to docker or kubernetes, or to unsafe-subprocess for development."
+        raise SpecError(message, hint=hint)
     return Settings(
         spec_folders=paths(text("spec_folders")) or (home / "report_specs",),
         workspace=text("workspace") or str(home / "openreg" / "workspace"),
@@ -91,6 +102,10 @@ def load() -> Settings:
         sandbox=sandbox,  # type: ignore[arg-type]
         sandbox_image=text("sandbox_image", "openreg-sandbox:latest"),
         docker_conn_id=text("docker_conn_id") or None,
+        kubernetes_conn_id=text("kubernetes_conn_id") or None,
+        kubernetes_namespace=text("kubernetes_namespace", "openreg-sandbox"),
+        kubernetes_pod_template=text("kubernetes_pod_template") or None,
+        kubernetes_seccomp_profile=text("kubernetes_seccomp_profile") or None,
         sandbox_imports=names(text("sandbox_imports", SANDBOX_IMPORTS)),
         sandbox_packages=names(text("sandbox_packages")),
         source_pool_slots=int(text("source_pool_slots", "0")),

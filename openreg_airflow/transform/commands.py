@@ -132,6 +132,9 @@ def status(name: Name = None) -> None:
         settings, address = _installation()
         image = name or settings.sandbox_image
         typer.echo(f"sandbox   {settings.sandbox}")
+        if settings.sandbox == "kubernetes":
+            _cluster_status(settings, image)
+            return
         typer.echo(f"engine    {address.url}")
         client = connect(address)
         version = client.version()
@@ -140,6 +143,29 @@ def status(name: Name = None) -> None:
         typer.echo(f"digest    {checked_image(client, image)}")
     except OpenRegError as error:
         _fail(error)
+
+
+def _cluster_status(settings: Settings, image: str) -> None:
+    from openreg_airflow.transform.kubernetes.line import cluster_errors
+    from openreg_airflow.transform.kubernetes.rendering import SANDBOX
+    from openreg_airflow.transform.operator import cluster_client
+
+    namespace = settings.kubernetes_namespace
+    typer.echo(f"namespace {namespace}")
+    typer.echo(f"image     {image}")
+    with cluster_errors("the Kubernetes cluster"):
+        client = cluster_client(settings)
+        typer.echo(f"cluster   {client.api_client.configuration.host}")
+        found = client.list_namespaced_pod(namespace, label_selector=f"{SANDBOX}=true").items
+    typer.echo(f"pods      {len(found)}")
+
+
+@app.command()
+def seccomp() -> None:
+    """Print the seccomp profile for a cluster's nodes; see kubernetes_seccomp_profile."""
+    from openreg_airflow.transform.seccomp import node_profile
+
+    typer.echo(node_profile())
 
 
 def _installation() -> tuple[Settings, EngineAddress]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openreg_airflow.errors import SandboxUnavailableError
+from openreg_airflow.transform.runner.identity import digest
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -22,12 +22,7 @@ _BUILD = "Build it with:  openreg sandbox build"
 
 def runner_digest() -> str:
     """SHA-256 over the names and bytes of the runner's modules."""
-    digest = hashlib.sha256()
-    for path in sorted(RUNNER_FOLDER.glob("*.py")):
-        content = path.read_bytes()
-        digest.update(f"{path.name} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()
+    return digest(RUNNER_FOLDER)
 
 
 def checked_image(client: APIClient, name: str, how: str = _BUILD) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,13 +13,14 @@ from airflow.providers.docker.operators.docker import DockerOperator
 from openreg_airflow.stage import BUSINESS_DATE, StageMixin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
     from docker import APIClient
 
     from openreg_airflow.records import Dataset, RunKey
+    from openreg_airflow.settings import SandboxKind, Settings
     from openreg_airflow.transform.engine import EngineAddress
     from openreg_airflow.transform.fence import Fence
     from openreg_airflow.transform.job import Job
@@ -26,45 +28,22 @@ if TYPE_CHECKING:
     from openreg_airflow.workspace import StageFolder
 
 
-class TransformOperator(StageMixin, DockerOperator):
-    """Run a report's script in the sandbox.
+TEMPLATE_FIELDS = ("business_date", "inputs")
 
-    It has DockerOperator's way to an engine, with none of its ways around a fence: the container
-    is made by :mod:`openreg_airflow.transform.container`, nothing is pulled at run time, and
-    nothing that comes back is ever unpickled.
 
-    Args:
-        report_id: the report.
-        folder: the report's folder, which holds the script.
-        spec: the report's transform section.
-        inputs: the extracted tables by source, as :class:`Dataset` records.
-        business_date: the day to report, as ``YYYY-MM-DD``.
-
-    Returns, in XCom, the transformed tables by name, as :class:`Dataset` records.
-    """
+class TransformStage(StageMixin):
+    """One transform, wherever it runs; what all its operators have in common."""
 
     stage: ClassVar[str] = "transform"
-    template_fields: Sequence[str] = ("business_date", "inputs")
-    template_ext: Sequence[str] = ()
-    template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
+    folder: Path
+    spec: TransformSection
+    inputs: dict[str, Any]
+    task_id: str
+    _fence: Fence | None = None
 
-    def __init__(
-        self,
-        *,
-        report_id: str,
-        folder: Path,
-        spec: TransformSection,
-        inputs: dict[str, Any],
-        business_date: str = BUSINESS_DATE,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(image="", **kwargs)
-        self.report_id = report_id
-        self.folder = folder
-        self.spec = spec
-        self.inputs = inputs
-        self.business_date = business_date
-        self._fence: Fence | None = None
+    @abstractmethod
+    def run_job(self, job: Job, folder: StageFolder, context: Context | None) -> dict[str, Dataset]:
+        """Run a job behind this operator's fence."""
 
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
         """Run the script; see :func:`openreg_airflow.transform.execution.execute` for errors."""
@@ -91,7 +70,7 @@ class TransformOperator(StageMixin, DockerOperator):
                     for name, dataset in inputs.items()
                 },
             )
-            tables = self._run(job, folder)
+            tables = self.run_job(job, folder, context)
         image = self._fence.image if self._fence else None
         evidence.write(folder, job, image=image, inputs=inputs, tables=tables)
         return {name: table.model_dump(mode="json") for name, table in tables.items()}
@@ -102,7 +81,56 @@ class TransformOperator(StageMixin, DockerOperator):
         parts = (self.settings.workspace, run.report_id, run.run_id, self.task_id, str(index))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
-    def _run(self, job: Job, folder: StageFolder) -> dict[str, Dataset]:
+    def _started(self, fence: Fence) -> None:
+        self._fence = fence
+
+    def on_kill(self) -> None:
+        """Stop the script at once."""
+        if self._fence is not None:
+            self._fence.kill()
+
+
+class TransformOperator(TransformStage, DockerOperator):
+    """Run a report's script in the sandbox.
+
+    It has DockerOperator's way to an engine, with none of its ways around a fence: the container
+    is made by :mod:`openreg_airflow.transform.container`, nothing is pulled at run time, and
+    nothing that comes back is ever unpickled.
+
+    Args:
+        report_id: the report.
+        folder: the report's folder, which holds the script.
+        spec: the report's transform section.
+        inputs: the extracted tables by source, as :class:`Dataset` records.
+        business_date: the day to report, as ``YYYY-MM-DD``.
+
+    Returns, in XCom, the transformed tables by name, as :class:`Dataset` records.
+    """
+
+    template_fields: Sequence[str] = TEMPLATE_FIELDS
+    template_ext: Sequence[str] = ()
+    template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
+
+    def __init__(
+        self,
+        *,
+        report_id: str,
+        folder: Path,
+        spec: TransformSection,
+        inputs: dict[str, Any],
+        business_date: str = BUSINESS_DATE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(image="", **kwargs)
+        self.report_id = report_id
+        self.folder = folder
+        self.spec = spec
+        self.inputs = inputs
+        self.business_date = business_date
+
+    def run_job(self, job: Job, folder: StageFolder, context: Context | None) -> dict[str, Dataset]:
+        """Run a job in a container, or without a fence where the settings say so."""
+        del context
         if self.settings.sandbox == "unsafe-subprocess":
             from openreg_airflow.transform.execution import execute
             from openreg_airflow.transform.unfenced import UnfencedProcess
@@ -132,13 +160,32 @@ class TransformOperator(StageMixin, DockerOperator):
 
         return connect(self._address)
 
-    def _started(self, fence: Fence) -> None:
-        self._fence = fence
 
-    def on_kill(self) -> None:
-        """Stop the script at once."""
-        if self._fence is not None:
-            self._fence.kill()
+def transform_operator(sandbox: SandboxKind) -> Callable[..., BaseOperator]:
+    """The operator for an installation's kind of sandbox.
+
+    Raises:
+        SpecError: the extra that it needs is not installed.
+    """
+    if sandbox != "kubernetes":
+        return TransformOperator
+    try:
+        from openreg_airflow.transform.kubernetes.operator import KubernetesTransformOperator
+    except ModuleNotFoundError as error:
+        from openreg_airflow.errors import SpecError
+
+        message = f"[openreg] sandbox = kubernetes, but {error.name} is not installed"
+        hint = 'Install the extra:  pip install "openreg-airflow[kubernetes]"'
+        raise SpecError(message, hint=hint) from error
+    return KubernetesTransformOperator
+
+
+def cluster_client(settings: Settings) -> Any:
+    """A client of the installation's Kubernetes cluster."""
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+    conn_id = settings.kubernetes_conn_id or KubernetesHook.default_conn_name
+    return KubernetesHook(conn_id=conn_id).core_v1_client
 
 
 def engine_address(conn_id: str | None) -> EngineAddress:

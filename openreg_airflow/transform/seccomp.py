@@ -9,6 +9,7 @@ know it, which libraries take for an older kernel.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 #: As the machines of this architecture spell it; the engine adds what belongs to it.
 _ARCHITECTURES = (
@@ -56,13 +57,24 @@ _REST = """
 
 
 def profile() -> str:
-    """The profile as JSON, in the form that the engine takes."""
+    """The profile as JSON, in the form that Docker takes."""
+    return json.dumps({**_rules(), "archMap": _ARCHITECTURES}, separators=(",", ":"))
+
+
+def node_profile() -> str:
+    """The profile as JSON, in the form of the OCI runtime specification, for a cluster's nodes."""
+    names: list[str] = []
+    for one in _ARCHITECTURES:
+        names += [str(one["architecture"]), *one["subArchitectures"]]
+    return json.dumps({**_rules(), "architectures": names}, indent=2)
+
+
+def _rules() -> dict[str, Any]:
     names = sorted(f"{_FILES} {_MEMORY} {_PROCESSES} {_WAITING} {_REST}".split())
     threads = {"index": 0, "value": _NEW_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
-    content = {
+    return {
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": _ENOSYS,
-        "archMap": _ARCHITECTURES,
         "syscalls": [
             {"names": names, "action": "SCMP_ACT_ALLOW"},
             {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [threads]},
@@ -71,4 +83,3 @@ def profile() -> str:
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS},
         ],
     }
-    return json.dumps(content, separators=(",", ":"))

@@ -139,6 +139,14 @@ def try_out(
         from openreg_airflow.transform.unfenced import UnfencedProcess
 
         return Trial(execute(UnfencedProcess(job), job, output), monotonic() - started)
+    if settings.sandbox == "kubernetes":
+        from openreg_airflow.transform.kubernetes.operator import KubernetesTransformOperator
+
+        operator = KubernetesTransformOperator(
+            task_id=RUN_ID, report_id=spec.id, folder=folder, spec=spec.transform, inputs={}
+        )
+        tables = operator.run_job(job, output, None)
+        return Trial(tables, monotonic() - started)
     from openreg_airflow.transform.container import run_in_container
     from openreg_airflow.transform.engine import connect
     from openreg_airflow.transform.operator import engine_address

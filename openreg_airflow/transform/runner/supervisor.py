@@ -86,10 +86,7 @@ def _prefer_to_be_killed() -> None:
 
 def _watch_owner() -> None:
     """End everything as soon as the task's end of standard input is closed."""
-    # A script must not be able to take this process over by tracing it.
-    import ctypes
-
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    shut_out_tracers()
     # Inside a container this is the first process, which ignores what it does not handle.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -102,6 +99,13 @@ def _watch_owner() -> None:
             os._exit(1)
 
     threading.Thread(target=wait_for_end, daemon=True).start()
+
+
+def shut_out_tracers() -> None:
+    """Keep a script of the same user from taking this process over by tracing it."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _wait(child: int) -> int:
