@@ -121,6 +121,14 @@ class DeliveryError(TransientError):
     """A delivery did not finish and may be tried again."""
 
 
+class MappingError(PermanentError):
+    """A mapping set is missing, or what is to be done to it or its entries is not allowed."""
+
+
+class MappingConflictError(MappingError):
+    """Somebody else changed the set or the entry since it was read; nothing was written."""
+
+
 class StorageError(TransientError):
     """The workspace cannot be written or read now, for example because a disk is full."""
 

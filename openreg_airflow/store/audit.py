@@ -132,6 +132,19 @@ def lock(connection: Connection) -> AuditMark:
     return AuditMark(*connection.execute(head).one())
 
 
+def settled(connection: Connection) -> None:
+    """Wait for the transactions that have appended and are not committed yet.
+
+    Whoever takes an instant after :func:`lock` and commits then has no later reader who knows of
+    that instant and misses the change.
+
+    Args:
+        connection: in a transaction begun for writing: SQLite has no other way to wait.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(AuditHead.sequence).with_for_update(read=True))
+
+
 def digest(row: Mapping[str, Any]) -> str:
     """The hash of an entry, from the columns of its row.
 
