@@ -1,0 +1,300 @@
+"""Takes records into the queue, once each, however often a task or a run is repeated."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, date, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import insert, or_, select, update
+
+from openreg_airflow.errors import TransientError
+from openreg_airflow.exception_queue.item import content_sha256, key_sha256, key_text
+from openreg_airflow.store.actor import Actor
+from openreg_airflow.store.audit import AuditEntry, append_all
+from openreg_airflow.store.exception_models import ExceptionCount, ExceptionItem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from sqlalchemy import Connection
+
+    from openreg_airflow.exception_queue.item import Origin
+    from openreg_airflow.exception_queue.parting import AsideRecord
+    from openreg_airflow.records import RunKey
+
+#: The kind of the audit trail's entries about items.
+KIND = "exception"
+_CHUNK = 500
+#: Makes an item wait again as if nobody had looked at it.
+_UNDECIDED: dict[str, Any] = {
+    "amendments": None,
+    "why": None,
+    "decided_by": None,
+    "decided_at": None,
+    "previous_state": None,
+    "previous_amendments": None,
+    "previous_why": None,
+}
+
+log = logging.getLogger(__name__)
+
+
+class Change(NamedTuple):
+    """What happened to one item, for the audit trail."""
+
+    action: str
+    item: int
+    before: dict[str, Any] | None
+    after: dict[str, Any]
+
+
+class Intake:
+    """Takes in what one stage of a run that reads the source set aside.
+
+    The run becomes the one whose counts hold for the report's business date. The same record with
+    the same values keeps what people decided; records that the stage no longer sets aside are
+    superseded, because the run reports them from the source.
+
+    Args:
+        connection: inside a transaction that was begun for writing.
+        run: the run.
+        stage: the stage that sets aside; several may.
+        origin: why.
+    """
+
+    def __init__(self, connection: Connection, run: RunKey, stage: str, origin: Origin) -> None:
+        self._connection = connection
+        self._run = run
+        self._stage = stage
+        self._origin = origin
+        self._now = datetime.now(UTC)
+        self._changes: list[Change] = []
+        #: Items that were not there, or were superseded.
+        self.new = 0
+        #: Items that are there with the same content.
+        self.same = 0
+        #: Items whose record has other values now: they are pending again.
+        self.changed = 0
+        #: Items of earlier runs whose record is no longer set aside.
+        self.superseded = 0
+
+    def take(
+        self,
+        records: Iterable[AsideRecord],
+        counts: Mapping[str, tuple[int, int]],
+        detail: dict[str, Any],
+    ) -> None:
+        """Take in the records, each once.
+
+        Args:
+            records: what is set aside.
+            counts: rows taken in and handed on, by table of records.
+            detail: kept with the counts, see
+                :class:`~openreg_airflow.store.exception_models.ExceptionCount`.
+
+        Raises:
+            TransientError: a record whose values changed is being resubmitted just now.
+        """
+        self._connection.execute(
+            update(ExceptionCount)
+            .where(*_of_date(ExceptionCount, self._run), ExceptionCount.standing)
+            .where(ExceptionCount.run_id != self._run.run_id)
+            .values(standing=False)
+        )
+        rows = (
+            {"table_name": table, "resubmission": 0, "taken": taken, "handed_on": handed_on}
+            for table, (taken, handed_on) in counts.items()
+        )
+        fixed = {"stage": self._stage, "standing": True, "detail": detail}
+        put_counts(self._connection, self._run, [row | fixed for row in rows])
+        waiting = iter(records)
+        while chunk := tuple(islice(waiting, _CHUNK)):
+            self._take_chunk(chunk)
+        self._supersede()
+        audit(self._connection, Actor.of_task(*_names(self._run)), self._run, self._changes)
+
+    def _take_chunk(self, records: tuple[AsideRecord, ...]) -> None:
+        rows = {}
+        for record in records:
+            row = self._row(record)
+            rows[row["key_sha256"], row["occurrence"]] = row
+        there = self._there({sha for sha, _ in rows})
+        new = [row for place, row in rows.items() if place not in there]
+        if new:
+            self._connection.execute(insert(ExceptionItem), new)
+            self.new += len(new)
+            now_there = self._there({row["key_sha256"] for row in new})
+            for place, row in rows.items():
+                if place not in there:
+                    self._note("set aside", now_there[place].id, None, row)
+        unchanged = []
+        for place in rows.keys() & there.keys():
+            found, row = there[place], rows[place]
+            if found.state != "superseded" and found.content_sha256 == row["content_sha256"]:
+                unchanged.append((found, row))
+            else:
+                self._renew(found, row)
+        self._keep(unchanged)
+
+    def _row(self, record: AsideRecord) -> dict[str, Any]:
+        rules = dict.fromkeys(reason["rule"] for reason in record.reasons)
+        return {
+            **self._run.model_dump(),
+            "recorded_at": self._now,
+            "table_name": record.table,
+            "key_sha256": key_sha256(record.table, record.key),
+            "occurrence": record.occurrence,
+            "record_key": key_text(record.key),
+            "stage": self._stage,
+            "origin": self._origin,
+            "position": record.position,
+            "row_values": record.values,
+            "children": record.children,
+            "content_sha256": content_sha256(record.values, record.children),
+            "reasons": record.reasons,
+            "rules": f"|{'|'.join(rules)}|",
+            "state": "pending",
+            "version": 1,
+            "taken_back": False,
+        }
+
+    def _there(self, keys: set[str]) -> dict[tuple[str, int], Any]:
+        item = ExceptionItem
+        query = select(
+            *(item.id, item.key_sha256, item.occurrence, item.content_sha256),
+            *(item.state, item.version, item.claimed_by, item.rules),
+        )
+        query = query.where(*_of_date(ExceptionItem, self._run), ExceptionItem.key_sha256.in_(keys))
+        return {(row.key_sha256, row.occurrence): row for row in self._connection.execute(query)}
+
+    def _renew(self, found: Any, row: dict[str, Any]) -> None:
+        """The record has other values, or was no longer set aside: it waits again."""
+        if found.claimed_by is not None:
+            message = (
+                f"the record {row['record_key']} has other values now, and its item {found.id} "
+                f"is being resubmitted by the run {found.claimed_by}"
+            )
+            raise TransientError(message, hint="Wait for that run, then clear this task.")
+        fresh = row | _UNDECIDED | {"version": found.version + 1, "reported_by": None}
+        self._connection.execute(
+            update(ExceptionItem).where(ExceptionItem.id == found.id).values(**fresh)
+        )
+        if found.state == "superseded":
+            self.new += 1
+        else:
+            self.changed += 1
+        self._note("set aside again", found.id, {"state": found.state}, row)
+
+    def _keep(self, unchanged: list[tuple[Any, dict[str, Any]]]) -> None:
+        """The same record again: what people decided stays; its run and reasons may be new."""
+        self.same += len(unchanged)
+        if unchanged:
+            self._connection.execute(
+                update(ExceptionItem)
+                .where(ExceptionItem.id.in_([found.id for found, _ in unchanged]))
+                .values(
+                    run_id=self._run.run_id,
+                    recorded_at=self._now,
+                    stage=self._stage,
+                    taken_back=False,
+                )
+            )
+        for found, row in unchanged:
+            if found.rules != row["rules"] and found.state == "pending":
+                self._connection.execute(
+                    update(ExceptionItem)
+                    .where(ExceptionItem.id == found.id)
+                    .values(reasons=row["reasons"], rules=row["rules"])
+                )
+
+    def _supersede(self) -> None:
+        """Items of this stage that it no longer sets aside, and those that were taken back."""
+        item = ExceptionItem
+        gone = (
+            *_of_date(item, self._run),
+            item.state != "superseded",
+            or_(
+                (item.stage == self._stage) & (item.recorded_at < self._now),
+                item.taken_back & (item.run_id != self._run.run_id),
+            ),
+        )
+        columns = (item.id, item.state, item.claimed_by, item.reported_by, item.record_key)
+        rows = self._connection.execute(select(*columns).where(*gone).order_by(item.id)).fetchall()
+        for row in rows:
+            if row.claimed_by is not None:
+                message = f"item {row.id} is being resubmitted by the run {row.claimed_by}"
+                raise TransientError(message, hint="Wait for that run, then clear this task.")
+            after = {"state": "superseded", "run": self._run.run_id}
+            self._changes.append(Change("supersede", row.id, {"state": row.state}, after))
+        self._connection.execute(
+            update(item).where(*gone).values(state="superseded", version=item.version + 1)
+        )
+        self.superseded = len(rows)
+        if twice := [row for row in rows if row.reported_by is not None]:
+            log.warning(
+                "%d records that a resubmission reported pass now and are in this run's tables "
+                "too; the first has the key %s.",
+                len(twice),
+                twice[0].record_key,
+            )
+
+    def _note(
+        self, action: str, item: int, before: dict[str, Any] | None, row: dict[str, Any]
+    ) -> None:
+        after = {
+            "state": "pending",
+            "table": row["table_name"],
+            "key": row["record_key"],
+            "rules": row["rules"],
+            "content": row["content_sha256"],
+        }
+        self._changes.append(Change(action, item, before, after))
+
+
+def put_counts(connection: Connection, run: RunKey, rows: list[dict[str, Any]]) -> None:
+    """Write counts of a run; a repeated task replaces what its earlier try wrote."""
+    now = datetime.now(UTC)
+    for row in rows:
+        values = row | {"recorded_at": now, "settled_at": None}
+        there = update(ExceptionCount).where(
+            *_of_date(ExceptionCount, run),
+            ExceptionCount.run_id == run.run_id,
+            ExceptionCount.stage == row["stage"],
+            ExceptionCount.table == row["table_name"],
+        )
+        if not connection.execute(there.values(**values)).rowcount:
+            connection.execute(insert(ExceptionCount).values(**run.model_dump(), **values))
+
+
+def audit(connection: Connection, actor: Actor, run: RunKey, changes: Iterable[Change]) -> None:
+    """Append changes of items of one report's date to the audit trail."""
+    append_all(connection, _entries(actor, run.report_id, run.business_date, changes))
+
+
+def subject(report_id: str, business_date: date, number: int) -> str:
+    """What the audit trail calls an item."""
+    return f"{report_id} {business_date} #{number}"
+
+
+def _entries(
+    actor: Actor, report_id: str, business_date: date, changes: Iterable[Change]
+) -> Iterator[AuditEntry]:
+    for change in changes:
+        yield AuditEntry(
+            actor=actor,
+            action=change.action,
+            kind=KIND,
+            subject=subject(report_id, business_date, change.item),
+            before=change.before,
+            after=change.after,
+        )
+
+
+def _of_date(model: Any, run: RunKey) -> tuple[Any, ...]:
+    return (model.report_id == run.report_id, model.business_date == run.business_date)
+
+
+def _names(run: RunKey) -> tuple[str, str]:
+    return run.report_id, run.run_id
