@@ -11,13 +11,21 @@ import logging
 import os
 import signal
 import threading
+from datetime import date
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from kubernetes.client import ApiClient
+from typer.testing import CliRunner
 
+from dag_factory.load import load
+from openreg_airflow import settings
+from openreg_airflow.cli import app
 from openreg_airflow.errors import (
     SandboxLimitError,
     SandboxUnavailableError,
@@ -25,10 +33,12 @@ from openreg_airflow.errors import (
     TransformError,
 )
 from openreg_airflow.records import Dataset, RunKey
+from openreg_airflow.settings import Settings
 from openreg_airflow.transform import handover
 from openreg_airflow.transform.kubernetes.operator import KubernetesTransformOperator
 from openreg_airflow.transform.operator import transform_operator
 from openreg_airflow.transform.spec import TransformSection
+from openreg_airflow.transform.trial import try_out
 from openreg_airflow.workspace import Workspace
 from tests.services.cluster import cluster
 from tests.transform_bench import TRADES, on_line
@@ -36,10 +46,23 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.services.cluster import Cluster
 
+MANIFESTS = Path(__file__).parents[2] / "docker" / "kubernetes" / "sandbox.yaml"
+SPEC = """\
+openreg: 1
+id: demo_report
+title: Demo
+owner: reporting
+schedule: {cron: "0 20 * * 1-5", timezone: Europe/Berlin, start_date: 2026-01-01}
+extract:
+  sources:
+    trades: {connection: openreg_trial, sql: trades.sql}
+transform: {script: transform.py}
+artifacts:
+  trades: {format: csv, table: trades, filename: "trades.csv"}
+"""
 RUN_ID = "scheduled__2026-03-02T20:00:00+00:00"
 DAY = "2026-03-02"
 DOUBLE = """
@@ -436,3 +459,57 @@ def test_limit_above_the_admin_s_is_refused(
     with pytest.raises(SpecError, match="allows at most 2"):
         run(operator(limits={"cpus": 3}))
     assert not api_server.created
+
+
+def test_manifests_are_what_the_cluster_s_model_takes_and_fit_the_settings() -> None:
+    found = {}
+    for document in yaml.safe_load_all(MANIFESTS.read_text()):
+        kind, group = document["kind"], document["apiVersion"]
+        model = ("V1" if group.endswith("v1") else "") + kind
+        holder = SimpleNamespace(data=json.dumps(document))
+        parsed = ApiClient().deserialize(holder, model)
+        # Whatever the model does not know would be missing after the way back.
+        assert ApiClient().sanitize_for_serialization(parsed) == document
+        found[kind] = parsed
+
+    assert found["Namespace"].metadata.name == Settings.kubernetes_namespace
+    policy = found["NetworkPolicy"].spec
+    assert policy.policy_types == ["Ingress", "Egress"]
+    assert not policy.ingress
+    assert not policy.egress
+    assert policy.pod_selector.match_labels is None
+    verbs = {tuple(rule.resources): set(rule.verbs) for rule in found["Role"].rules}
+    assert verbs == {
+        ("pods",): {"create", "get", "list", "delete"},
+        ("pods/attach", "pods/exec"): {"create", "get"},
+    }
+    assert found["ServiceAccount"].automount_service_account_token is False
+
+
+def test_status_names_the_cluster(environment: pytest.MonkeyPatch, api_server: Cluster) -> None:
+    shown = CliRunner().invoke(app, ["sandbox", "status"])
+    assert shown.exit_code == 0, shown.output
+    assert api_server.url in shown.output
+    assert "openreg-sandbox" in shown.output
+
+
+def test_a_script_can_be_tried_in_a_pod(
+    operator: Callable[..., KubernetesTransformOperator],
+    report: Path,
+    api_server: Cluster,
+    tmp_path: Path,
+) -> None:
+    (report / "report.yaml").write_text(SPEC)
+    source = tmp_path / "trades.parquet"
+    pq.write_table(TRADES, source)
+    trial = try_out(
+        load(report),
+        report,
+        date.fromisoformat(DAY),
+        {"trades": source},
+        settings=settings.load(),
+        into=tmp_path / "trial",
+    )
+    assert trial.tables["trades"].rows == 3
+    assert len(api_server.created) == 1
+    assert not api_server.pods
