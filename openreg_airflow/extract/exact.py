@@ -234,6 +234,7 @@ def _to_date(array: pa.Array, target: pa.DataType) -> pa.Array:
 
 def _to_time(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_string(array.type):
+        array = _to_microseconds(array, "23:59:59.999999")
         array = pc.cast(pc.binary_join_element_wise("1970-01-01", array, " "), pa.timestamp("us"))
     elif not pa.types.is_time(array.type):
         message = "not a time of day"
@@ -243,15 +244,30 @@ def _to_time(array: pa.Array, target: pa.DataType) -> pa.Array:
 
 def _to_timestamp(array: pa.Array, target: pa.TimestampType) -> pa.Array:
     _refuse_numbers(array)
-    if pa.types.is_string(array.type) and target.tz is not None:
-        return _to_instants(array, target)
+    if pa.types.is_string(array.type):
+        array = _to_microseconds(array, "9999-12-31 23:59:59.999999")
+        if target.tz is not None:
+            return _to_instants(array, target)
     if pa.types.is_timestamp(array.type) and array.type.tz is not None and target.tz is None:
         message = "an instant is not a timestamp without a zone"
         raise NeverFitsError(message)
     return pc.cast(array, target)
 
 
+def _to_microseconds(array: pa.Array, longest: str) -> pa.Array:
+    """Times as text without zeros behind the sixth digit.
+
+    Some databases count to 100 nanoseconds and spell it; what is not zero there does not fit.
+    ``longest`` is a text of microseconds: shorter ones need no look.
+    """
+    if (pc.max(pc.utf8_length(array)).as_py() or 0) <= len(longest):
+        return array
+    return pc.replace_substring_regex(array, r"(\.[0-9]{6})0+", r"\1")
+
+
 def _to_instants(array: pa.Array, target: pa.TimestampType) -> pa.Array:
+    if any(pc.any(pc.match_substring(array, spaced)).as_py() for spaced in (" +", " -")):
+        array = pc.replace_substring_regex(array, r"([0-9]) ([+-][0-9]{2}:[0-9]{2})$", r"\1\2")
     zoned = pc.match_substring_regex(array, r"[0-9](Z|[+-][0-9]{2}(:?[0-9]{2})?)$")
     # A date alone ends like an offset: 2026-01-05.
     zoned = pc.and_(zoned, pc.match_substring(array, ":"))

@@ -16,7 +16,7 @@ import arrow_odbc
 import pyarrow as pa
 import pyodbc
 
-from openreg_airflow.errors import OpenRegError
+from openreg_airflow.errors import OpenRegError, SourceError
 from openreg_airflow.extract.reader import BATCH_BYTES
 from openreg_airflow.extract.readers.odbc_columns import transit
 from openreg_airflow.extract.readers.odbc_errors import connection_error, query_error
@@ -135,8 +135,12 @@ class OdbcWork:
                 for batch in reader:
                     stream.write_batch(batch)
                     answers.flush()
+            more = self.product.several_results and reader.more_results(batch_size=1)
         except arrow_odbc.Error as error:
             raise query_error(error, file, self.product, widest=self._widest) from error
+        if more:
+            message = "the query returns more than one result"
+            raise SourceError(message, where=file, hint="Leave one query in the file.")
         send(answers, {})
 
 

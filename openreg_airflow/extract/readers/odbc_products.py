@@ -30,6 +30,7 @@ class Product:
         stop: a statement that another session stops the query with; ``{id}`` is the number.
         marks: how a bound text is read in each type; ``{scale}`` is of a decimal.
         limits_queries: the driver itself can stop a query at a limit.
+        several_results: a text of the database may return more than one result.
         passing: the server's numbers of errors after which another try may succeed.
         hints: what to do about an error, by the server's number.
     """
@@ -43,6 +44,7 @@ class Product:
     stop: str | None = None
     marks: Mapping[str, str] = field(default_factory=dict)
     limits_queries: bool = False
+    several_results: bool = False
     passing: frozenset[int] = frozenset()
     hints: Mapping[int, str] = field(default_factory=dict)
 
@@ -109,7 +111,7 @@ _MARIADB = Product(
 )
 
 #: https://learn.microsoft.com/en-us/sql/relational-databases/errors-events
-_SQL_SERVER = Product(
+SQL_SERVER = Product(
     name="Microsoft SQL Server",
     called="SQL Server",
     begin=(
@@ -132,6 +134,7 @@ _SQL_SERVER = Product(
         "integer": "CAST(? AS bigint)",
     },
     limits_queries=True,
+    several_results=True,
     passing=frozenset(
         {
             233, 10053, 10054, 10060,  # the network
@@ -160,7 +163,7 @@ _SQLITE = Product(
     marks={"decimal": "CAST(? AS numeric)", "integer": "CAST(? AS integer)"},
 )
 
-_KNOWN = (_POSTGRES, _MARIADB, _MYSQL, _SQL_SERVER, _SQLITE)
+_KNOWN = (_POSTGRES, _MARIADB, _MYSQL, SQL_SERVER, _SQLITE)
 
 
 def find_product(name: str) -> Product:

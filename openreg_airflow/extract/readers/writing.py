@@ -6,11 +6,35 @@ from typing import TYPE_CHECKING
 
 from sqlglot import TokenType
 from sqlglot.dialects.mysql import MySQL
+from sqlglot.dialects.tsql import TSQL
 
 from openreg_airflow.errors import SpecError
 
 if TYPE_CHECKING:
     from openreg_airflow.extract.query import Query
+
+#: Reserved words of T-SQL that begin a statement. They are no names unless quoted, so wherever one
+#: stands, a statement begins: T-SQL needs no semicolon between two.
+#: https://learn.microsoft.com/en-us/sql/t-sql/language-elements/reserved-keywords-transact-sql
+_BEGINNINGS = frozenset(
+    {
+        "ADD", "ALTER", "BACKUP", "BEGIN", "BREAK", "BULK", "CHECKPOINT", "CLOSE", "COMMIT",
+        "CONTINUE", "CREATE", "DBCC", "DEALLOCATE", "DECLARE", "DELETE", "DENY", "DROP", "EXEC",
+        "EXECUTE", "EXIT", "FETCH", "GOTO", "GRANT", "IF", "INSERT", "INTO", "KILL", "LOAD",
+        "MERGE", "OPEN", "PRINT", "PROC", "PROCEDURE", "RAISERROR", "READTEXT", "RECONFIGURE",
+        "RESTORE", "RETURN", "REVERT", "REVOKE", "ROLLBACK", "SAVE", "SET", "SETUSER", "SHUTDOWN",
+        "TRAN", "TRANSACTION", "TRUNCATE", "UPDATE", "UPDATETEXT", "USE", "WAITFOR", "WHILE",
+        "WRITETEXT",
+    }
+)  # fmt: skip
+#: Those of them that a query may hold, before these words: of paging, joins and hints.
+_INSIDE = {
+    "FETCH": ("NEXT", "FIRST"),
+    "MERGE": ("JOIN", "UNION"),
+    "USE": ("HINT", "PLAN"),
+}
+#: What T-SQL reads by running a statement elsewhere, or in a language of its own.
+_PASSED_ON = frozenset({"OPENQUERY", "OPENROWSET", "OPENDATASOURCE"})
 
 
 def refuse_writing(query: Query) -> None:
@@ -26,3 +50,33 @@ def refuse_writing(query: Query) -> None:
         if any(text.startswith(("!", "M!")) for text in token.comments):
             message = "a comment that the server executes (/*! */) is not accepted"
             raise SpecError(message, where=query.file, hint="Write what it holds without it.")
+
+
+def refuse_other_statements(query: Query) -> None:
+    """Refuse T-SQL that does anything else than one reading query, word by word.
+
+    SQL Server has no session that can only read. What a query writes is rolled back, but not the
+    next value of a sequence, not what a linked server is told, and nothing after a COMMIT.
+
+    Raises:
+        SpecError: a word begins another statement, or hands one on.
+    """
+    quoted = (TokenType.IDENTIFIER, TokenType.STRING, TokenType.NATIONAL_STRING)
+    tokens = TSQL().tokenize(query.text)
+    words = [
+        word
+        for token in tokens
+        for word in ([""] if token.token_type in quoted else token.text.upper().split())
+    ]
+    for number, word in enumerate(words):
+        following = words[number + 1 : number + 3]
+        if word in _BEGINNINGS and not set(following[:1]) & set(_INSIDE.get(word, ())):
+            message = f"this does more than read: {word}"
+            raise SpecError(message, where=query.file, hint="Put names like it in [brackets].")
+        if word in _PASSED_ON:
+            message = f"{word} hands a statement on, which is not checked"
+            hint = "Read a linked server by names of four parts."
+            raise SpecError(message, where=query.file, hint=hint)
+        if word == "NEXT" and following == ["VALUE", "FOR"]:
+            message = "this does more than read: NEXT VALUE FOR moves a sequence"
+            raise SpecError(message, where=query.file, hint="Leave it out.")
