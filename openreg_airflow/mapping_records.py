@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from openreg_airflow.records import Dataset, FileRef, Record
+from openreg_airflow.records import FileRef, Record
 
 
 class TypedColumn(Record):
@@ -77,9 +77,18 @@ class MappingUse(Record):
     fallback: str
     values: tuple[UnmappedValue, ...] = ()
 
+    def listed(self, most: int = 20) -> str:
+        """The most frequent unmapped values with their counts, for a message."""
+        shown = [
+            f"{' / '.join(one.key)!r} ({one.rows:,} {'row' if one.rows == 1 else 'rows'})"
+            for one in self.values[:most]
+        ]
+        left = self.distinct - len(shown)
+        return ", ".join(shown) + (f" and {left:,} others" if left > 0 else "")
 
-class Filled(Record):
-    """What a map step made: the run's tables, those that it did not touch included."""
-
-    tables: dict[str, Dataset]
-    uses: tuple[MappingUse, ...]
+    def __str__(self) -> str:
+        found = f": {self.listed()}" if self.unmapped else ""
+        return (
+            f"{self.place}: {self.rows:,} rows looked up in {self.name}, {self.blank:,} without "
+            f"a key, {self.unmapped:,} unmapped ({self.fallback}){found}"
+        )

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from openreg_airflow.errors import SpecError, UnmappedError
 from openreg_airflow.extract.parquet import ParquetSink
 from openreg_airflow.mapping_records import MappingUse, UnmappedValue
+from openreg_airflow.records import Column, Dataset
 from openreg_airflow.transform.runner.lookup import Entries, KeyMismatchError, flat
 from openreg_airflow.transform.runner.tally import Tally
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from openreg_airflow.mapping_records import MappingSnapshot
     from openreg_airflow.mappings.spec import MapStep
+    from openreg_airflow.records import FileRef
 
 log = logging.getLogger(__name__)
 
@@ -188,28 +190,7 @@ def fill(source: Path, into: Path, fillings: Sequence[Filling]) -> int:
 def report(uses: Sequence[MappingUse]) -> None:
     """Show in the log what steps of a run have looked up and not found."""
     for use in uses:
-        level = logging.WARNING if use.unmapped else logging.INFO
-        log.log(
-            level,
-            "%s: %s rows looked up in %s, %s without a key, %s unmapped (%s)%s",
-            use.place,
-            f"{use.rows:,}",
-            use.name,
-            f"{use.blank:,}",
-            f"{use.unmapped:,}",
-            use.fallback,
-            f": {listed(use)}" if use.unmapped else "",
-        )
-
-
-def listed(use: MappingUse, most: int = 20) -> str:
-    """The unmapped values with their counts, for a message."""
-    shown = [
-        f"{' / '.join(one.key)!r} ({one.rows:,} {'row' if one.rows == 1 else 'rows'})"
-        for one in use.values[:most]
-    ]
-    left = use.distinct - len(shown)
-    return ", ".join(shown) + (f" and {left:,} others" if left > 0 else "")
+        log.log(logging.WARNING if use.unmapped else logging.INFO, "%s", use)
 
 
 def unmapped_error(uses: Sequence[MappingUse], report_id: str) -> UnmappedError | None:
@@ -218,7 +199,7 @@ def unmapped_error(uses: Sequence[MappingUse], report_id: str) -> UnmappedError 
     if not failed:
         return None
     message = "; ".join(
-        f"{use.place}: set {use.name} has no entry for {listed(use)}, {use.unmapped:,} rows in all"
+        f"{use.place}: set {use.name} has no entry for {use.listed()}, {use.unmapped:,} rows in all"
         for use in failed
     )
     hint = (
@@ -227,6 +208,14 @@ def unmapped_error(uses: Sequence[MappingUse], report_id: str) -> UnmappedError 
         "were known when it began. Or say by unmapped: in the spec what else becomes of them."
     )
     return UnmappedError(message, hint=hint)
+
+
+def dataset(ref: FileRef, rows: int, schema: pa.Schema) -> Dataset:
+    """The record of a table that steps have filled."""
+    columns = tuple(
+        Column(name=field.name, type=str(field.type), nullable=field.nullable) for field in schema
+    )
+    return Dataset(**ref.model_dump(), rows=rows, columns=columns)
 
 
 def by_table(steps: Mapping[str, MapStep]) -> dict[str, dict[str, MapStep]]:

@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.column_types import arrow_type
-from openreg_airflow.errors import IntegrityError, SpecError
+from openreg_airflow.errors import IntegrityError, MappingError
 from openreg_airflow.mapping_records import MappingSnapshot, TypedColumn
 from openreg_airflow.transform.runner.lookup import FROM, TO
 from openreg_airflow.workspace import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
 
@@ -55,8 +56,9 @@ class SetState:
     @property
     def schema(self) -> pa.Schema:
         """The columns of the snapshot's file."""
-        typed = [(one.name, arrow_type(one.type)) for one in (*self.keys, *self.values)]
-        return pa.schema([*typed, (FROM, pa.date32()), (TO, pa.date32())])
+        fields = [pa.field(one.name, arrow_type(one.type), nullable=False) for one in self.keys]
+        fields += [pa.field(one.name, arrow_type(one.type)) for one in self.values]
+        return pa.schema([*fields, (FROM, pa.date32()), (TO, pa.date32())])
 
 
 class SetReader(Protocol):
@@ -66,11 +68,13 @@ class SetReader(Protocol):
         """A set as it was known at an instant.
 
         Raises:
-            SpecError: there is no such set, or there was none then.
+            MappingError: there is no such set, or there was none then.
         """
 
-    def entries(self, state: SetState, known_at: datetime) -> Iterator[pa.RecordBatch]:
-        """The entries that were known at an instant, in the columns of ``state.schema``."""
+    def entries(
+        self, state: SetState, known_at: datetime
+    ) -> AbstractContextManager[Iterable[pa.RecordBatch]]:
+        """The entries known at an instant: by key and period, in the columns of the schema."""
 
 
 class Known(Protocol):
@@ -98,7 +102,7 @@ def take(
         workspace: where they are.
 
     Raises:
-        SpecError: there is no such set; all that are missing are named.
+        MappingError: there is no such set; all that are missing are named.
         StorageError: a file cannot be written.
     """
     states = _states(names, known_at, reader)
@@ -114,11 +118,11 @@ def _states(names: Iterable[str], known_at: datetime, reader: SetReader) -> dict
     for name in names:
         try:
             states[name] = reader.state(name, known_at)
-        except SpecError as error:
+        except MappingError as error:
             missing.append(error)
     if len(missing) > 1:
         message = "; ".join(error.message for error in missing)
-        raise SpecError(message, hint=missing[0].hint)
+        raise MappingError(message, hint=missing[0].hint)
     if missing:
         raise missing[0]
     return states
@@ -154,7 +158,8 @@ def _written(
     started = time.monotonic()
     with workspace.scratch_folder() as scratch:
         file = scratch / "entries.parquet"
-        rows = write(state, reader.entries(state, known_at), file)
+        with reader.entries(state, known_at) as batches:
+            rows = write(state, batches, file)
         ref = _publish(file, state.name, workspace)
     log.info(
         "mapping set %s: version %d, %s entries, %s bytes in %.1f s",
@@ -177,17 +182,17 @@ def _written(
 
 
 def write(state: SetState, batches: Iterable[pa.RecordBatch], file: Path) -> int:
-    """Write entries in the order of their keys and periods, so that they always give one file.
+    """Write entries, which come in one order, so that equal states give equal files.
 
     Returns:
         The number of entries.
     """
-    schema = state.schema
-    table = pa.Table.from_batches(batches, schema)
-    order = [(one.name, "ascending") for one in state.keys]
-    table = table.sort_by([*order, (FROM, "ascending")])
-    pq.write_table(table, file, compression="zstd", row_group_size=_GROUP_ROWS)
-    return len(table)
+    rows = 0
+    with pq.ParquetWriter(file, state.schema, compression="zstd") as writer:
+        for batch in batches:
+            rows += len(batch)
+            writer.write_batch(batch, row_group_size=_GROUP_ROWS)
+    return rows
 
 
 def _publish(file: Path, name: str, workspace: Workspace) -> FileRef:
@@ -196,18 +201,3 @@ def _publish(file: Path, name: str, workspace: Workspace) -> FileRef:
     with workspace.shared(_FOLDER, name).writing(f"{describe(file).sha256}.parquet") as pending:
         shutil.copyfile(file, pending.path)
     return pending.ref
-
-
-def missing_message(name: str, known: Sequence[str]) -> tuple[str, str]:
-    """What to say of a set that does not exist, and what to do."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, 3, 0.6)
-    near = f"Did you mean {' or '.join(close)}? " if close else ""
-    hint = f"{near}`openreg mappings list` shows the sets; `openreg mappings import` makes one."
-    return f"there is no mapping set {name!r}", hint
-
-
-def columns_of(columns: Mapping[str, str]) -> tuple[TypedColumn, ...]:
-    """Typed columns from their names and types."""
-    return tuple(TypedColumn(name=name, type=kind) for name, kind in columns.items())

@@ -16,6 +16,7 @@ from openreg_airflow.errors import (
 )
 from openreg_airflow.transform.fence import LOG
 from openreg_airflow.transform.inspection import Inspection
+from openreg_airflow.transform.looked_up import uses_of
 from openreg_airflow.transform.receiving import Receiver, number, text
 from openreg_airflow.transform.script_log import ScriptLog
 
@@ -59,6 +60,10 @@ def execute(fence: Fence, job: Job, folder: StageFolder) -> dict[str, Dataset]:
             finally:
                 printed.close()
             ending = fence.ending()
+        uses = uses_of(receiver.words.get("looked_up", {}), job)
+        for use in uses:
+            log.log(logging.WARNING if use.unmapped else logging.INFO, "%s", use)
+        job.looked_up(uses)
         if "done" not in receiver.words:
             raise _failure(receiver, ending, job)
         received = receiver.tables()

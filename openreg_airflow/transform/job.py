@@ -14,12 +14,12 @@ from openreg_airflow.transform.packages import modules
 from openreg_airflow.transform.runner import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
-    from openreg_airflow.mapping_records import MappingSnapshot
+    from openreg_airflow.mapping_records import MappingSnapshot, MappingUse
     from openreg_airflow.records import RunKey
     from openreg_airflow.transform.spec import TransformSection
 
@@ -45,6 +45,7 @@ class Job:
         imports: the modules that the script may import beside those of its packages, as
             :mod:`openreg_airflow.transform.runner.imports` reads them.
         mappings: the mapping sets that the script may use, by name.
+        looked_up: is told what the script has looked up in them, also when it failed.
     """
 
     run: RunKey
@@ -54,6 +55,7 @@ class Job:
     inputs: Mapping[str, Path]
     imports: Sequence[str]
     mappings: Mapping[str, MappingFile] = field(default_factory=dict)
+    looked_up: Callable[[Sequence[MappingUse]], object] = lambda _: None
 
     @property
     def files(self) -> dict[str, Path]:

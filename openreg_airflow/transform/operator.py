@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
     from docker import APIClient
 
+    from openreg_airflow.mapping_records import MappingSnapshot, MappingUse
     from openreg_airflow.records import Dataset, RunKey
     from openreg_airflow.settings import SandboxKind, Settings
     from openreg_airflow.transform.engine import EngineAddress
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from openreg_airflow.workspace import StageFolder
 
 
-TEMPLATE_FIELDS = ("business_date", "inputs")
+TEMPLATE_FIELDS = ("business_date", "inputs", "mappings")
 
 
 class TransformStage(StageMixin):
@@ -38,6 +39,7 @@ class TransformStage(StageMixin):
     folder: Path
     spec: TransformSection
     inputs: dict[str, Any]
+    mappings: dict[str, Any]
     task_id: str
     _fence: Fence | None = None
 
@@ -49,7 +51,7 @@ class TransformStage(StageMixin):
         """Run the script; see :func:`openreg_airflow.transform.execution.execute` for errors."""
         from openreg_airflow.records import Dataset
         from openreg_airflow.transform import evidence
-        from openreg_airflow.transform.job import Job, read_script
+        from openreg_airflow.transform.job import Job, MappingFile, read_script
         from openreg_airflow.transform.limits import check_bounds
         from openreg_airflow.transform.packages import check_allowed
 
@@ -69,11 +71,29 @@ class TransformStage(StageMixin):
                     name: files.enter_context(self.workspace.open_local(dataset))
                     for name, dataset in inputs.items()
                 },
+                mappings={
+                    name: MappingFile(one, files.enter_context(self.workspace.open_local(one)))
+                    for name, one in self._snapshots().items()
+                },
+                looked_up=lambda uses: self._record(run, uses),
             )
             tables = self.run_job(job, folder, context)
         image = self._fence.image if self._fence else None
         evidence.write(folder, job, image=image, inputs=inputs, tables=tables)
         return {name: table.model_dump(mode="json") for name, table in tables.items()}
+
+    def _snapshots(self) -> dict[str, MappingSnapshot]:
+        from openreg_airflow.mapping_records import MappingSnapshot
+
+        return {name: MappingSnapshot.model_validate(one) for name, one in self.mappings.items()}
+
+    def _record(self, run: RunKey, uses: Sequence[MappingUse]) -> None:
+        """Keep what the script has looked up in mapping sets, and not found."""
+        if not self.mappings:
+            return
+        from openreg_airflow.store.mapping_runs import MappingRuns
+
+        MappingRuns(self.settings.store_url).record_uses(run, uses, [self.stage])
 
     def _key(self, context: Context, run: RunKey) -> str:
         """Names this task among all tasks of all installations that share an engine."""
@@ -102,6 +122,7 @@ class TransformOperator(TransformStage, DockerOperator):
         folder: the report's folder, which holds the script.
         spec: the report's transform section.
         inputs: the extracted tables by source, as :class:`Dataset` records.
+        mappings: the snapshots of mapping sets by name, as :class:`MappingSnapshot` records.
         business_date: the day to report, as ``YYYY-MM-DD``.
 
     Returns, in XCom, the transformed tables by name, as :class:`Dataset` records.
@@ -118,6 +139,7 @@ class TransformOperator(TransformStage, DockerOperator):
         folder: Path,
         spec: TransformSection,
         inputs: dict[str, Any],
+        mappings: Any = None,
         business_date: str = BUSINESS_DATE,
         **kwargs: Any,
     ) -> None:
@@ -126,6 +148,7 @@ class TransformOperator(TransformStage, DockerOperator):
         self.folder = folder
         self.spec = spec
         self.inputs = inputs
+        self.mappings = mappings or {}
         self.business_date = business_date
 
     def run_job(self, job: Job, folder: StageFolder, context: Context | None) -> dict[str, Dataset]:

@@ -35,6 +35,7 @@ class KubernetesTransformOperator(TransformStage, KubernetesPodOperator):
         folder: the report's folder, which holds the script.
         spec: the report's transform section.
         inputs: the extracted tables by source, as :class:`Dataset` records.
+        mappings: the snapshots of mapping sets by name, as :class:`MappingSnapshot` records.
         business_date: the day to report, as ``YYYY-MM-DD``.
 
     Returns, in XCom, the transformed tables by name, as :class:`Dataset` records.
@@ -51,6 +52,7 @@ class KubernetesTransformOperator(TransformStage, KubernetesPodOperator):
         folder: Path,
         spec: TransformSection,
         inputs: dict[str, Any],
+        mappings: Any = None,
         business_date: str = BUSINESS_DATE,
         **kwargs: Any,
     ) -> None:
@@ -62,6 +64,7 @@ class KubernetesTransformOperator(TransformStage, KubernetesPodOperator):
         self.folder = folder
         self.spec = spec
         self.inputs = inputs
+        self.mappings = mappings or {}
         self.business_date = business_date
 
     def run_job(self, job: Job, folder: StageFolder, context: Context | None) -> dict[str, Dataset]:

@@ -112,12 +112,12 @@ class Pod:
     def _files(self) -> dict[str, dict[str, Any]]:
         return {
             source: file_entry(handover.inside(source), path, same_file=False)
-            for source, path in self._job.inputs.items()
+            for source, path in self._job.files.items()
         }
 
     def _hand_over(self, line: Line) -> None:
         """Send the inputs to the first container and hear that it has them."""
-        sizes = {source: path.stat().st_size for source, path in self._job.inputs.items()}
+        sizes = {source: path.stat().st_size for source, path in self._job.files.items()}
         asked = {
             "folder": handover.FOLDER,
             "files": sizes,
@@ -131,7 +131,7 @@ class Pod:
             hint = "Build it with:  openreg sandbox build  and push it to the cluster's registry."
             raise SandboxUnavailableError(message, hint=hint)
         started = monotonic()
-        for path in self._job.inputs.values():
+        for path in self._job.files.values():
             _send_file(line, path)
         network = talk.event("stored").get("network")
         if network is not False:

@@ -61,7 +61,7 @@ def render(base: k8s.V1Pod, image: str, job: Job, *, seccomp_profile: str | None
             runtime's own when None.
     """
     limits = job.spec.limits
-    data = sum(path.stat().st_size for path in job.inputs.values())
+    data = sum(path.stat().st_size for path in job.files.values())
     disk = data // _MEBIBYTE + 64
     placement = {name: getattr(base.spec, name, None) for name in _PLACEMENT}
     user = _NOBODY if placement["host_users"] is False else user_of(job.key)

@@ -1,0 +1,52 @@
+"""The sets of the store, as snapshots read them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from openreg_airflow.errors import MappingError
+from openreg_airflow.mapping_records import TypedColumn
+from openreg_airflow.mappings.reading import set_version, snapshot_entries
+from openreg_airflow.mappings.snapshot import SetState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    import pyarrow as pa
+
+
+class StoredSets:
+    """Mapping sets in the product's own tables.
+
+    Args:
+        url: SQLAlchemy URL of the store.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def state(self, name: str, known_at: datetime) -> SetState:
+        """A set as it was known at an instant.
+
+        Raises:
+            MappingError: there is no such set, there was none then, or it was archived by then.
+            StoreUnavailableError: the database cannot be reached.
+        """
+        version = set_version(self._url, name, known_at)
+        found = version.set
+        if found.archived_at is not None and found.archived_at <= known_at:
+            message = f"mapping set {name!r} was archived at {found.archived_at.isoformat()}"
+            raise MappingError(message, hint="Name another set, or take it out of the archive.")
+        keys, values = (
+            tuple(TypedColumn(name=one.name, type=one.type) for one in columns)
+            for columns in (found.shape.keys, found.shape.values)
+        )
+        return SetState(name, found.id, version.revision, keys, values)
+
+    @contextmanager
+    def entries(self, state: SetState, known_at: datetime) -> Iterator[pa.RecordBatchReader]:
+        """The entries known at an instant, by key and period; read them inside the block."""
+        with snapshot_entries(self._url, state.name, None, known_at) as (_, batches):
+            yield batches
