@@ -89,7 +89,17 @@ class NameTakenError(DeliveryRefusedError):
     """A file of the final name is there already; it was not touched."""
 
 
-class RemoteFiles(Protocol):
+class Readable(Protocol):
+    """What is asked to find out whether a file is at a destination."""
+
+    def size(self, path: str) -> int | None:
+        """The size of a file; None when there is none."""
+
+    def sha256(self, path: str) -> str | None:
+        """Read a file and hash it; None when the server does not let us read it."""
+
+
+class RemoteFiles(Readable, Protocol):
     """Files and folders at a destination; paths are separated by ``/``."""
 
     def make_folder(self, folder: str) -> None:
@@ -97,12 +107,6 @@ class RemoteFiles(Protocol):
 
     def names(self, folder: str) -> list[str] | None:
         """The names in a folder; None when the server does not let us list it."""
-
-    def size(self, path: str) -> int | None:
-        """The size of a file; None when there is none."""
-
-    def sha256(self, path: str) -> str | None:
-        """Read a file and hash it; None when the server does not let us read it."""
 
     def upload(self, parcel: Parcel, path: str) -> None:
         """Write the parcel to a new file and, where the server can, flush it to its disk."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from openreg_airflow.errors import DeliveryRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,8 @@ class Connection:
         id: the Airflow connection's id.
         type: its type, such as ``sftp``.
         extra: its extra fields.
+        s3: for type ``aws``: makes a boto3 client with everything that the connection says; it
+            takes the longest silence in seconds.
     """
 
     id: str
@@ -28,6 +30,7 @@ class Connection:
     login: str | None = None
     password: str | None = field(default=None, repr=False)
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    s3: Callable[[float], Any] | None = field(default=None, repr=False)
 
     def refused(self, *, fault: str, hint: str) -> DeliveryRefusedError:
         """The error for a connection that cannot be used as it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.stage import StageOperator
@@ -92,4 +93,15 @@ def airflow_connection(name: str) -> Connection:
         login=found.login,
         password=found.password,
         extra=extra,
+        s3=partial(_s3_client, name) if found.conn_type == "aws" else None,
     )
+
+
+def _s3_client(name: str, timeout_seconds: float) -> Any:
+    """A boto3 client by the provider's hook, which knows roles, tokens and endpoints."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    from botocore.config import Config
+
+    hook = S3Hook(aws_conn_id=name)
+    silence = Config(connect_timeout=timeout_seconds, read_timeout=timeout_seconds)
+    return hook.get_client_type(config=hook.config.merge(silence))

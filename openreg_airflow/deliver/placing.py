@@ -17,7 +17,7 @@ from openreg_airflow.deliver.channel import NameTakenError, Outcome
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, OpenRegError
 
 if TYPE_CHECKING:
-    from openreg_airflow.deliver.channel import Parcel, RemoteFiles, Verify
+    from openreg_airflow.deliver.channel import Parcel, Readable, RemoteFiles, Verify
 
 _SUFFIX = ".part"
 
@@ -40,7 +40,7 @@ def place(files: RemoteFiles, parcel: Parcel, folder: str, verify: Verify) -> Ou
     """
     check_parcel(parcel)
     final = posixpath.join(folder, parcel.filename)
-    if _is_there(files, parcel, final):
+    if is_there(files, parcel, final):
         _remove_leftovers(files, parcel, folder)
         return Outcome(bytes_sent=0, already_there=True)
     files.make_folder(folder)
@@ -53,7 +53,7 @@ def place(files: RemoteFiles, parcel: Parcel, folder: str, verify: Verify) -> Ou
     except NameTakenError:
         # Another process published between our look and our rename.
         _tidy(files, temporary)
-        if _is_there(files, parcel, final):
+        if is_there(files, parcel, final):
             return Outcome(bytes_sent=parcel.bytes, already_there=True)
         raise
     except OpenRegError:
@@ -81,8 +81,12 @@ def check_parcel(parcel: Parcel) -> None:
         raise DeliveryRefusedError(message, hint="An empty file is no report; see the artifact.")
 
 
-def _is_there(files: RemoteFiles, parcel: Parcel, final: str) -> bool:
-    """Whether the same content is there; other content under the name is refused."""
+def is_there(files: Readable, parcel: Parcel, final: str) -> bool:
+    """Whether the same content is there.
+
+    Raises:
+        DeliveryRefusedError: other content is, or it may not be compared.
+    """
     size = files.size(final)
     if size is None:
         return False

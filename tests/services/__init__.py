@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -22,3 +25,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Everything that lies in a folder, by path, temporary files included."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

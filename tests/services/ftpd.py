@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from openreg_airflow.deliver.connection import Connection
-from tests.services import free_port, unavailable
+from tests.services import files_below, free_port, unavailable
 from tests.services.account import account
 from tests.services.certificates import Authority
 from tests.waiting import wait_until
@@ -114,11 +114,7 @@ class FtpServer:
 
     def files(self) -> dict[str, bytes]:
         """Everything that lies in the inbox, by path, temporary files included."""
-        return {
-            str(path.relative_to(self.inbox)): path.read_bytes()
-            for path in sorted(self.inbox.rglob("*"))
-            if path.is_file()
-        }
+        return files_below(self.inbox)
 
     def start(self, *, host: str = "localhost", **certificate: Any) -> None:
         """Start it and wait until it greets."""

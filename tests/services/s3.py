@@ -21,6 +21,8 @@ from tests.services import free_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from botocore.config import Config
+
 _REGION = "eu-central-1"
 
 
@@ -43,7 +45,24 @@ class S3Server:
     @property
     def client(self) -> Any:
         """A boto3 client, for what a test puts there and looks up."""
-        return boto3.client("s3", **self._options())
+        return self.make_client(self.url)
+
+    def make_client(self, url: str, config: Config | None = None) -> Any:
+        """A boto3 client that goes to the server by another way, such as a proxy."""
+        return boto3.client(
+            "s3",
+            endpoint_url=url,
+            region_name=_REGION,
+            aws_access_key_id=self.key_id,
+            aws_secret_access_key=self.secret,
+            config=config,
+        )
+
+    def make_bucket(self) -> None:
+        """Make the bucket."""
+        self.client.create_bucket(
+            Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": _REGION}
+        )
 
     @property
     def connection_uri(self) -> str:
@@ -68,14 +87,6 @@ class S3Server:
         return {
             entry["Key"]: client.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"].read()
             for entry in found
-        }
-
-    def _options(self) -> dict[str, str]:
-        return {
-            "endpoint_url": self.url,
-            "region_name": _REGION,
-            "aws_access_key_id": self.key_id,
-            "aws_secret_access_key": self.secret,
         }
 
 
@@ -119,7 +130,5 @@ def _s3() -> Iterator[S3Server]:
 def s3(_s3: S3Server) -> S3Server:
     """A running S3 API with an empty bucket of the test's own."""
     _s3.bucket = f"test-{secrets.token_hex(6)}"
-    _s3.client.create_bucket(
-        Bucket=_s3.bucket, CreateBucketConfiguration={"LocationConstraint": _REGION}
-    )
+    _s3.make_bucket()
     return _s3

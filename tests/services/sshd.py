@@ -20,7 +20,7 @@ import pytest
 
 from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.demo.inbox import make_key_pair
-from tests.services import free_port, unavailable
+from tests.services import files_below, free_port, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,11 +85,7 @@ class SshServer:
 
     def files(self) -> dict[str, bytes]:
         """Everything that lies in the inbox, by path, temporary files included."""
-        return {
-            str(path.relative_to(self.inbox)): path.read_bytes()
-            for path in sorted(self.inbox.rglob("*"))
-            if path.is_file()
-        }
+        return files_below(self.inbox)
 
     def start(self) -> None:
         """Start it and wait until it shows its host key."""

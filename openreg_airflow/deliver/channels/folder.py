@@ -1,0 +1,189 @@
+"""A folder of this machine: a mounted share, or the outbox of a transfer agent.
+
+The Airflow connection is of type ``fs``; its extra field ``path`` is the folder below which all
+deliveries stay. It must be there: a share that is not mounted would otherwise be filled on the
+worker's own disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from openreg_airflow.deliver.channel import NameTakenError, Outcome
+from openreg_airflow.deliver.placing import place
+from openreg_airflow.deliver.progress import Progress
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from openreg_airflow.deliver.channel import Parcel, Verify
+    from openreg_airflow.deliver.connection import Connection
+
+_BLOCK = 4 << 20
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NAMES = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
+#: What a file system without hard links answers.
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+class FolderChannel:
+    """Delivery into a folder."""
+
+    connection_types: ClassVar[tuple[str, ...]] = ("fs",)
+
+    def destination(self, connection: Connection, folder: str, filename: str) -> str:
+        """The place as a URL."""
+        parts = [part for part in folder.split("/") if part not in ("", ".")]
+        return Path(str(connection.extra.get("path") or "/?"), *parts, filename).as_uri()
+
+    @contextmanager
+    def open(self, connection: Connection, *, timeout_seconds: float) -> Iterator[FolderSession]:  # noqa: ARG002
+        """See that the folder is there; see :class:`openreg_airflow.deliver.channel.Channel`."""
+        path = str(connection.extra.get("path") or "")
+        if not path.startswith("/"):
+            raise connection.refused(
+                fault="names no folder", hint="Put its absolute path into the extra field path."
+            )
+        root = Path(path)
+        if not root.is_dir():
+            message = f"the folder {root} of connection {connection.id} is not there"
+            raise DeliveryError(message, hint="It is tried again. Is the share mounted?")
+        yield FolderSession(root.resolve())
+
+
+class FolderSession:
+    """The files below one folder.
+
+    Args:
+        root: nothing is read or written outside it, whatever links lie in it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def deliver(self, parcel: Parcel, folder: str, verify: Verify) -> Outcome:
+        """Bring one parcel to a folder."""
+        return place(self, parcel, folder, verify)
+
+    def make_folder(self, folder: str) -> None:
+        """Make a folder and those above it, where they are missing."""
+        with self._doing(f"making folder {folder}"):
+            path = self._at(folder)
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                message = f"{path} is not a folder"
+                raise DeliveryRefusedError(
+                    message, hint="Correct the folder in the spec."
+                ) from error
+
+    def names(self, folder: str) -> list[str] | None:
+        """The names in a folder; None when listing it is not allowed."""
+        with self._doing(f"listing folder {folder}"):
+            try:
+                return os.listdir(self._at(folder))  # noqa: PTH208 - names are wanted
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+            except PermissionError:
+                return None
+
+    def size(self, path: str) -> int | None:
+        """The size of a file; None when there is none."""
+        with self._doing(f"looking for {path}"):
+            try:
+                return self._at(path).stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def sha256(self, path: str) -> str | None:
+        """Read a file and hash it; None when reading is not allowed."""
+        with self._doing(f"reading {path}"):
+            try:
+                with self._at(path).open("rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+            except PermissionError:
+                return None
+
+    def upload(self, parcel: Parcel, path: str) -> None:
+        """Write a new file and flush it to the disk."""
+        progress = Progress(f"copied {parcel.filename}", parcel.bytes)
+        with (
+            self._doing(f"writing {path}"),
+            parcel.path.open("rb") as source,
+            self._at(path).open("xb") as target,
+        ):
+            while block := source.read(_BLOCK):
+                target.write(block)
+                progress.reached(target.tell())
+            target.flush()
+            os.fsync(target.fileno())
+
+    def publish(self, temporary: str, final: str) -> None:
+        """Give the file its name; a second name cannot be made where one is taken."""
+        with self._doing(f"renaming {temporary} to {final}"):
+            source, target = self._at(temporary), self._at(final)
+            try:
+                target.hardlink_to(source)
+            except FileExistsError as error:
+                raise _taken(target) from error
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                if os.path.lexists(target):
+                    raise _taken(target) from error
+                source.rename(target)
+            else:
+                source.unlink()
+            self._flush(target.parent)
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is gone already is no error."""
+        with self._doing(f"removing {path}"):
+            self._at(path).unlink(missing_ok=True)
+
+    def _at(self, path: str) -> Path:
+        found = self._root / path.lstrip("/")
+        if not found.parent.resolve().is_relative_to(self._root):
+            message = f"{path} leads out of {self._root} by a link"
+            raise DeliveryRefusedError(message, hint="Ask who manages that folder.")
+        return found
+
+    def _flush(self, folder: Path) -> None:
+        """See that the name survives a power cut, where the file system can."""
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            with suppress(OSError):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _doing(self, step: str) -> Iterator[None]:
+        """Give the errors of one step their place and their class."""
+        try:
+            yield
+        except OSError as error:
+            text = f"{error.strerror or error} while {step} below {self._root}"
+            if error.errno in _FULL:
+                message = f"the disk is full: {text}"
+                raise DeliveryError(message, hint="Make room; it is tried again.") from error
+            if error.errno in _DENIED:
+                hint = "The worker's account may not write there."
+                raise DeliveryRefusedError(text, hint=hint) from error
+            if error.errno in _NAMES:
+                raise DeliveryRefusedError(text, hint="Check folder and filename.") from error
+            raise DeliveryError(text, hint="It is tried again. Is the share mounted?") from error
+
+
+def _taken(path: Path) -> NameTakenError:
+    return NameTakenError(
+        f"{path} appeared while this artifact was being written",
+        hint="It was not overwritten. Find out what else delivers under this name.",
+    )

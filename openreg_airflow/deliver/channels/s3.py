@@ -1,0 +1,283 @@
+"""S3, or what speaks its API.
+
+A route's folder is ``bucket`` or ``bucket/prefix``. An object is there when its upload is
+complete and not before, so there is no temporary name; the upload is conditional (``If-None-Match:
+*``), so that the store itself refuses to overwrite. The store checks the SHA-256 that goes with
+each request.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import posixpath
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+)
+
+from openreg_airflow.deliver import faults
+from openreg_airflow.deliver.channel import NameTakenError, Outcome
+from openreg_airflow.deliver.placing import check_parcel, is_there
+from openreg_airflow.deliver.progress import Progress
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, OpenRegError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from openreg_airflow.deliver.channel import Parcel, Verify
+    from openreg_airflow.deliver.connection import Connection
+
+#: Objects up to this go up in one request; the API wants parts of at least 5 MiB above it.
+_PART = 16 << 20
+_READ = 4 << 20
+_MISSING = ("404", "NoSuchKey", "NotFound")
+_TAKEN = ("412", "PreconditionFailed", "ConditionalRequestConflict")
+_DENIED = ("403", "AccessDenied", "AllAccessDisabled")
+_LOGIN = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken")
+_NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
+_UNKNOWN = ("NotImplemented", "MethodNotAllowed")
+
+log = logging.getLogger(__name__)
+
+
+class S3Channel:
+    """Delivery into a bucket."""
+
+    connection_types: ClassVar[tuple[str, ...]] = ("aws",)
+
+    def destination(self, connection: Connection, folder: str, filename: str) -> str:  # noqa: ARG002
+        """The place as a URL."""
+        return f"s3://{'/'.join([*_parts(folder), filename])}"
+
+    @contextmanager
+    def open(self, connection: Connection, *, timeout_seconds: float) -> Iterator[S3Session]:
+        """Make a client of the connection; nothing is sent yet."""
+        if connection.s3 is None:
+            raise connection.refused(fault="is not of type aws", hint="Use type aws.")
+        try:
+            client = connection.s3(timeout_seconds)
+        except (ClientError, BotoCoreError, ValueError) as error:
+            raise connection.refused(
+                fault=f"cannot be used: {said(error)}", hint="Check credentials, region and role."
+            ) from error
+        try:
+            yield S3Session(client, connection, timeout_seconds)
+        finally:
+            client.close()
+
+
+class S3Session:
+    """The buckets that one client reaches.
+
+    Args:
+        client: of boto3.
+        connection: for messages.
+        timeout_seconds: longest time without an answer; the client keeps it.
+    """
+
+    def __init__(self, client: Any, connection: Connection, timeout_seconds: float) -> None:
+        self._client = client
+        self._connection = connection
+        self._timeout = timeout_seconds
+        self._where = client.meta.endpoint_url
+
+    def deliver(self, parcel: Parcel, folder: str, verify: Verify) -> Outcome:
+        """Bring one parcel to a bucket."""
+        check_parcel(parcel)
+        path = posixpath.join(*_parts(folder), parcel.filename)
+        if is_there(self, parcel, path):
+            return Outcome(bytes_sent=0, already_there=True)
+        try:
+            self._upload(parcel, path)
+        except NameTakenError:
+            # Another process published between our look and our upload.
+            if is_there(self, parcel, path):
+                return Outcome(bytes_sent=parcel.bytes, already_there=True)
+            raise
+        self._verify(parcel, path, verify)
+        return Outcome(bytes_sent=parcel.bytes, already_there=False)
+
+    def size(self, path: str) -> int | None:
+        """The size of an object; None when there is none."""
+        bucket, key = self._split(path)
+        with self._doing(f"looking for {path}"):
+            try:
+                return int(self._client.head_object(Bucket=bucket, Key=key)["ContentLength"])
+            except ClientError as error:
+                if code(error) not in _MISSING:
+                    raise
+            # HEAD answers the same for a missing bucket.
+            self._client.head_bucket(Bucket=bucket)
+            return None
+
+    def sha256(self, path: str) -> str | None:
+        """Read an object and hash it; None when reading is not allowed."""
+        bucket, key = self._split(path)
+        digest = hashlib.sha256()
+        with self._doing(f"reading {path}"):
+            try:
+                answer = self._client.get_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if code(error) in _DENIED:
+                    return None
+                raise
+            progress, done = Progress(f"read back {path}", answer["ContentLength"]), 0
+            for block in answer["Body"].iter_chunks(_READ):
+                digest.update(block)
+                done += len(block)
+                progress.reached(done)
+        return digest.hexdigest()
+
+    def _upload(self, parcel: Parcel, path: str) -> None:
+        bucket, key = self._split(path)
+        with self._doing(f"sending {parcel.filename} as {path}"):
+            try:
+                if parcel.bytes <= _PART:
+                    self._client.put_object(
+                        Bucket=bucket,
+                        Key=key,
+                        Body=parcel.path.read_bytes(),
+                        ChecksumSHA256=base64.b64encode(bytes.fromhex(parcel.sha256)).decode(),
+                        IfNoneMatch="*",
+                    )
+                else:
+                    self._upload_parts(parcel, bucket, key)
+            except ClientError as error:
+                if code(error) in _TAKEN:
+                    message = f"s3://{path} appeared while this artifact was being sent"
+                    hint = "It was not overwritten. Find out what else delivers there."
+                    raise NameTakenError(message, hint=hint) from error
+                raise
+
+    def _upload_parts(self, parcel: Parcel, bucket: str, key: str) -> None:
+        self._abort_leftovers(bucket, key)
+        begun = self._client.create_multipart_upload(
+            Bucket=bucket, Key=key, ChecksumAlgorithm="SHA256"
+        )
+        upload: dict[str, Any] = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
+        try:
+            parts: list[dict[str, Any]] = []
+            done = 0
+            progress = Progress(f"sent {parcel.filename}", parcel.bytes)
+            # At most 10,000 parts, says the API.
+            size = max(_PART, -(-parcel.bytes // 10_000))
+            with parcel.path.open("rb") as file:
+                while block := file.read(size):
+                    digest = base64.b64encode(hashlib.sha256(block).digest()).decode()
+                    answer = self._client.upload_part(
+                        **upload, PartNumber=len(parts) + 1, Body=block, ChecksumSHA256=digest
+                    )
+                    parts.append(
+                        {
+                            "PartNumber": len(parts) + 1,
+                            "ETag": answer["ETag"],
+                            "ChecksumSHA256": digest,
+                        }
+                    )
+                    done += len(block)
+                    progress.reached(done)
+            self._client.complete_multipart_upload(
+                **upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
+            )
+        except BaseException:
+            self._abort(upload)
+            raise
+
+    def _abort_leftovers(self, bucket: str, key: str) -> None:
+        """End what killed tries at the same name left unfinished; parts cost money for ever."""
+        try:
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=bucket, Prefix=key
+            )
+            found = [entry for page in pages for entry in page.get("Uploads", [])]
+        except ClientError as error:
+            if code(error) not in (*_DENIED, *_UNKNOWN):
+                raise
+            log.warning("unfinished uploads in %s may not be listed: some may stay", bucket)
+            return
+        for entry in found:
+            if entry["Key"] == key:
+                log.info("ending an upload of %s that an interrupted try left behind", key)
+                self._abort({"Bucket": bucket, "Key": key, "UploadId": entry["UploadId"]})
+
+    def _abort(self, upload: dict[str, Any]) -> None:
+        try:
+            self._client.abort_multipart_upload(**upload)
+        except (ClientError, BotoCoreError) as error:
+            log.warning("an unfinished upload of %s stays behind: %s", upload["Key"], said(error))
+
+    def _verify(self, parcel: Parcel, path: str, verify: Verify) -> None:
+        size = self.size(path)
+        if size != parcel.bytes:
+            found = "is gone" if size is None else f"has {size} bytes"
+            message = f"s3://{path} {found} after sending {parcel.bytes} bytes"
+            raise DeliveryError(message, hint="Ask the receiving side what happened to it.")
+        if verify == "content" and (digest := self.sha256(path)) != parcel.sha256:
+            found = f"reads back with SHA-256 {digest}" if digest else "may not be read back"
+            message = f"s3://{path} {found}, sent was {parcel.sha256}"
+            raise DeliveryRefusedError(message, hint="Set verify: size if reading is not allowed.")
+
+    def _split(self, path: str) -> tuple[str, str]:
+        bucket, _, key = path.partition("/")
+        return bucket, key
+
+    @contextmanager
+    def _doing(self, step: str) -> Iterator[None]:
+        """Give the errors of one step their place and their class."""
+        try:
+            yield
+        except (ClientError, BotoCoreError) as error:
+            raise self._translated(error, step) from error
+
+    def _translated(self, error: ClientError | BotoCoreError, doing: str) -> OpenRegError:
+        text = f"{self._where}: {said(error)} while {doing}"
+        name = self._connection.id
+        if isinstance(error, NoCredentialsError | PartialCredentialsError):
+            return self._connection.refused(
+                fault="has no credentials", hint="Give it an access key, or the worker a role."
+            )
+        if isinstance(error, ParamValidationError) or code(error) in _NO_BUCKET:
+            hint = "A route's folder is bucket/prefix; check the bucket's name."
+            return DeliveryRefusedError(text, hint=hint)
+        if code(error) in _LOGIN:
+            return DeliveryRefusedError(
+                f"{self._where} refuses the login of connection {name}: {said(error)}",
+                hint=f"Check the access key and the secret of connection {name}.",
+            )
+        if code(error) in _DENIED:
+            hint = "The login may not do that; check the bucket's policy, or ask the authority."
+            return DeliveryRefusedError(f"permission denied: {text}", hint=hint)
+        if code(error) in _MISSING:
+            hint = "A route's folder is bucket/prefix; check the bucket's name."
+            return DeliveryRefusedError(text, hint=hint)
+        if isinstance(error, ReadTimeoutError | ConnectTimeoutError):
+            return faults.silent(self._where, self._timeout, doing)
+        if isinstance(error, ClientError):
+            return DeliveryError(text, hint="It is tried again.")
+        return faults.unreachable(self._where, doing, error)
+
+
+def code(error: Exception) -> str:
+    """The API's error code; empty for what is none of its answers."""
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
+
+
+def said(error: Exception) -> str:
+    """What the store said; never the request, which may hold a signature."""
+    if isinstance(error, ClientError):
+        return f"{code(error)} {error.response['Error'].get('Message', '')}".strip()
+    return str(error) if isinstance(error, BotoCoreError) else type(error).__name__
+
+
+def _parts(folder: str) -> list[str]:
+    return [part for part in folder.split("/") if part not in ("", ".")]

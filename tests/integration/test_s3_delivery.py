@@ -1,0 +1,119 @@
+"""What is special about S3: large objects in parts, conditional uploads, what a try leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from openreg_airflow.deliver.channels import s3 as channel_module
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
+from tests.channel_sites import S3Site
+from tests.integration.test_channel_contract import MIB, make_parcel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.services.s3 import S3Server
+
+LARGE = 40 * MIB + 3
+
+
+@pytest.fixture
+def site(s3: S3Server) -> S3Site:
+    return S3Site("s3", s3, {})
+
+
+def sent_headers(client: Any, operation: str) -> list[dict[str, Any]]:
+    """The headers of each request of that kind, from now on."""
+    seen: list[dict[str, Any]] = []
+    client.meta.events.register(
+        f"before-call.s3.{operation}", lambda params, **_: seen.append(dict(params["headers"]))
+    )
+    return seen
+
+
+def unfinished(s3: S3Server) -> list[str]:
+    return [
+        entry["Key"]
+        for entry in s3.client.list_multipart_uploads(Bucket=s3.bucket).get("Uploads", ())
+    ]
+
+
+def test_a_large_file_goes_up_in_parts_and_arrives_whole(site: S3Site, tmp_path: Path) -> None:
+    parcel = make_parcel(tmp_path, LARGE)
+    with site.open() as session:
+        outcome = session.deliver(parcel, f"{site.server.bucket}/in", "content")
+    assert outcome.bytes_sent == LARGE
+    assert site.files() == {f"in/{parcel.filename}": parcel.path.read_bytes()}
+    assert unfinished(site.server) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "operation"), [(1000, "PutObject"), (LARGE, "CompleteMultipartUpload")]
+)
+def test_the_store_itself_is_asked_not_to_overwrite(
+    site: S3Site, tmp_path: Path, size: int, operation: str
+) -> None:
+    with site.open() as session:
+        headers = sent_headers(session._client, operation)  # type: ignore[attr-defined]
+        session.deliver(make_parcel(tmp_path, size), f"{site.server.bucket}/in", "size")
+    assert [sent["If-None-Match"] for sent in headers] == ["*"]
+
+
+def test_an_object_that_appears_meanwhile_is_not_overwritten(site: S3Site, tmp_path: Path) -> None:
+    parcel = make_parcel(tmp_path)
+    with site.open() as session:
+        events = session._client.meta.events  # type: ignore[attr-defined]
+        events.register("after-call.s3.PutObject", lambda **kw: _fail(site, parcel.filename, kw))
+        with pytest.raises(DeliveryRefusedError, match="is there already"):
+            session.deliver(parcel, f"{site.server.bucket}/in", "size")
+    assert site.files() == {f"in/{parcel.filename}": b"somebody else's"}
+
+
+def _fail(site: S3Site, filename: str, call: dict[str, Any]) -> None:
+    """Answer as a store does that holds the condition: another object was there first."""
+    site.put(f"in/{filename}", b"somebody else's")
+    call["http_response"].status_code = 412
+    call["parsed"]["Error"] = {"Code": "PreconditionFailed", "Message": "it is there"}
+
+
+def test_a_try_that_fails_leaves_no_unfinished_upload(
+    site: S3Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_self: object, done: int) -> None:
+        message = "power cut"
+        raise ConnectionAbortedError(message)
+
+    monkeypatch.setattr(channel_module.Progress, "reached", die)
+    with site.open() as session, pytest.raises(ConnectionAbortedError):
+        session.deliver(make_parcel(tmp_path, LARGE), f"{site.server.bucket}/in", "size")
+    assert site.files() == {}
+    assert unfinished(site.server) == []
+
+
+def test_what_a_killed_try_left_unfinished_is_ended(site: S3Site, tmp_path: Path) -> None:
+    parcel = make_parcel(tmp_path, LARGE)
+    for key in (f"in/{parcel.filename}", "in/another.xml"):
+        site.server.client.create_multipart_upload(Bucket=site.server.bucket, Key=key)
+    with site.open() as session:
+        session.deliver(parcel, f"{site.server.bucket}/in", "size")
+    assert unfinished(site.server) == ["in/another.xml"]
+
+
+def test_a_bucket_that_is_not_there_is_refused(site: S3Site, tmp_path: Path) -> None:
+    with site.open() as session, pytest.raises(DeliveryRefusedError, match="bucket") as caught:
+        session.deliver(make_parcel(tmp_path), "no-such-bucket-here/in", "size")
+    assert "a route's folder is bucket/prefix" in str(caught.value).lower()
+
+
+def test_a_store_that_fails_for_now_is_tried_again(site: S3Site, tmp_path: Path) -> None:
+    with site.open() as session:
+
+        def busy(parsed: dict[str, Any], http_response: Any, **_: Any) -> None:
+            http_response.status_code = 503
+            parsed["Error"] = {"Code": "SlowDown", "Message": "Please reduce your request rate."}
+
+        session._client.meta.events.register("after-call.s3.PutObject", busy)  # type: ignore[attr-defined]
+        with pytest.raises(DeliveryError, match="SlowDown"):
+            session.deliver(make_parcel(tmp_path), f"{site.server.bucket}/in", "size")
