@@ -337,6 +337,37 @@ def test_tmp_has_a_size(bench: Bench, size: int) -> None:
     assert "transform.limits.tmp_mb" in (caught.value.hint or "")
 
 
+def test_open_files_meet_their_limit(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.run(
+        """
+        import errno, resource
+
+        def transform(inputs, context):
+            held = []
+            try:
+                while len(held) < 2000:
+                    held.append(open("/dev/null"))
+            except OSError as error:
+                print(errno.errorcode[error.errno], len(held) < 1024)
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+            except ValueError:
+                print("not raised")
+            held.clear()
+            return inputs["trades"]
+        """
+    )
+
+    assert printed(caplog).splitlines()[-2:] == ["EMFILE True", "not raised"]
+
+
+def test_engine_that_refuses_is_quoted(bench: Bench) -> None:
+    with pytest.raises(SandboxUnavailableError, match="Range of CPUs"):
+        bench.run(WAIT, limits={"cpus": 4096})
+
+    assert bench.stored == []
+
+
 def test_processor_quota_holds(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.run(
         """
