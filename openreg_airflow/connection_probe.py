@@ -29,7 +29,7 @@ class Probe:
     """
 
     connection: str
-    kind: Literal["source", "destination"]
+    kind: Literal["source", "files", "destination"]
     channel: str = ""
     reports: tuple[str, ...] = ()
     said: str = ""
@@ -44,10 +44,15 @@ class Probe:
 
 def wanted(specs: Iterable[ReportSpec]) -> list[Probe]:
     """Every connection that the specs name, once for each use, in the order of their names."""
-    users: dict[tuple[str, Literal["source", "destination"], str], set[str]] = {}
+    users: dict[tuple[str, Literal["source", "files", "destination"], str], set[str]] = {}
     for spec in specs:
         for source in spec.extract.sources.values():
-            users.setdefault((source.connection, "source", ""), set()).add(spec.id)
+            if source.file is not None:
+                if source.file.connection is not None:
+                    key = (source.file.connection, "files", "")
+                    users.setdefault(key, set()).add(spec.id)  # type: ignore[arg-type]
+                continue
+            users.setdefault((str(source.connection), "source", ""), set()).add(spec.id)
         for route in spec.deliver.routes.values() if spec.deliver else ():
             key = (route.connection, "destination", route.channel)
             users.setdefault(key, set()).add(spec.id)  # type: ignore[arg-type]
@@ -92,7 +97,7 @@ def _within(wanted: Probe, seconds: float) -> Probe:
 
 
 def _try(wanted: Probe, seconds: float) -> Probe:
-    log_in = _source if wanted.kind == "source" else _destination
+    log_in = {"source": _source, "files": _files, "destination": _destination}[wanted.kind]
     try:
         return replace(wanted, said=log_in(wanted, seconds))
     except OpenRegError as error:
@@ -115,6 +120,16 @@ def _source(wanted: Probe, seconds: float) -> str:
         return session.server
     finally:
         session.close()
+
+
+def _files(wanted: Probe, seconds: float) -> str:
+    from openreg_airflow.extract.connections import file_connection
+    from openreg_airflow.extract.files.places import opener
+
+    opened = opener(file_connection(wanted.connection), (), silence_seconds=seconds)
+    with opened() as place:
+        place.check()
+        return place.server
 
 
 def _destination(wanted: Probe, seconds: float) -> str:

@@ -107,6 +107,11 @@ def get_provider_info() -> dict[str, Any]:
                         default="0",
                         kind="integer",
                     ),
+                    "source_folders": _option(
+                        "Folders of the worker's own disk that sources with `file:` may read, "
+                        "separated as in PATH. None when empty.",
+                        example="/srv/reports/in",
+                    ),
                     "max_memory_mb": _option(
                         "Most memory, in MiB, that a spec may give its transform.",
                         default="4096",

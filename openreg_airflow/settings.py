@@ -42,6 +42,7 @@ class Settings:
         sandbox_packages: packages that a spec may ask for, as ``name`` or ``name==version``.
         source_pool_slots: how many tasks may read one source connection at a time, each
             connection in an Airflow pool of its own; 0 leaves it to the specs.
+        source_folders: folders of the worker's own disk that file sources may read.
         max_memory_mb, max_cpus, max_seconds, max_processes, max_tmp_mb, max_output_mb: upper
             bounds for the limits in a spec.
     """
@@ -63,6 +64,7 @@ class Settings:
     max_tmp_mb: int
     max_output_mb: int
     source_pool_slots: int = 0
+    source_folders: tuple[Path, ...] = ()
     kubernetes_conn_id: str | None = None
     kubernetes_namespace: str = "openreg-sandbox"
     kubernetes_pod_template: str | None = None
@@ -109,6 +111,7 @@ def load() -> Settings:
         sandbox_imports=names(text("sandbox_imports", SANDBOX_IMPORTS)),
         sandbox_packages=names(text("sandbox_packages")),
         source_pool_slots=int(text("source_pool_slots", "0")),
+        source_folders=paths(text("source_folders")),
         max_memory_mb=int(text("max_memory_mb", "4096")),
         max_cpus=float(text("max_cpus", "2")),
         max_seconds=int(text("max_seconds", "3600")),

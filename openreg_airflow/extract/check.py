@@ -29,14 +29,37 @@ def check(spec: ExtractSection, folder: Path) -> Iterator[Problem]:
         folder: the report's folder.
     """
     for name, source in spec.sources.items():
-        yield from _source(name, source, folder)
+        if source.file is not None:
+            yield from _file(name, source)
+        else:
+            yield from _source(name, source, folder)
+
+
+def _file(name: str, source: SourceSpec) -> Iterator[Problem]:
+    from openreg_airflow.extract.files.text_forms import misplaced_formats
+
+    assert source.file is not None  # noqa: S101 - seen by the caller
+    file = source.file
+    told = file.format == "parquet" or (file.format == "csv" and file.header)
+    if not told and not source.columns:
+        yield Problem(
+            message=f"{file.format} does not tell its columns",
+            hint="Declare them under `columns:`.",
+            keys=("sources", name, "file", "format"),
+        )
+    for column, message in misplaced_formats(file, source.columns).items():
+        yield Problem(
+            message=message,
+            hint="Give it the parts that the column's type needs, or correct `columns:`.",
+            keys=("sources", name, "file", "formats", column),
+        )
 
 
 def _source(name: str, source: SourceSpec, folder: Path) -> Iterator[Problem]:
     from openreg_airflow.extract.query import QueryError, read
 
     try:
-        text = read(folder, source.sql)
+        text = read(folder, str(source.sql))
     except QueryError as error:
         yield Problem(message=error.message, hint=error.hint, keys=("sources", name, "sql"))
         return
@@ -53,7 +76,7 @@ def _source(name: str, source: SourceSpec, folder: Path) -> Iterator[Problem]:
         message=fault.message,
         hint=fault.hint,
         keys=("sources", name, "sql"),
-        file=folder / source.sql,
+        file=folder / str(source.sql),
         line=fault.line,
         column=fault.column,
     )
@@ -63,12 +86,13 @@ def _fault(source: SourceSpec, text: str, dialect: str) -> tuple[QueryError | No
     from openreg_airflow.extract.query import QueryError, grammar_fault, parse
 
     try:
-        query = parse(text, file=source.sql, dialect=dialect, parameters=source.bind(_SOME_DAY))
+        file = str(source.sql)
+        query = parse(text, file=file, dialect=dialect, parameters=source.bind(_SOME_DAY))
     except QueryError as error:
         return error, set()
     if query.understood:
         return None, set(query.used)
-    return grammar_fault(text, file=source.sql, dialect=dialect), set()
+    return grammar_fault(text, file=file, dialect=dialect), set()
 
 
 def _unused(name: str, source: SourceSpec, used: set[str]) -> Iterator[Problem]:

@@ -34,17 +34,18 @@ def extract(
     from rich.console import Console
 
     from dag_factory.load import load
-    from openreg_airflow.extract.connections import source_connection, use_metadata_database
-    from openreg_airflow.extract.engine import Extraction
+    from openreg_airflow import settings
+    from openreg_airflow.extract.connections import use_metadata_database
     from openreg_airflow.extract.preview import show
+    from openreg_airflow.extract.sources import extraction
     from openreg_airflow.validate.commands import fail, find_report
 
     try:
         folder = find_report(report)
         name, spec = _source(load(folder).extract.sources, source)
         use_metadata_database()
-        connection = source_connection(spec.connection)
-        head = Extraction(spec, folder, connection, business_date.date()).head(limit)
+        day, folders = business_date.date(), settings.load().source_folders
+        head = extraction(spec, folder, day, source_folders=folders).head(limit)
     except (OpenRegError, OSError) as error:
         fail(error)
     console = Console()
@@ -53,9 +54,9 @@ def extract(
     said = (
         f"the first {rows} rows" if head.more else f"{rows} row{'s' * (rows != 1)}, all there are"
     )
-    console.print(
-        f"{name}: {said}; {head.server}, connection {spec.connection}, {spec.sql}", highlight=False
-    )
+    reached = f", connection {spec.reads_from}" if spec.reads_from else ""
+    read = spec.sql if spec.file is None else spec.file.path_on(day)
+    console.print(f"{name}: {said}; {head.server}{reached}, {read}", highlight=False)
 
 
 def _source(sources: dict[str, SourceSpec], wanted: str | None) -> tuple[str, SourceSpec]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from openreg_airflow.errors import SpecError
+from openreg_airflow.extract.files.place import FileConnection
 from openreg_airflow.extract.reader import SourceConnection
 
 if TYPE_CHECKING:
@@ -31,12 +33,7 @@ def source_connection(conn_id: str) -> SourceConnection:
     Raises:
         SpecError: there is no such connection.
     """
-    try:
-        connection = Connection.get(conn_id)
-    except AirflowNotFoundException as error:
-        message = f"there is no Airflow connection {conn_id!r}"
-        hint = "Create it (Admin, Connections; or a secrets backend), or correct `connection:`."
-        raise SpecError(message, hint=hint) from error
+    connection = _get(conn_id)
     extra: dict[str, Any] = dict(connection.extra_dejson)
     fields: dict[str, Any] = {
         "host": connection.host,
@@ -54,6 +51,47 @@ def source_connection(conn_id: str) -> SourceConnection:
     return SourceConnection(
         conn_id=conn_id, conn_type=str(connection.conn_type), extra=extra, **fields
     )
+
+
+def file_connection(conn_id: str) -> FileConnection:
+    """The connection with this id, as places of files take it.
+
+    Raises:
+        SpecError: there is no such connection.
+    """
+    connection = _get(conn_id)
+    client = None
+    if connection.conn_type == "aws":
+        client = partial(_s3_client, conn_id)
+    return FileConnection(
+        id=conn_id,
+        type=str(connection.conn_type),
+        host=connection.host,
+        port=connection.port,
+        login=connection.login,
+        password=connection.password,
+        extra=dict(connection.extra_dejson),
+        s3=client,
+    )
+
+
+def _s3_client(conn_id: str) -> Any:
+    """A boto3 client as S3Hook makes it: roles, endpoints, regions and proxies included."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    from botocore.config import Config
+
+    config = Config(connect_timeout=20, read_timeout=60, retries={"mode": "standard"})
+    return S3Hook(aws_conn_id=conn_id, config=config).get_conn()
+
+
+def _get(conn_id: str) -> Connection:
+    try:
+        found: Connection = Connection.get(conn_id)
+    except AirflowNotFoundException as error:
+        message = f"there is no Airflow connection {conn_id!r}"
+        hint = "Create it (Admin, Connections; or a secrets backend), or correct `connection:`."
+        raise SpecError(message, hint=hint) from error
+    return found
 
 
 def _postgres(

@@ -6,12 +6,13 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
 from openreg_airflow.column_types import arrow_type
-from openreg_airflow.errors import SourceError
+from openreg_airflow.errors import SpecError
+from openreg_airflow.extract.limits import Meter
 from openreg_airflow.extract.mark import Mark
 from openreg_airflow.extract.parquet import ParquetSink
 from openreg_airflow.extract.query import parse, read
@@ -32,8 +33,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PROGRESS_SECONDS = 5.0
 _LISTED_VALUES = 10
+
+
+class Asked(Protocol):
+    """What a source was asked for, as it goes on record."""
+
+    @property
+    def text(self) -> str:
+        """The SQL, or the list of files."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text."""
+
+    @property
+    def used(self) -> Mapping[str, Value | tuple[Value, ...]]:
+        """The values that took part in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +60,8 @@ class Extracted:
         rows: rows in the file.
         columns: the file's columns.
         connection: id of the connection that was read.
-        server: product and version of the database.
-        query: the query that ran, with the values that were bound.
+        server: product and version of what was read.
+        query: the query that ran, with the values that were bound; or the files that were read.
         mark: the largest value of an incremental source's column; None for other sources.
         seconds: wall time.
     """
@@ -54,7 +70,7 @@ class Extracted:
     columns: tuple[Column, ...]
     connection: str
     server: str
-    query: Query
+    query: Asked
     mark: str | None
     started_at: datetime
     seconds: float
@@ -127,6 +143,9 @@ class Extraction:
         reader: Reader | None = None,
         window: tuple[str | None, str | None] = (None, None),
     ) -> None:
+        if spec.sql is None:
+            message = "the source reads a file, not a query"
+            raise SpecError(message)
         self._spec = spec
         self._connection = connection
         self._reader = reader or find_reader(connection.conn_type)
@@ -164,13 +183,12 @@ class Extraction:
             shape = Shape(reading.columns, self._spec.columns, file=self.query.file)
             if self._mark is not None:
                 self._mark.check(shape.schema)
+            meter = Meter(self._spec, what="the query", where=self.query.file, started=started)
             with ParquetSink(path, shape.schema) as sink:
-                rows = self._stream(reading, shape, sink, started)
+                rows = self._stream(reading, shape, sink, meter)
         done = Extracted(
             rows=rows,
-            columns=tuple(
-                Column(name=f.name, type=str(f.type), nullable=f.nullable) for f in shape.schema
-            ),
+            columns=columns_of(shape.schema),
             connection=self._connection.conn_id,
             server=reading.server,
             query=self.query,
@@ -207,33 +225,14 @@ class Extraction:
             more=found > rows,
         )
 
-    def _stream(self, reading: Reading, shape: Shape, sink: ParquetSink, started: float) -> int:
-        rows = size = 0
-        told = time.monotonic()
+    def _stream(self, reading: Reading, shape: Shape, sink: ParquetSink, meter: Meter) -> int:
         for batch in reading:
-            converted = shape.convert(batch, rows_before=rows)
-            rows, size = rows + batch.num_rows, size + converted.nbytes
-            self._guard(rows, size)
+            converted = shape.convert(batch, rows_before=meter.rows)
+            meter.count(converted)
             if self._mark is not None:
                 self._mark.look(converted)
             sink.write(converted)
-            now = time.monotonic()
-            if now - told >= _PROGRESS_SECONDS:
-                told = now
-                log.info("%d rows, %d MiB read, %.0f s", rows, size >> 20, now - started)
-        return rows
-
-    def _guard(self, rows: int, size: int) -> None:
-        """Refuse a result beyond what the spec allows; the query is cancelled."""
-        spec = self._spec
-        if spec.max_rows is not None and rows > spec.max_rows:
-            message = f"the query returns more than {spec.max_rows} rows"
-            hint = "Narrow the query, or raise `max_rows`."
-            raise SourceError(message, where=self.query.file, hint=hint)
-        if spec.max_bytes is not None and size > spec.max_bytes:
-            message = f"the query returns more than {spec.max_bytes} bytes: {rows} rows so far"
-            hint = "Narrow the query, or raise `max_bytes`."
-            raise SourceError(message, where=self.query.file, hint=hint)
+        return meter.rows
 
     def _log_start(self) -> None:
         query = self.query
@@ -264,6 +263,11 @@ class Extraction:
             done.query.sha256,
             _listed(done.query.used) or "no parameters",
         )
+
+
+def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
+    """The columns of a table as they go on record."""
+    return tuple(Column(name=f.name, type=str(f.type), nullable=f.nullable) for f in schema)
 
 
 def _text(value: Value | tuple[Value, ...]) -> str | tuple[str, ...]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from openreg_airflow.extract.engine import Extraction
+    from openreg_airflow.extract.files.extraction import FileExtraction
     from openreg_airflow.extract.reader import Reader, SourceConnection
     from openreg_airflow.extract.spec import SourceSpec
     from openreg_airflow.records import RunKey
@@ -31,31 +32,39 @@ class SourceOperator(StageOperator):
     def __init__(self, *, folder: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.folder = folder
-        self._extraction: Extraction | None = None
+        self._extraction: Extraction | FileExtraction | None = None
 
     def read_source(
         self,
         context: Context,
         run: RunKey,
         source: tuple[str, SourceSpec],
-        connection: SourceConnection,
+        connection: SourceConnection | None,
         reader: Reader | None = None,
     ) -> dict[str, Any]:
-        """Extract a source and record where its table came from; return the dumped dataset."""
+        """Extract a source and record where its table came from; return the dumped dataset.
+
+        A source of files has no ``connection`` here.
+        """
         from openreg_airflow.extract.engine import Extraction
+        from openreg_airflow.extract.sources import file_extraction
         from openreg_airflow.records import Dataset
         from openreg_airflow.store import Store
 
         name, spec = source
         store = Store(self.settings.store_url)
-        self._extraction = Extraction(
-            spec,
-            self.folder,
-            connection,
-            run.business_date,
-            reader=reader,
-            window=store.window(run, name) if spec.incremental else (None, None),
-        )
+        if connection is None:
+            folders = self.settings.source_folders
+            self._extraction = file_extraction(spec, run.business_date, source_folders=folders)
+        else:
+            self._extraction = Extraction(
+                spec,
+                self.folder,
+                connection,
+                run.business_date,
+                reader=reader,
+                window=store.window(run, name) if spec.incremental else (None, None),
+            )
         with self.workspace.folder(run, self.stage, name).writing(f"{name}.parquet") as pending:
             done = self._extraction.run(pending.path)
         attempt = int(getattr(context.get("ti"), "try_number", 1))
@@ -71,7 +80,7 @@ class SourceOperator(StageOperator):
 
 
 class ExtractOperator(SourceOperator):
-    """Run one source's query and hand on the result as a dataset.
+    """Run one source's query, or read its files, and hand on the result as a dataset.
 
     Args:
         source: the source's name in the spec; the table's name from here on.
@@ -87,7 +96,8 @@ class ExtractOperator(SourceOperator):
         """Extract into the run's workspace; return the dataset."""
         from openreg_airflow.extract.connections import source_connection
 
-        connection = source_connection(self.spec.connection)
+        named = self.spec.connection
+        connection = source_connection(named) if named is not None else None
         return self.read_source(context, run, (self.source, self.spec), connection)
 
 
@@ -111,7 +121,7 @@ class SnapshotOperator(SourceOperator):
         from openreg_airflow.extract.shared_session import SharedSession
 
         specs = self.sources.values()
-        connection = source_connection(next(iter(specs)).connection)
+        connection = source_connection(str(next(iter(specs)).connection))
         longest = max(spec.timeout_seconds for spec in specs)
         with SharedSession(connection, timeout_seconds=longest) as reader:
             return {

@@ -44,7 +44,8 @@ def pool_of(source: SourceSpec, slots: int) -> str | None:
     """
     if source.pool:
         return source.pool
-    return f"{_PREFIX}{source.connection}" if slots > 0 else None
+    conn_id = source.reads_from
+    return f"{_PREFIX}{conn_id}" if slots > 0 and conn_id is not None else None
 
 
 def needed(specs: Iterable[ReportSpec], slots: int) -> list[SourcePool]:
@@ -54,7 +55,8 @@ def needed(specs: Iterable[ReportSpec], slots: int) -> list[SourcePool]:
         for source in spec.extract.sources.values():
             if name := pool_of(source, slots):
                 connections, reports = users.setdefault(name, (set(), set()))
-                connections.add(source.connection)
+                if source.reads_from is not None:
+                    connections.add(source.reads_from)
                 reports.add(spec.id)
     return [
         SourcePool(name, tuple(sorted(connections)), tuple(sorted(reports)))

@@ -19,7 +19,7 @@ from openreg_airflow.extract.exact import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from openreg_airflow.extract.reader import SourceColumn
 
@@ -34,6 +34,8 @@ class Shape:
         columns: what the reader found.
         declared: the types that the spec enforces, by column, in the spec's spelling.
         file: the SQL file, for errors.
+        place: where a value stands, by its column and the number of its row from 0; in the SQL
+            file's result when not given.
 
     Raises:
         SourceError: the result has no columns, two of one name, or one that cannot be carried;
@@ -41,11 +43,17 @@ class Shape:
     """
 
     def __init__(
-        self, columns: Sequence[SourceColumn], declared: Mapping[str, str], *, file: str
+        self,
+        columns: Sequence[SourceColumn],
+        declared: Mapping[str, str],
+        *,
+        file: str,
+        place: Callable[[str, int], str] | None = None,
     ) -> None:
         self._columns = tuple(columns)
         self._declared = declared
         self._file = file
+        self._place = place or self._in_result
         self._check_names()
         self.schema = pa.schema([pa.field(c.name, self._type(c)) for c in self._columns])
 
@@ -144,9 +152,12 @@ class Shape:
         )
         return SourceError(
             message,
-            where=f"{self._file}, column {column.name}, row {row + 1}",
+            where=self._place(column.name, row),
             hint=self._hint(column, target, special=special),
         )
+
+    def _in_result(self, column: str, row: int) -> str:
+        return f"{self._file}, column {column}, row {row + 1}"
 
     def _hint(self, column: SourceColumn, target: pa.DataType, *, special: bool) -> str:
         if special:

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from openreg_airflow.column_types import ColumnType
+from openreg_airflow.extract.file_spec import ConnectionId, FileSpec
 from openreg_airflow.section import Name, RelativeFile, Section
 
 if TYPE_CHECKING:
@@ -129,14 +130,19 @@ class IncrementalSpec(Section):
 
 
 class SourceSpec(Section):
-    """One query against one database; its result is one table of the report."""
+    """One query against one database, or a file; its result is one table of the report."""
 
-    connection: Annotated[str, StringConstraints(pattern=r"^[\w.\-]+$", max_length=200)] = Field(
-        description="Id of the Airflow connection; its type chooses the reader."
+    connection: ConnectionId | None = Field(
+        default=None,
+        description="Id of the Airflow connection of the query; its type chooses the reader.",
     )
-    sql: RelativeFile = Field(
+    sql: RelativeFile | None = Field(
+        default=None,
         description="File in the report's folder with one query that reads. "
-        ":business_date and the declared parameters are bound in it."
+        ":business_date and the declared parameters are bound in it.",
+    )
+    file: FileSpec | None = Field(
+        default=None, description="A file, or several, in place of a connection and a query."
     )
     columns: dict[str, ColumnType] = Field(
         default_factory=dict,
@@ -173,6 +179,19 @@ class SourceSpec(Section):
         "before the file is compressed.",
     )
 
+    @model_validator(mode="after")
+    def _query_or_file(self) -> Self:
+        if self.file is None:
+            if self.connection is None or self.sql is None:
+                message = "a source has `connection` and `sql`, or `file`"
+                raise ValueError(message)
+            return self
+        of_queries = ("connection", "sql", "parameters", "incremental")
+        if given := [name for name in of_queries if getattr(self, name)]:
+            message = f"a source with `file` has no {' and no '.join(f'`{n}`' for n in given)}"
+            raise ValueError(message)
+        return self
+
     @field_validator("parameters")
     @classmethod
     def _not_built_in(cls, parameters: dict[str, ParameterSpec]) -> dict[str, ParameterSpec]:
@@ -187,6 +206,11 @@ class SourceSpec(Section):
             message = f":{SINCE} and :{UNTIL} are given to an incremental query, not declared"
             raise ValueError(message)
         return self
+
+    @property
+    def reads_from(self) -> str | None:
+        """Id of the connection that is read; None for the worker's own disk."""
+        return self.connection if self.file is None else self.file.connection
 
     def bind(
         self, business_date: date, window: tuple[str | None, str | None] = (None, None)
@@ -225,9 +249,11 @@ class ExtractSection(Section):
 
     def groups(self) -> dict[str, dict[str, SourceSpec]]:
         """The sources by the task that reads them: alone, or all of a connection together."""
-        shared: dict[str, dict[str, SourceSpec]] = {}
+        shared: dict[tuple[str | None, str], dict[str, SourceSpec]] = {}
         for name, source in self.sources.items():
-            shared.setdefault(source.connection if self.snapshot else name, {})[name] = source
+            together = self.snapshot and source.file is None
+            key = (source.connection, "") if together else (None, name)
+            shared.setdefault(key, {})[name] = source
         return {_together(tuple(sources)): sources for sources in shared.values()}
 
 

@@ -58,14 +58,14 @@ def extract(spec: ReportSpec, folder: Path, business_date: date, into: Path) -> 
     Raises:
         OpenRegError: a source cannot be extracted.
     """
-    from openreg_airflow.extract.connections import source_connection
-    from openreg_airflow.extract.engine import Extraction
+    from openreg_airflow import settings
+    from openreg_airflow.extract.sources import extraction
 
+    folders = settings.load().source_folders
     paths = {}
     for name, source in spec.extract.sources.items():
         paths[name] = into / f"{name}.parquet"
-        connection = source_connection(source.connection)
-        Extraction(source, folder, connection, business_date).run(paths[name])
+        extraction(source, folder, business_date, source_folders=folders).run(paths[name])
     return paths
 
 
