@@ -14,10 +14,10 @@ from openreg_airflow.artifacts.writer import Progress, batch_rows, unknown_colum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
 
     import pyarrow as pa
 
+    from openreg_airflow.artifacts.digest import HashedFile
     from openreg_airflow.artifacts.inner_rows import InnerTable
     from openreg_airflow.artifacts.layout import Element, Layout
     from openreg_airflow.artifacts.writer import Job
@@ -74,7 +74,7 @@ def write(
     repeated = [element for element, _ in document.each() if job.rows[str(element.each)]]
     head = (declaration + around[0]).encode()
     tail = b""
-    with tempfile.TemporaryDirectory(prefix="openreg-") as scratch, target.open("wb") as file:
+    with tempfile.TemporaryDirectory(prefix="openreg-") as scratch, job.create(target) as file:
         inner = _inner(document, job, Path(scratch))
         file.write(head)
         for element, after in zip(repeated, around[1:], strict=True):
@@ -87,8 +87,29 @@ def write(
     return Frame(len(head), len(tail) + 1) if len(repeated) == 1 else None
 
 
+def write_lines(document: Layout, job: Job, target: Path, form: Form) -> None:
+    """Write the records alone, one a line.
+
+    Args:
+        document: what one record looks like.
+        job: the rows and the run.
+        target: the file.
+        form: how records are written.
+
+    Raises:
+        ArtifactError: a value that cannot be written; the message says record, place and column.
+    """
+    wanted = (found for element in document.root.walk() for found in element.own_placeholders)
+    run = run_values.of(job, wanted)
+    element, name = document.root, document.path.name
+    with tempfile.TemporaryDirectory(prefix="openreg-") as scratch, job.create(target) as file:
+        inner = _inner(document, job, Path(scratch))
+        renderer = render.Renderer(element, run, layout=name, form=form, inner=inner)
+        _write_records(renderer, element, job, file, form.spared)
+
+
 def _write_records(
-    renderer: render.Renderer, element: Element, job: Job, file: BinaryIO, spared: int
+    renderer: render.Renderer, element: Element, job: Job, file: HashedFile, spared: int
 ) -> None:
     progress = Progress(job.filename, job.rows[str(element.each)])
     first = 1

@@ -62,7 +62,11 @@ class Fragment:
 
     def joined(self, rows: int) -> pa.StringArray:
         """One column of that many rows: the element, NULL where it is left out."""
-        whole = pc.binary_join_element_wise(*self.parts, "", null_handling="skip")
+        parts = self.parts
+        if not any(isinstance(part, str) for part in parts):
+            # Arrow drops the rows in which nothing at all is joined.
+            parts = [pc.fill_null(parts[0], ""), *parts[1:]]
+        whole = pc.binary_join_element_wise(*parts, "", null_handling="skip")
         if isinstance(whole, pa.Scalar):
             whole = pa.repeat(whole, rows)
         if self.present is None:

@@ -14,7 +14,7 @@ from openreg_airflow.artifacts import value_format
 from openreg_airflow.artifacts.fragment import Fragment
 from openreg_airflow.artifacts.json_text import json_escaped
 from openreg_airflow.artifacts.placeholder import RUN_PREFIX
-from openreg_airflow.artifacts.value_text import UnwritableValueError, text_of
+from openreg_airflow.artifacts.value_text import UnwritableValueError, is_text, text_of
 from openreg_airflow.artifacts.xml_text import escaped_column
 from openreg_airflow.errors import ArtifactError
 
@@ -68,20 +68,28 @@ class Scope:
     def text(self, found: Placeholder, element: Element, *, attribute: bool) -> pa.StringArray:
         """The escaped text of a placeholder, one for each record."""
         try:
-            return escaped_column(self._spelled(found), attribute=attribute)
+            text = self._spelled(found)
+            if self._is_safe(found):
+                return text
+            return escaped_column(text, attribute=attribute)
         except UnwritableValueError as error:
             raise self.error(str(error), element, error.row, found.name) from error
 
     def json(self, found: Placeholder, element: Element) -> pa.StringArray:
         """The text of a placeholder as it stands between the quotes of a JSON text."""
         try:
-            return json_escaped(self._spelled(found))
+            text = self._spelled(found)
+            return text if self._is_safe(found) else json_escaped(text)
         except UnwritableValueError as error:
             raise self.error(str(error), element, error.row, found.name) from error
 
     def kind(self, found: Placeholder) -> pa.DataType:
         """The type of a placeholder's values."""
         return self._values(found).type
+
+    def _is_safe(self, found: Placeholder) -> bool:
+        """Whether the texts hold nothing but digits and the signs of numbers and dates."""
+        return not found.format and not is_text(self.kind(found))
 
     def _values(self, found: Placeholder) -> pa.Array:
         if found.of_run:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Discriminator, Field, JsonValue, StringConstraints, Tag
 
 from openreg_airflow.artifacts.csv_spec import CsvArtifact, CsvColumn
+from openreg_airflow.artifacts.json_spec import JsonArtifact, JsonLinesArtifact
 from openreg_airflow.artifacts.spec_base import ArtifactBase
 from openreg_airflow.artifacts.xml_spec import SchemaSpec, XmlArtifact
 
@@ -15,12 +16,14 @@ __all__ = [
     "ArtifactSpec",
     "CsvArtifact",
     "CsvColumn",
+    "JsonArtifact",
+    "JsonLinesArtifact",
     "OtherArtifact",
     "SchemaSpec",
     "XmlArtifact",
 ]
 
-BUILT_IN = ("csv", "xml")
+BUILT_IN = ("csv", "json", "jsonl", "xml")
 
 
 def _installed(name: str) -> str:
@@ -54,6 +57,8 @@ def _format(value: Any) -> str:
 #: One artifact; its ``format`` says which.
 ArtifactSpec = Annotated[
     Annotated[CsvArtifact, Tag("csv")]
+    | Annotated[JsonArtifact, Tag("json")]
+    | Annotated[JsonLinesArtifact, Tag("jsonl")]
     | Annotated[XmlArtifact, Tag("xml")]
     | Annotated[OtherArtifact, Tag("other")],
     Discriminator(_format),
