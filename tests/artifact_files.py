@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
 
 from openreg_airflow.artifacts.produce import produce
-from openreg_airflow.artifacts.spec import ArtifactSpec
-from openreg_airflow.records import Artifact, Column, Dataset, RunKey
+from openreg_airflow.records import Artifact, Column, Dataset
 from openreg_airflow.workspace import Workspace, describe
+from tests.writer_bench import RUN, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pyarrow as pa
 
-RUN = RunKey(report_id="daily", business_date=date(2026, 9, 30), run_id="manual__1")
-_SPEC: TypeAdapter[Any] = TypeAdapter(ArtifactSpec)
-
-
-def spec_of(**fields: Any) -> Any:
-    """An artifact's section, with the fields that every one needs."""
-    return _SPEC.validate_python({"table": "rows", "filename": "out.txt"} | fields)
+__all__ = ["RUN", "dataset", "made", "spec_of"]
 
 
 def dataset(table: pa.Table, path: Path) -> Dataset:

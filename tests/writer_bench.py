@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from openreg_airflow.artifacts import filename
+from openreg_airflow.artifacts.spec import ArtifactSpec
 from openreg_airflow.artifacts.writer import Job, writer
-from tests.artifact_files import RUN, spec_of
+from openreg_airflow.records import RunKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-    from typing import Any
 
     import pyarrow as pa
 
     from openreg_airflow.artifacts.writer import Writer
+
+RUN = RunKey(report_id="daily", business_date=date(2026, 9, 30), run_id="manual__1")
+_SPEC: TypeAdapter[Any] = TypeAdapter(ArtifactSpec)
+
+
+def spec_of(**fields: Any) -> Any:
+    """An artifact's section, with the fields that every one needs."""
+    return _SPEC.validate_python({"table": "rows", "filename": "out.txt"} | fields)
 
 
 def write(

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from openreg_airflow.artifacts import json_template
 from openreg_airflow.artifacts.check import check
 from openreg_airflow.errors import ArtifactError, SpecError
-from tests.artifact_files import spec_of
-from tests.writer_bench import write
+from tests.writer_bench import spec_of, write
 
 if TYPE_CHECKING:
     from pathlib import Path
