@@ -62,7 +62,9 @@ def _problems(spec: ReportSpec, folder: Path) -> Iterator[Problem]:
     if spec.transform is not None:
         yield from _below("transform", check_transform(spec.transform, folder))
     if spec.validate_ is not None:
-        yield from _below("validate", check_validate(spec.validate_, folder, spec.columns()))
+        yield from _below(
+            "validate", check_validate(spec.validate_, folder, spec.columns(), records=spec.records)
+        )
     yield from _below("artifacts", check_artifacts(spec.artifacts, folder))
     if spec.deliver is not None:
         yield from _below("deliver", check_deliver(spec.deliver, folder))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from openreg_airflow.artifacts.spec import ArtifactSpec
+from openreg_airflow.calendars.spec import DeadlineSection, TimeZone
 from openreg_airflow.deliver.spec import DeliverSection
+from openreg_airflow.exception_queue.spec import Records
 from openreg_airflow.extract.spec import ExtractSection
+from openreg_airflow.mappings.spec import MappingsSection, MapStep, steps_of
 from openreg_airflow.notify.spec import NotifySection
 from openreg_airflow.section import Name, Section
 from openreg_airflow.transform.spec import TransformSection
@@ -18,15 +20,6 @@ from openreg_airflow.validate.spec import ValidateSection
 
 #: The version of the schema that this package reads.
 VERSION = 1
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (KeyError, OSError, ValueError) as error:
-        message = f"{name!r} is not a time zone of the IANA database, such as Europe/Berlin"
-        raise ValueError(message) from error
-    return name
 
 
 class Schedule(Section):
@@ -42,7 +35,7 @@ class Schedule(Section):
     """
 
     cron: str | None = None
-    timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    timezone: TimeZone = "UTC"
     start_date: date = date(2024, 1, 1)
     catchup: bool = False
     business_date: Literal["run_date", "previous_weekday"] = "run_date"
@@ -89,9 +82,20 @@ class ReportSpec(Section):
     owner: Annotated[str, Field(min_length=1, max_length=100)] = "openreg"
     tags: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = ()
     schedule: Schedule = Schedule()
+    deadline: DeadlineSection | None = None
     retries: Retries = Retries()
+    mappings: MappingsSection | None = None
     extract: ExtractSection
+    map_: dict[Name, MapStep] = Field(
+        default_factory=dict,
+        alias="map",
+        description="Columns filled from mapping sets, by a name for each step and in this order.",
+    )
     transform: TransformSection | None = None
+    records: Records = Field(
+        default_factory=dict,
+        description="Which rows make one record, for the exception queue: by table.",
+    )
     validate_: ValidateSection | None = Field(default=None, alias="validate")
     artifacts: Annotated[dict[Name, ArtifactSpec], Field(min_length=1)]
     deliver: DeliverSection | None = None
@@ -106,10 +110,16 @@ class ReportSpec(Section):
         if tables is None:
             return None
         declared = self.transform.tables if self.transform is not None else {}
-        return {
+        found = {
             name: dict(declared[name].columns) or None if name in declared else None
             for name in tables
         }
+        for _, step in steps_of(self.map_, "transformed"):
+            columns = found.get(step.table)
+            if columns is not None:
+                # Only the set knows the type, and only the run knows the set.
+                columns.update(dict.fromkeys(step.fill, "any"))
+        return found
 
     def tables(self) -> tuple[str, ...] | None:
         """The tables that rules and artifacts can name; None when only the script knows them."""

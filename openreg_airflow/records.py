@@ -87,6 +87,10 @@ class Window(Record):
     mark: str
 
 
+#: What a rule's failure does: it ends the run, is only told, or sets rows aside.
+Severity = Literal["blocking", "warning", "correctable"]
+
+
 class RuleResult(Record):
     """How one validation rule ended.
 
@@ -102,13 +106,14 @@ class RuleResult(Record):
         reference: the paragraph of regulation that the rule comes from.
         error: why the rule, or its failing rows, could not be evaluated; such a rule counts as
             failed.
-        at_most: how many failing rows a blocking rule puts up with, in words.
+        at_most: how many failing rows a blocking rule puts up with, or a correctable one sets
+            aside, in words.
         tolerated: whether the failing rows are no more than that.
     """
 
     rule_id: str
     title: str
-    severity: Literal["blocking", "warning"]
+    severity: Severity
     table: str
     failed: int
     checked: int
@@ -125,7 +130,17 @@ class RuleResult(Record):
     @property
     def blocks(self) -> bool:
         """Whether nothing may be delivered because of this rule."""
-        return not self.passed and self.severity == "blocking" and not self.tolerated
+        if self.passed or self.tolerated:
+            return False
+        if self.severity == "correctable":
+            # Rows that are not known, or too many, cannot be set aside.
+            return self.error is not None or self.at_most is not None
+        return self.severity == "blocking"
+
+    @property
+    def sets_aside(self) -> bool:
+        """Whether its failing rows wait in the exception queue while the run goes on."""
+        return self.severity == "correctable" and self.failed > 0 and not self.blocks
 
     @property
     def passed(self) -> bool:
@@ -134,10 +149,20 @@ class RuleResult(Record):
 
 
 class Verdict(Record):
-    """The outcome of a validation stage; ``failures`` holds the failing rows as Parquet."""
+    """The outcome of a validation stage; ``failures`` holds the failing rows as Parquet.
+
+    Attributes:
+        tables: the tables that artifacts are made of, without the rows that were set aside; empty
+            when the report sets nothing aside, and the tables of the stage before are the ones.
+        set_aside: how many records were set aside, by table.
+        resubmission: 0 for a run that reads the source, else the number of the resubmission.
+    """
 
     results: tuple[RuleResult, ...]
     failures: FileRef | None = None
+    tables: dict[str, Dataset] = {}
+    set_aside: dict[str, int] = {}
+    resubmission: int = 0
 
     @property
     def blocking(self) -> tuple[RuleResult, ...]:
@@ -182,7 +207,8 @@ class Artifact(Record):
         records: reported records in all its files.
         schema_check: ``valid``, or why the files were not held against a schema.
         files: in the order in which they are delivered.
-        version: 1 for the first content of a report and date, 2 for its first correction.
+        version: 1 for the first content of a report and date, 2 for its first correction; 0
+            when there was nothing to write.
         content: hash of what the content follows from: inputs, spec, layout and parts.
         sequence: name of the sequence that its numbers come from.
         numbers: its sequence numbers: one for each part, or one for all.
@@ -211,6 +237,33 @@ class Artifact(Record):
     def bytes(self) -> int:
         """The size of all its files."""
         return sum(file.bytes for file in self.files)
+
+
+class Replaced(Record):
+    """The version of an artifact that a correction stands in for.
+
+    Attributes:
+        numbers: its sequence numbers, by part.
+        filenames: the names of its report files, by part.
+    """
+
+    version: int
+    numbers: tuple[int, ...] = ()
+    filenames: tuple[str, ...] = ()
+
+
+class Allocation(Record):
+    """What the store gave to one content of an artifact: its version and sequence numbers.
+
+    Attributes:
+        replaces: the version before; None for the first one.
+        finished: the same content as it was finished before, in this run or another.
+    """
+
+    version: int = 1
+    numbers: tuple[int, ...] = ()
+    replaces: Replaced | None = None
+    finished: Artifact | None = None
 
 
 class Receipt(Record):

@@ -22,7 +22,7 @@ from openreg_airflow.exception_queue.spec import children, family
 from openreg_airflow.exception_queue.values import ValueRefusedError, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from openreg_airflow.exception_queue.spec import RecordTable
@@ -66,6 +66,8 @@ class Parting:
         tables: local Parquet files by table name.
         reasons: a file of :mod:`openreg_airflow.exception_queue.reasons`.
         scratch: a private folder for temporary files.
+        waived: rules that records need not meet: by table of records, the 0-based row and the
+            rule.
 
     Raises:
         SpecError: a table or column that the section names is not there.
@@ -78,11 +80,13 @@ class Parting:
         tables: Mapping[str, Path],
         reasons: Path,
         scratch: Path,
+        waived: Mapping[str, Iterable[tuple[int, str]]] | None = None,
     ) -> None:
         self._records = dict(records)
         self._tables = tables
         self._reasons = reasons
         self._scratch = scratch
+        self._waived = waived or {}
         self._pairs: dict[str, tuple[Any, Any]] = {}
         self._database = duckdb.connect(
             ":memory:",
@@ -95,6 +99,8 @@ class Parting:
             },
         )
         try:
+            # The rules' own session casts instants to text in UTC.
+            self._database.execute("SET TimeZone = 'UTC'")
             self._find()
         except duckdb.Error as error:
             self._database.close()
@@ -180,8 +186,10 @@ class Parting:
             self._hit(table)
         for name in self.roots:
             self._climb(name)
-            self._descend(name)
         self._require_all_found()
+        for name in self.roots:
+            self._waive(name)
+            self._descend(name)
 
     def _require_columns(self) -> None:
         for name, table in self._records.items():
@@ -223,6 +231,19 @@ class Parting:
                 f"JOIN {self._rows(child)} AS c ON c.rn = h.rn "
                 f"JOIN {self._rows(parent)} AS p ON {self._same(child)}"
             )
+
+    def _waive(self, name: str) -> None:
+        """Forget what is wrong with records that somebody released as they are."""
+        if waived := list(self._waived.get(name, ())):
+            table = pa.table(
+                {"row": [row for row, _ in waived], "rule": [rule for _, rule in waived]}
+            )
+            self._database.register("waived", table)
+            self._database.execute(
+                f"DELETE FROM hit_{name} AS h USING reasons AS r, waived AS w "  # noqa: S608
+                "WHERE h.n = r.n AND w.row = h.rn AND w.rule = r.rule"
+            )
+            self._database.unregister("waived")
 
     def _descend(self, name: str) -> None:
         """From the records to all rows that belong to them."""

@@ -88,7 +88,7 @@ def set_aside(
         }
         scratch = stack.enter_context(workspace.scratch_folder()).absolute()
         parting = stack.enter_context(Parting(records, local, reasons, scratch))
-        handed_on = _hand_on(parting, records, tables, workspace.folder(run, stage))
+        handed_on = hand_on(parting, records, tables, workspace.folder(run, stage))
         counts = {name: (tables[name].rows, handed_on[name].rows) for name in parting.roots}
         intake = record(
             store_url,
@@ -148,13 +148,20 @@ def kept_detail(
     }
 
 
-def _hand_on(
+def hand_on(
     parting: Parting,
     records: Mapping[str, RecordTable],
     tables: Mapping[str, Dataset],
     folder: Any,
 ) -> dict[str, Dataset]:
-    """The tables without the rows; a table of which nothing is set aside stays as it is."""
+    """Write the tables without the rows; one of which nothing is set aside stays as it is.
+
+    Args:
+        parting: what is set aside.
+        records: the report's section ``records``.
+        tables: all tables of the run, by name.
+        folder: the stage's folder of the workspace.
+    """
     handed_on = dict(tables)
     for name in records:
         if not parting.aside(name):

@@ -82,13 +82,32 @@ class References(Section):
     """Where the values of some columns must be found."""
 
     columns: Columns = Field(description="The columns; a row in which one is NULL is passed over.")
-    table: Name = Field(description="The table in which their values must be.")
+    table: Name | None = Field(default=None, description="The table in which their values must be.")
     to: Columns | None = Field(
         default=None, description="The columns of that table; of the same names when left out."
+    )
+    mapping: Name | None = Field(
+        default=None,
+        description="The mapping set of whose entries they must be the key, in the order of its "
+        "keys, instead of a table.",
+    )
+    as_of: Column | None = Field(
+        default=None,
+        description="With mapping: a column with the date on which the entry must hold; the "
+        "business date when left out. A row in which it is NULL is passed over.",
     )
 
     @model_validator(mode="after")
     def _as_many(self) -> Self:
+        if (self.table is None) == (self.mapping is None):
+            message = "references has either table or mapping"
+            raise ValueError(message)
+        if self.mapping is not None and self.to is not None:
+            message = "to goes with table"
+            raise ValueError(message)
+        if self.mapping is None and self.as_of is not None:
+            message = "as_of goes with mapping"
+            raise ValueError(message)
         if self.to is not None and len(self.to) != len(self.columns):
             message = f"{len(self.columns)} columns cannot refer to {len(self.to)}"
             raise ValueError(message)
@@ -181,6 +200,11 @@ class RuleBody(Section):
     def in_sql(self) -> bool:
         """Whether its author wrote SQL."""
         return self.sql is not None or self.sql_file is not None
+
+    @property
+    def of_whole_table(self) -> bool:
+        """Whether it is about the table as a whole and not about rows."""
+        return self.way in ("row_count", "control_total", "complete_days")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

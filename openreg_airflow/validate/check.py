@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from openreg_airflow.exception_queue.spec import RecordTable
+    from openreg_airflow.validate.language.scope import CodeSet
     from openreg_airflow.validate.spec import RuleSpec, ValidateSection
 
     Declared = Mapping[str, Mapping[str, str] | None]
@@ -30,6 +32,8 @@ def check(
     tables: Declared | None = None,
     *,
     examples: bool = True,
+    sets: Mapping[str, CodeSet] | None = None,
+    records: Mapping[str, RecordTable] | None = None,
 ) -> Iterator[Problem]:
     """Faults in the rules and in those of included packs, each with its place.
 
@@ -39,6 +43,8 @@ def check(
         tables: the declared types of the columns by table; None where they are not declared.
             What is not declared is known only in a run.
         examples: whether the rules' examples are tried as well.
+        sets: the mapping sets with their columns; None when it is not known which there are.
+        records: the report's tables of records.
     """
     if tables is not None:
         tables = dict.fromkeys(spec.sources) | dict(tables)
@@ -55,10 +61,13 @@ def check(
         )
         shared = {}
     for rule_id, rule in shared.items():
-        for problem in _check_rule(rule_id, rule.spec, folder, tables):
+        for problem in _check_rule(rule_id, rule.spec, folder, tables, sets):
             yield _in_pack(problem, rule)
+        for problem in _check_record(rule_id, rule.spec, records or {}):
+            yield replace(problem, keys=("include", rule.include))
     for rule_id, own in spec.rules.items():
-        yield from _check_rule(rule_id, own, folder, tables)
+        yield from _check_record(rule_id, own, records or {})
+        yield from _check_rule(rule_id, own, folder, tables, sets)
     if examples:
         yield from _try_examples(spec, folder, shared, tables or {})
 
@@ -84,8 +93,25 @@ def read_sql(rule: RuleSpec, folder: Path) -> str:
     return (folder / rule.sql_file).read_text(encoding="utf-8-sig")
 
 
+def _check_record(
+    rule_id: str, rule: RuleSpec, records: Mapping[str, RecordTable]
+) -> Iterator[Problem]:
+    """Rows can be set aside only where it is known what names their record."""
+    if rule.severity == "correctable" and rule.table not in records:
+        yield Problem(
+            message=f"rule {rule_id} is correctable, but nothing names a record of {rule.table}",
+            hint=f"Add at the top: records: {{{rule.table}: {{key: [column]}}}}, or with its "
+            "parent and on.",
+            keys=("rules", rule_id, "severity"),
+        )
+
+
 def _check_rule(
-    rule_id: str, rule: RuleSpec, folder: Path, tables: Declared | None
+    rule_id: str,
+    rule: RuleSpec,
+    folder: Path,
+    tables: Declared | None,
+    sets: Mapping[str, CodeSet] | None,
 ) -> Iterator[Problem]:
     if rule.in_sql:
         yield from _check_sql(rule_id, rule, folder)
@@ -101,7 +127,7 @@ def _check_rule(
         name: None if columns is None else columns_of(columns)
         for name, columns in (tables or {}).items()
     }
-    scope = Scope(rule.table, known, tables is not None)
+    scope = Scope(rule.table, known, tables is not None, sets)
     try:
         failing_rows(rule, scope)
     except RuleFaultError as fault:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from openreg_airflow.errors import RuleLimitError
+from openreg_airflow.exception_queue.reasons import ReasonWriter
 from openreg_airflow.records import RuleResult
 from openreg_airflow.validate.errant import erring_row
 from openreg_airflow.validate.failures import FailureWriter
@@ -25,14 +26,16 @@ from openreg_airflow.validate.message import MessageTemplate, shown
 from openreg_airflow.validate.passes import Passes
 from openreg_airflow.validate.phases import by_phase
 from openreg_airflow.validate.query import FailingRows, RuleFailedError
-from openreg_airflow.validate.session import open_session
+from openreg_airflow.validate.session import mapping_views, open_session
 from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError
 from openreg_airflow.validate.written import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from openreg_airflow.validate.job import Job, Rule
+    from openreg_airflow.validate.statement import Statement
     from openreg_airflow.validate.sweep import Sweep
 
 #: Failing rows of one rule that go into its result, and rules of a run that may show any.
@@ -63,17 +66,23 @@ def run_rules(
     """
     deadline = time.monotonic() + job.limits.seconds
     results: dict[str, Iterator[RuleResult]] = {}
-    with FailureWriter(job.failures) as failures:
+    with FailureWriter(job.failures) as failures, _reasons(job) as reasons:
         for phase, part in by_phase(job).items():
-            results[phase] = iter(_run_phase(written(part), failures, deadline, starting))
+            results[phase] = iter(
+                _run_phase(written(part), (failures, reasons), deadline, starting)
+            )
     return tuple(next(results[rule.spec.phase]) for rule in job.rules)
 
 
 def _run_phase(
-    job: Job, failures: FailureWriter, deadline: float, starting: Callable[[str], object]
+    job: Job,
+    into: tuple[FailureWriter, ReasonWriter | None],
+    deadline: float,
+    starting: Callable[[str], object],
 ) -> list[RuleResult]:
     """Evaluate the rules that see the same tables."""
-    run = _Run(job)
+    failures, reasons = into
+    run = _Run(job, reasons)
     results: list[RuleResult] = []
     try:
         with _interrupting(run.interrupt, deadline):
@@ -93,9 +102,10 @@ def _run_phase(
 class _Run:
     """One evaluation of a job's rules: its connection, and how many rules have shown samples."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, reasons: ReasonWriter | None = None) -> None:
         self._job = job
-        self._tables = frozenset(job.tables)
+        self._reasons = reasons
+        self._tables = frozenset((*job.tables, *mapping_views(job.mappings, job.business_date)))
         self._sampled = 0
         self._connection = self._open()
         self._passes = Passes(job, max(job.failing_rows, SAMPLES))
@@ -143,7 +153,9 @@ class _Run:
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         tables = {name: table.path for name, table in self._job.tables.items()}
-        return open_session(tables, self._job.limits, self._job.scratch)
+        day = self._job.business_date
+        views = mapping_views(self._job.mappings, day)
+        return open_session(tables, self._job.limits, self._job.scratch, views)
 
     def _reopen(self) -> None:
         """Begin again after an error that made the connection useless."""
@@ -183,11 +195,43 @@ class _Run:
             return {"failed": 0, "message": ""}
         try:
             outcome = self._gather(rule, query, columns, template, failures)
+            if rule.spec.severity == "correctable":
+                self._set_aside(rule, statement, columns, template)
         except RuleFailedError as error:
             if error.fatal:
                 raise
             outcome = _unevaluated(f"its failing rows cannot be shown: {error}")
         return outcome | {"failed": failed}
+
+    def _set_aside(
+        self,
+        rule: Rule,
+        statement: Statement,
+        columns: tuple[str, ...],
+        template: MessageTemplate,
+    ) -> None:
+        """Say of every failing row which record it belongs to, and why it is set aside."""
+        if self._reasons is None:
+            return
+        table = self._job.records.get(rule.spec.table)
+        if table is None:
+            message = f"records: does not say what names a record of {rule.spec.table}"
+            raise RuleFailedError(message)
+        known = {column.casefold() for column in columns}
+        if missing := [name for name in table.naming if name.casefold() not in known]:
+            message = f"it returns no column {missing[0]}, which names the record"
+            raise RuleFailedError(message)
+        dated: dict[str, str | None] = {BUSINESS_DATE: self._job.business_date.isoformat()}
+        shows = tuple(name for name in template.names if name.casefold() in known)
+        query = FailingRows(self._connection, statement, self._job.business_date)
+        for key, values in query.records(table.naming, shows):
+            self._reasons.add(
+                rule.spec.table,
+                rule.rule_id,
+                template.format(dated | values),
+                key=key,
+                reference=rule.spec.reference,
+            )
 
     def _erring(self, rule: Rule, error: RuleFailedError) -> str:
         """At which row a condition failed, as far as that can be told."""
@@ -238,6 +282,11 @@ class _Run:
             "messages": tuple(messages[:most_samples]),
             "samples": tuple(samples),
         }
+
+
+def _reasons(job: Job) -> AbstractContextManager[ReasonWriter | None]:
+    """Where correctable rules say which rows they set aside; nowhere when nobody asked."""
+    return nullcontext() if job.reasons is None else ReasonWriter(job.reasons)
 
 
 def _tolerance(rule: Rule, outcome: dict[str, Any], checked: int) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from openreg_airflow.exception_queue.spec import RecordTable
+from openreg_airflow.mapping_records import TypedColumn
 from openreg_airflow.records import Record
+from openreg_airflow.validate.language.scope import CodeSet, columns_of
 from openreg_airflow.validate.spec import RuleSpec, ValidateLimits
 
 
@@ -37,6 +40,22 @@ class TableFile(Record):
     rows: int
 
 
+class MappingTable(Record):
+    """A mapping set as a local Parquet file, with its key and value columns."""
+
+    path: Path
+    keys: tuple[TypedColumn, ...]
+    values: tuple[TypedColumn, ...]
+
+    def codes(self, name: str) -> CodeSet:
+        """The set as conditions know it."""
+        keys, values = (
+            columns_of({one.name: one.type for one in columns})
+            for columns in (self.keys, self.values)
+        )
+        return CodeSet(name, keys, values)
+
+
 class Job(Record):
     """All rules of one stage of one run.
 
@@ -44,18 +63,25 @@ class Job(Record):
         rules: in the order of the spec, which is the order of the results.
         tables: the tables that rules may read, by name.
         sources: extracted tables that rules may read, by name.
+        mappings: the mapping sets that rules may use, by name.
         business_date: the value of ``$business_date``.
         limits: what the rules together may use.
         failing_rows: most failing rows that are kept of each rule.
         failures: where the failing rows are written as Parquet.
         scratch: a private folder for temporary files.
+        records: what names the records of a table; correctable rules need it.
+        reasons: where the rows that correctable rules set aside are written, as a file of
+            :mod:`openreg_airflow.exception_queue.reasons`.
     """
 
     rules: tuple[Rule, ...]
     tables: dict[str, TableFile]
     sources: dict[str, TableFile] = Field(default_factory=dict)
+    mappings: dict[str, MappingTable] = Field(default_factory=dict)
     business_date: date
     limits: ValidateLimits
     failing_rows: int
     failures: Path
     scratch: Path
+    records: dict[str, RecordTable] = Field(default_factory=dict)
+    reasons: Path | None = None

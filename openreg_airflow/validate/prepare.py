@@ -11,21 +11,25 @@ from openreg_airflow.validate.job import Rule
 from openreg_airflow.validate.pack import shared_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from openreg_airflow.exception_queue.spec import RecordTable
     from openreg_airflow.settings import Settings
     from openreg_airflow.validate.spec import ValidateLimits, ValidateSection
 
 log = logging.getLogger(__name__)
 
 
-def read_rules(spec: ValidateSection, folder: Path) -> tuple[Rule, ...]:
+def read_rules(
+    spec: ValidateSection, folder: Path, records: Mapping[str, RecordTable] | None = None
+) -> tuple[Rule, ...]:
     """The rules with their SQL.
 
     Raises:
         SpecError: a file is missing or a statement is refused; nothing has run then.
     """
-    problems = list(check(spec, folder, examples=False))
+    problems = list(check(spec, folder, examples=False, records=records))
     if problems:
         first = problems[0]
         message = first.message

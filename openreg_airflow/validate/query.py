@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from openreg_airflow.errors import StorageError
+from openreg_airflow.validate.language.value import named
 from openreg_airflow.validate.session import reason
 from openreg_airflow.validate.statement import BUSINESS_DATE
 
@@ -76,6 +77,23 @@ class FailingRows:
         after = f") AS failing({', '.join(names)}) {order} LIMIT {most})"
         for row in self._ask(before, after):
             yield dict(zip(columns, map(_cut, row), strict=True))
+
+    def records(
+        self, keys: tuple[str, ...], shown: tuple[str, ...]
+    ) -> Iterator[tuple[tuple[str | None, ...], dict[str, str | None]]]:
+        """All rows: what names their records, uncut, and some columns as text.
+
+        Args:
+            keys: columns whose text is given as it is.
+            shown: columns that :meth:`columns` gave, for messages.
+        """
+        quoted = [named(name) for name in (*keys, *shown)]
+        texts = [f"CAST({name} AS VARCHAR)" for name in quoted[: len(keys)]]
+        texts += [f"left(CAST({name} AS VARCHAR), {KEPT + 1})" for name in quoted[len(keys) :]]
+        before = f"SELECT {', '.join(texts)} FROM ("  # noqa: S608 - names are quoted
+        for row in self._ask(before, ") ORDER BY ALL"):
+            values = dict(zip(shown, map(_cut, row[len(keys) :]), strict=True))
+            yield tuple(row[: len(keys)]), values
 
     def _ask(self, before: str, after: str) -> Iterator[tuple[Any, ...]]:
         """Run the rule's SQL, on lines of its own, between two pieces of ours."""

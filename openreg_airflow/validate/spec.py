@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from openreg_airflow.records import Severity
 from openreg_airflow.section import Name, RelativeFile, Section
 from openreg_airflow.validate.body import RuleBody, Text
 from openreg_airflow.validate.message import MessageTemplate
@@ -20,8 +21,6 @@ def _check_message(text: str) -> str:
 #: Ids of rules: a name, or an authority's own spelling such as ``CON-412`` or ``T27.1``.
 RuleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.\-]{0,62}$")]
 
-Severity = Literal["blocking", "warning"]
-
 
 class RuleSpec(RuleBody):
     """One rule: what it demands of a table, and what follows when a row breaks it."""
@@ -31,12 +30,13 @@ class RuleSpec(RuleBody):
     severity: Severity = Field(
         default="blocking",
         description="blocking: a failing row stops artifact and delivery. "
-        "warning: the run goes on.",
+        "warning: the run goes on. correctable: the failing row's record is set aside in the "
+        "exception queue, and the run goes on without it.",
     )
     at_most: Threshold | None = Field(
         default=None,
         description="How many failing rows a blocking rule puts up with: up to so many it only "
-        "warns.",
+        "warns. A correctable rule sets up to so many aside; more are blocking.",
     )
     phase: Literal["source", "transformed"] = Field(
         default="transformed",
@@ -54,9 +54,21 @@ class RuleSpec(RuleBody):
     )
 
     @model_validator(mode="after")
-    def _only_blocking_rules_put_up_with_something(self) -> Self:
-        if self.at_most is not None and self.severity != "blocking":
-            message = "at_most goes with severity: blocking"
+    def _warnings_have_no_threshold(self) -> Self:
+        if self.at_most is not None and self.severity == "warning":
+            message = "at_most goes with severity: blocking or correctable"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _correctable_rules_speak_of_rows(self) -> Self:
+        if self.severity != "correctable":
+            return self
+        if self.phase == "source":
+            message = "a correctable rule speaks of a table of the report: phase: transformed"
+            raise ValueError(message)
+        if self.of_whole_table:
+            message = f"{self.way} speaks of a whole table, of which no row can be set aside"
             raise ValueError(message)
         return self
 

@@ -83,7 +83,7 @@ def test_no_rule_runs_when_one_is_wrong(tmp_path: Path) -> None:
         ({"sql": " "}, "at least 1 character"),
         ({"sql_file": "../a.sql"}, "leads out of the report"),
         ({"sql_file": "/a.sql"}, "leads out of the report"),
-        ({"sql": "SELECT 1", "severity": "fatal"}, "'blocking' or 'warning'"),
+        ({"sql": "SELECT 1", "severity": "fatal"}, "'blocking', 'warning' or 'correctable'"),
         ({"sql": "SELECT 1", "message": "price {price"}, "character 7: a single {"),
         ({"sql": "SELECT 1", "message": "{price:.2f}"}, "character 1: the placeholder"),
         ({"sql": "SELECT 1", "tabel": "x"}, "Extra inputs are not permitted"),
