@@ -18,6 +18,7 @@ class Connection:
     Attributes:
         id: the Airflow connection's id.
         type: its type, such as ``sftp``.
+        schema: of an ``http`` connection: ``https`` or ``http``.
         extra: its extra fields.
         s3: for type ``aws``: makes a boto3 client with everything that the connection says; it
             takes the longest silence in seconds.
@@ -29,6 +30,7 @@ class Connection:
     port: int | None = None
     login: str | None = None
     password: str | None = field(default=None, repr=False)
+    schema: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     s3: Callable[[float], Any] | None = field(default=None, repr=False)
 

@@ -92,6 +92,7 @@ def airflow_connection(name: str) -> Connection:
         port=found.port,
         login=found.login,
         password=found.password,
+        schema=found.schema,
         extra=extra,
         s3=partial(_s3_client, name) if found.conn_type == "aws" else None,
     )

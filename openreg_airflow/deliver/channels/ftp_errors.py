@@ -12,6 +12,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from openreg_airflow.deliver import faults
+from openreg_airflow.deliver.trust import untrusted
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 
 if TYPE_CHECKING:
@@ -42,11 +43,7 @@ def translated(error: BaseException, login: FtpLogin, timeout: float, doing: str
     """
     where = login.where
     if isinstance(error, ssl.SSLCertVerificationError):
-        return DeliveryRefusedError(
-            f"the certificate of {where} is not trusted: {error.verify_message}",
-            hint="Ask the authority for its certificate authority and put it into the extra field "
-            f"ca_file or ca_cert of connection {login.connection.id}; check this machine's clock.",
-        )
+        return untrusted(where, login.connection, error)
     if isinstance(error, TimeoutError):
         return faults.silent(where, timeout, doing)
     if isinstance(error, socket.gaierror):

@@ -1,18 +1,19 @@
 """What an Airflow connection of type ``ftp`` says about a login.
 
 The extra fields of Airflow's own hook are ``passive`` (default true) and ``encoding`` (of file
-names; default UTF-8). For TLS there are also ``implicit`` (default: only on port 990), ``ca_file``
-or ``ca_cert`` (certificate authorities to trust instead of the system's: a path, or their text),
-and ``cert_file`` with ``key_file`` (a certificate of our own, where the server asks for one).
+names; default UTF-8). For TLS there is also ``implicit`` (default: only on port 990), and what
+:mod:`openreg_airflow.deliver.trust` reads.
 """
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from openreg_airflow.deliver.trust import trust
+
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
     from typing import Any
 
@@ -88,30 +89,6 @@ class FtpLogin:
     def where(self) -> str:
         """Host and port, for messages."""
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
-
-
-def trust(connection: Connection) -> ssl.SSLContext:
-    """How the server's certificate is checked: always, its name included.
-
-    Raises:
-        DeliveryRefusedError: a file of certificates or a key cannot be read.
-    """
-    extra = connection.extra
-    try:
-        context = ssl.create_default_context(
-            cafile=extra.get("ca_file") or None, cadata=extra.get("ca_cert") or None
-        )
-        if extra.get("cert_file"):
-            context.load_cert_chain(extra["cert_file"], extra.get("key_file") or None)
-    except (OSError, ValueError) as error:
-        # The text of such an error names no more than the reason: OpenSSL's or the system's.
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise connection.refused(
-            fault=f"names certificates or a key that cannot be read: {reason}",
-            hint="Check ca_file, ca_cert, cert_file and key_file; files must be on every worker.",
-        ) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _yes(extra: Mapping[str, Any], name: str, *, default: bool) -> bool:
