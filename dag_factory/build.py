@@ -18,11 +18,20 @@ from airflow.sdk import (
 )
 
 from dag_factory.business_date import business_date
+from dag_factory.deadline import alert
+from dag_factory.mapping_sets import used_sets
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import PermanentError
 from openreg_airflow.extract.operator import ExtractOperator, MoveMarksOperator, SnapshotOperator
 from openreg_airflow.extract.pools import pool_of
+from openreg_airflow.mappings.operator import (
+    FIRST_RUN,
+    KNOWN_AT,
+    FillOperator,
+    SnapshotSetsOperator,
+)
+from openreg_airflow.mappings.spec import steps_of
 from openreg_airflow.transform.operator import transform_operator
 from openreg_airflow.validate.operator import ValidateOperator
 from openreg_airflow.validate.phases import needed_sources
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
 
     from dag_factory.report import ReportSpec
     from openreg_airflow.deliver.spec import RouteSpec
+    from openreg_airflow.mappings.spec import Phase
     from openreg_airflow.settings import SandboxKind
 
 #: Every Dag of this factory carries it, so that the UI can show them alone.
@@ -76,8 +86,10 @@ def build_dag(
     """
     with _dag(spec) as dag:
         tables: Any = _extract(spec, folder, source_pool_slots)
+        snapshots = _snapshots(spec)
         before: list[BaseOperator] = []
         extracted = tables
+        tables = _mapped(spec, "source", tables, snapshots)
         if spec.transform is not None:
             transform = transform_operator(sandbox)(
                 task_id="transform",
@@ -85,8 +97,10 @@ def build_dag(
                 folder=folder,
                 spec=spec.transform,
                 inputs=tables,
+                mappings=snapshots,
             )
             tables = transform.output
+        tables = _mapped(spec, "transformed", tables, snapshots)
         verdict = None
         if spec.validate_ is not None:
             validate = ValidateOperator(
@@ -96,6 +110,7 @@ def build_dag(
                 spec=spec.validate_,
                 tables=tables,
                 sources={name: extracted[name] for name in needed_sources(spec.validate_)},
+                mappings=snapshots,
                 notify=spec.notify,
             )
             verdict = validate.output
@@ -109,6 +124,28 @@ def build_dag(
             last = [task for task in dag.tasks if not task.downstream_task_ids]
             last >> MoveMarksOperator(task_id="move_marks", report_id=spec.id)
     return dag
+
+
+def _snapshots(spec: ReportSpec) -> Any:
+    """The snapshots of the report's mapping sets, which need no source; None when it has none."""
+    sets = used_sets(spec)
+    if not sets:
+        return None
+    return SnapshotSetsOperator(task_id="mappings", report_id=spec.id, sets=sets).output
+
+
+def _mapped(spec: ReportSpec, phase: Phase, tables: Any, snapshots: Any) -> Any:
+    """The tables after the map steps of a phase; the same ones when there are none."""
+    steps = dict(steps_of(spec.map_, phase))
+    if not steps:
+        return tables
+    return FillOperator(
+        task_id="map" if phase == "transformed" else "map_sources",
+        report_id=spec.id,
+        steps=steps,
+        tables=tables,
+        snapshots=snapshots,
+    ).output
 
 
 def _dag(spec: ReportSpec) -> DAG:
@@ -128,8 +165,9 @@ def _dag(spec: ReportSpec) -> DAG:
         else None,
         start_date=datetime.combine(schedule.start_date, time(), zone).astimezone(UTC),
         catchup=schedule.catchup,
+        deadline=alert(spec),
         **one_at_a_time,
-        params={"business_date": _business_date_param(schedule.timezone)},
+        params=_params(spec),
         user_defined_macros={"business_date": partial(business_date, schedule)},
         default_args={
             "owner": spec.owner,
@@ -140,6 +178,20 @@ def _dag(spec: ReportSpec) -> DAG:
             "retry_policy": FAIL_AT_ONCE,
         },
     )
+
+
+def _params(spec: ReportSpec) -> dict[str, Param]:
+    params = {"business_date": _business_date_param(spec.schedule.timezone)}
+    if used_sets(spec):
+        params[KNOWN_AT] = Param(
+            None,
+            type=["null", "string"],
+            title="Mapping entries known at",
+            description="See mapping sets as they were known at this date and time with zone, or "
+            f"as the first run of the business date knew them: {FIRST_RUN}. When empty: as known "
+            "when this run begins.",
+        )
+    return params
 
 
 def _business_date_param(zone: str) -> Param:

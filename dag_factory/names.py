@@ -32,7 +32,12 @@ def unknown_names(spec: ReportSpec) -> list[UnknownName]:
 
     Tables are known when the spec declares them, or when there is no transform.
     """
-    return [*_unknown_sources(spec), *_unknown_tables(spec), *_unknown_artifacts(spec)]
+    return [
+        *_unknown_sources(spec),
+        *_unknown_tables(spec),
+        *_unknown_mapped(spec),
+        *_unknown_artifacts(spec),
+    ]
 
 
 def _unknown_sources(spec: ReportSpec) -> Iterator[UnknownName]:
@@ -59,6 +64,15 @@ def _unknown_tables(spec: ReportSpec) -> Iterator[UnknownName]:
     for name, artifact in spec.artifacts.items():
         if artifact.table not in tables:
             yield UnknownName(("artifacts", name, "table"), "table", artifact.table, known)
+
+
+def _unknown_mapped(spec: ReportSpec) -> Iterator[UnknownName]:
+    tables = {"source": tuple(spec.extract.sources), "transformed": spec.tables()}
+    for name, step in spec.map_.items():
+        known = tables[step.phase]
+        if known is not None and step.table not in known:
+            kind = "source" if step.phase == "source" else "table"
+            yield UnknownName(("map", name, "table"), kind, step.table, ", ".join(known))
 
 
 def _unknown_artifacts(spec: ReportSpec) -> Iterator[UnknownName]:

@@ -9,7 +9,7 @@ import duckdb
 
 from openreg_airflow.column_types import sql_type
 from openreg_airflow.validate.language.library import install
-from openreg_airflow.validate.language.scope import Scope, columns_of
+from openreg_airflow.validate.language.scope import CodeSet, Scope, columns_of
 from openreg_airflow.validate.language.value import named
 from openreg_airflow.validate.session import STRICT
 from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError, parse
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from openreg_airflow.validate.body import Example, Row
+    from openreg_airflow.validate.language.types import Type
     from openreg_airflow.validate.spec import RuleSpec
 
     Declared = Mapping[str, Mapping[str, str] | None]
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: What goes wrong with an example: the way to it below the rule, and the text.
 Fault = tuple[tuple[str | int, ...], str]
 _NUMBER = "openreg_example"
+#: Tables of examples that stand for mapping sets begin with it.
+_MAPPING = "mapping_"
 
 
 class Bench:
@@ -92,7 +95,8 @@ class Bench:
     ) -> list[bool | str]:
         """Whether each example breaks the rule, or why that cannot be said."""
         columns = kinds[spec.table]
-        scope = Scope(spec.table, {name: columns_of(these) for name, these in kinds.items()})
+        tables = {name: columns_of(these) for name, these in kinds.items()}
+        scope = Scope(spec.table, tables, mappings=self._sets(tables))
         if spec.condition is not None:
             demand = demanded(spec, scope).sql
             wrong = "IS NOT TRUE" if spec.unknown == "fail" else "IS FALSE"
@@ -115,6 +119,25 @@ class Bench:
                 outcomes.append(_said(error))
         return outcomes
 
+    def _sets(self, tables: Mapping[str, Mapping[str, Type]]) -> dict[str, CodeSet]:
+        """Mapping sets, given as tables whose first column is the key; they hold on all dates."""
+        sets = {}
+        for name, columns in tables.items():
+            if name.startswith(_MAPPING) and columns:
+                key, *values = columns
+                codes = CodeSet(
+                    name.removeprefix(_MAPPING),
+                    {key: columns[key]},
+                    {value: columns[value] for value in values},
+                )
+                self._connection.execute(
+                    f"CREATE OR REPLACE VIEW {named(codes.dated_view)} AS SELECT *, "  # noqa: S608
+                    "CAST(NULL AS DATE) AS effective_from, CAST(NULL AS DATE) AS effective_to "
+                    f"FROM {named(name)}"
+                )
+                sets[codes.name] = codes
+        return sets
+
     def _ask(self, query: str, day: date) -> list[tuple[Any, ...]]:
         given = {BUSINESS_DATE: day} if f"${BUSINESS_DATE}" in query else {}
         return self._connection.execute(query, given).fetchall()
@@ -133,11 +156,12 @@ class Bench:
     def _kinds(self, table: str, rows: list[Row] | tuple[Row, ...]) -> dict[str, str]:
         """The columns of a table with their types."""
         declared = self._expected.get(table) or self._tables.get(table)
-        kinds = dict(declared or {})
+        # A column that a map step fills has the type that the examples give it.
+        kinds = {name: kind for name, kind in (declared or {}).items() if kind != "any"}
         for row in rows:
             for name, value in row.items():
                 if name not in kinds:
-                    if declared is not None:
+                    if declared is not None and name not in declared:
                         message = f"the table {table} has no column {name!r}"
                         raise RuleFaultError(message, key="examples")
                     kinds[name] = _kind(value)

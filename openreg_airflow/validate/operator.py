@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from openreg_airflow.notify.spec import NotifySection
     from openreg_airflow.records import Dataset, RunKey, Verdict
+    from openreg_airflow.validate.job import MappingTable
     from openreg_airflow.validate.spec import ValidateSection
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class ValidateOperator(StageOperator):
         spec: the ``validate`` section of its spec.
         tables: the tables of the stage before, by name, as dumped datasets.
         sources: extracted tables that rules read beside them, likewise.
+        mappings: the snapshots of mapping sets by name, likewise.
         notify: who is told when rules fail; that it fails does not change the result.
 
     Returns (to XCom):
@@ -41,7 +43,12 @@ class ValidateOperator(StageOperator):
     """
 
     stage: ClassVar[str] = "validate"
-    template_fields: Sequence[str] = (*StageOperator.template_fields, "tables", "sources")
+    template_fields: Sequence[str] = (
+        *StageOperator.template_fields,
+        "tables",
+        "sources",
+        "mappings",
+    )
 
     def __init__(
         self,
@@ -51,6 +58,7 @@ class ValidateOperator(StageOperator):
         spec: ValidateSection,
         tables: Any,
         sources: Any = None,
+        mappings: Any = None,
         notify: NotifySection | None = None,
         **kwargs: Any,
     ) -> None:
@@ -59,6 +67,7 @@ class ValidateOperator(StageOperator):
         self.spec = spec
         self.tables = tables
         self.sources = sources or {}
+        self.mappings = mappings or {}
         self.notify = notify
 
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
@@ -117,6 +126,7 @@ class ValidateOperator(StageOperator):
                         rules=rules,
                         tables=opened,
                         sources=extracted,
+                        mappings=self._mapping_tables(stack),
                         business_date=run.business_date,
                         limits=limits_within(self.spec.limits, self.settings),
                         failing_rows=self.spec.failing_rows,
@@ -125,3 +135,19 @@ class ValidateOperator(StageOperator):
                     )
                 )
         return Verdict(results=results, failures=pending.ref)
+
+    def _mapping_tables(self, files: ExitStack) -> dict[str, MappingTable]:
+        from openreg_airflow.mapping_records import MappingSnapshot
+        from openreg_airflow.validate.job import MappingTable
+
+        snapshots = {
+            name: MappingSnapshot.model_validate(one) for name, one in self.mappings.items()
+        }
+        return {
+            name: MappingTable(
+                path=files.enter_context(self.workspace.open_local(one)).absolute(),
+                keys=one.keys,
+                values=one.values,
+            )
+            for name, one in snapshots.items()
+        }

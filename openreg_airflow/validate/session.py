@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from openreg_airflow.validate.language.library import install
+from openreg_airflow.validate.language.scope import holding
+from openreg_airflow.validate.language.value import named
 from openreg_airflow.validate.statement import place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
     from pathlib import Path
 
+    from openreg_airflow.validate.job import MappingTable
     from openreg_airflow.validate.spec import ValidateLimits
 
 #: No extensions, no secrets, no variables of Python; undefined results are errors.
@@ -29,8 +34,37 @@ STRICT: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
+@dataclass(frozen=True)
+class View:
+    """Rows of a local Parquet file under a name: what is selected, and which rows."""
+
+    path: Path
+    columns: str = "*"
+    rows: str = "true"
+
+
+def mapping_views(mappings: Mapping[str, MappingTable], day: date) -> dict[str, View]:
+    """Two views of each mapping set: the entries of the business date, and those of all dates.
+
+    Args:
+        mappings: the sets by name.
+        day: the business date.
+    """
+    views = {}
+    for name, one in mappings.items():
+        codes = one.codes(name)
+        columns = ", ".join(named(column.name) for column in (*one.keys, *one.values))
+        holds = holding("entries", f"DATE '{day.isoformat()}'")
+        views[codes.view] = View(one.path, columns, holds)
+        views[codes.dated_view] = View(one.path)
+    return views
+
+
 def open_session(
-    tables: Mapping[str, Path], limits: ValidateLimits, scratch: Path
+    tables: Mapping[str, Path],
+    limits: ValidateLimits,
+    scratch: Path,
+    views: Mapping[str, View] | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """Open a connection with the tables as views, then lock it.
 
@@ -42,7 +76,10 @@ def open_session(
         tables: local Parquet files by table name.
         limits: memory, disk and threads that the connection may use.
         scratch: an existing private folder for temporary files.
+        views: further tables, which are parts of files; one of ``tables`` hides its namesake.
     """
+    files = {name: View(path) for name, path in tables.items()}
+    shown = {**(views or {}), **files}
     connection = duckdb.connect(
         ":memory:",
         config={
@@ -58,12 +95,12 @@ def open_session(
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET parquet_metadata_cache = true")
         install(connection)
-        paths = ", ".join(_quoted(str(path)) for path in tables.values())
+        paths = ", ".join(_quoted(str(one.path)) for one in shown.values())
         connection.execute(f"SET allowed_paths = [{paths}]")
-        for name, path in tables.items():
-            view = name.replace('"', '""')
-            query = f"FROM read_parquet({_quoted(str(path))})"
-            connection.execute(f'CREATE VIEW "{view}" AS {query}')
+        for name, one in shown.items():
+            file = f"read_parquet({_quoted(str(one.path))}) AS entries"
+            query = f"SELECT {one.columns} FROM {file} WHERE {one.rows}"  # noqa: S608
+            connection.execute(f"CREATE VIEW {named(name)} AS {query}")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
     except BaseException:

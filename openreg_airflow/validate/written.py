@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openreg_airflow.validate.language.arithmetic import comparable
 from openreg_airflow.validate.language.compiler import Condition, compile_condition
 from openreg_airflow.validate.language.fault import ExpressionError
-from openreg_airflow.validate.language.scope import Columns, Scope, columns_of, nearest
+from openreg_airflow.validate.language.scope import (
+    CodeSet,
+    Columns,
+    Scope,
+    columns_of,
+    holding,
+    nearest,
+    no_set,
+)
+from openreg_airflow.validate.language.types import ANY
 from openreg_airflow.validate.language.value import named, quoted
 
 if TYPE_CHECKING:
@@ -57,15 +67,17 @@ def written(job: Job) -> Job:
     for name, table in job.tables.items():
         schema = pq.read_schema(table.path)
         tables[name] = columns_of({field.name: str(field.type) for field in schema})
-    return job.model_copy(update={"rules": tuple(_written(rule, tables) for rule in job.rules)})
+    sets = {name: one.codes(name) for name, one in job.mappings.items()}
+    rules = tuple(_written(rule, tables, sets) for rule in job.rules)
+    return job.model_copy(update={"rules": rules})
 
 
-def _written(rule: Rule, tables: Mapping[str, Columns]) -> Rule:
+def _written(rule: Rule, tables: Mapping[str, Columns], sets: Mapping[str, CodeSet]) -> Rule:
     if rule.sql or rule.spec.in_sql:
         return rule
     if rule.spec.table not in tables:
         return rule  # The engine says so of every rule.
-    scope = Scope(rule.spec.table, tables)
+    scope = Scope(rule.spec.table, tables, mappings=sets)
     try:
         if rule.spec.condition is None:
             found: dict[str, object] = {"sql": failing_rows(rule.spec, scope)}
@@ -177,6 +189,8 @@ def _control_total(demand: ControlTotal, scope: Scope) -> str:
 
 
 def _references(demand: References, scope: Scope) -> str:
+    if demand.table is None:
+        return _in_mapping(demand, scope)
     to = demand.to or demand.columns
     _require(scope, scope.table, demand.columns, "references")
     _require(scope, demand.table, to, "references")
@@ -188,6 +202,36 @@ def _references(demand: References, scope: Scope) -> str:
     return (
         f"SELECT r.* FROM {named(scope.table)} AS r WHERE {present} "  # noqa: S608
         f"AND NOT EXISTS (SELECT 1 FROM {named(demand.table)} AS o WHERE {same})"
+    )
+
+
+def _in_mapping(demand: References, scope: Scope) -> str:
+    """Rows whose columns are the key of no entry of a mapping set."""
+    name = demand.mapping or ""
+    columns = (*demand.columns, *([demand.as_of] if demand.as_of else []))
+    _require(scope, scope.table, columns, "references")
+    codes = scope.codes(name)
+    if codes is None:
+        raise RuleFaultError(no_set(name), key="references", hint=scope.near_sets(name))
+    if codes.keys is None:
+        return f"SELECT * FROM {named(scope.table)}"  # noqa: S608 - of a check, never run
+    if len(codes.keys) != len(demand.columns):
+        message = f"set {name} has the keys {', '.join(codes.keys)}, columns names {len(columns)}"
+        raise RuleFaultError(message, key="references")
+    same = []
+    for here, (there, kind) in zip(demand.columns, codes.keys.items(), strict=True):
+        found = scope.column(here) or ANY
+        if comparable(found, kind):
+            message = f"column {here} is {found}, key {there} of set {name} is {kind}"
+            raise RuleFaultError(message, key="references")
+        same.append(f"o.{named(there)} = r.{named(here)}")
+    if demand.as_of is not None:
+        same.append(holding("o", f"CAST(r.{named(demand.as_of)} AS DATE)"))
+    present = " AND ".join(f"r.{named(column)} IS NOT NULL" for column in columns)
+    view = codes.dated_view if demand.as_of else codes.view
+    return (
+        f"SELECT r.* FROM {named(scope.table)} AS r WHERE {present} "  # noqa: S608
+        f"AND NOT EXISTS (SELECT 1 FROM {named(view)} AS o WHERE {' AND '.join(same)})"
     )
 
 

@@ -4,45 +4,34 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TypeGuard
 
 from openreg_airflow.validate.language.arithmetic import comparable
+from openreg_airflow.validate.language.codes import Codes
 from openreg_airflow.validate.language.functions import FUNCTIONS, METHODS, NAMESPACES
 from openreg_airflow.validate.language.scope import nearest
 from openreg_airflow.validate.language.signature import ArgumentError, Function, Parameter
 from openreg_airflow.validate.language.types import BOOLEAN, DATE, STRING, Type
 from openreg_airflow.validate.language.value import Value, named
 
-if TYPE_CHECKING:
-    from openreg_airflow.validate.language.fault import ExpressionError
-    from openreg_airflow.validate.language.scope import Scope
-
 MAX_LISTED = 2000
 
 
-class Calls:
+class Calls(Codes):
     """The half of the compiler that knows functions and tables."""
-
-    scope: Scope
-
-    def visit(self, node: ast.AST) -> Value:
-        """The SQL of one node."""
-        raise NotImplementedError
 
     def column(self, node: ast.AST, name: str) -> Value:
         """A column of the table."""
-        raise NotImplementedError
-
-    def fault(self, node: ast.AST, message: str, hint: str | None = None) -> ExpressionError:
-        """An error that points at a node."""
         raise NotImplementedError
 
     def visit_call(self, node: ast.Call) -> Value:
         """A function, a method of a text, or ``col("name")``."""
         if isinstance(node.func, ast.Name) and node.func.id == "col":
             return self.column(node, self._written(node, "col"))
-        if isinstance(node.func, ast.Name) and node.func.id in ("mapping", "table"):
-            raise self.fault(node, f"{node.func.id}(...) can only stand after `in`")
+        if calls(node, "mapping"):
+            return self.mapped(node)
+        if calls(node, "table"):
+            raise self.fault(node, "table(...) can only stand after `in`")
         name, given = self._called(node.func)
         function = FUNCTIONS.get(name)
         if function is None:
@@ -135,23 +124,14 @@ class Calls:
         return f"(CASE WHEN {nulls} THEN NULL ELSE {left} IN ({subquery}) END)"
 
     def contained(self, node: ast.Compare, left: Value, right: ast.expr) -> Value:
-        """``x in (...)``, ``x in table("t").column``, ``x in mapping("m")``, ``"a" in text``."""
+        """``x in (...)``, ``x in table("t").column``, ``"a" in text``."""
         if left.type.kind == "none":
             raise self.fault(node, "None is in nothing", "Write `x is None`.")
         if isinstance(right, ast.List | ast.Tuple | ast.Set):
             return self._listed(node, left, right)
-        if isinstance(right, ast.Attribute) and _calls(right.value, "table"):
-            assert isinstance(right.value, ast.Call)  # noqa: S101 - _calls said so
+        if isinstance(right, ast.Attribute) and calls(right.value, "table"):
             name = self._written(right.value, "table")
             return self._looked_up(right, left, name, right.attr)
-        if _calls(right, "mapping"):
-            assert isinstance(right, ast.Call)  # noqa: S101 - _calls said so
-            name = self._written(right, "mapping")
-            if name not in self.scope.mappings:
-                message = f"there is no mapping set {name!r}"
-                hint = f'Give the codes as a table of the report: `x in table("{name}").code`.'
-                raise self.fault(right, message, hint)
-            return self._looked_up(right, left, *self.scope.mappings[name])
         text = self.visit(right)
         if text.type.kind not in ("string", "any") or left.type.kind not in ("string", "any"):
             message = f"in is not defined for {left.type} and {text.type}"
@@ -205,5 +185,6 @@ class Calls:
         return argument.value
 
 
-def _calls(node: ast.expr, name: str) -> bool:
+def calls(node: ast.expr, name: str) -> TypeGuard[ast.Call]:
+    """Whether a node calls the function of a name."""
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from openreg_airflow.validate.language.arithmetic import MismatchError, combined, comparable
-from openreg_airflow.validate.language.calls import Calls
+from openreg_airflow.validate.language.calls import Calls, calls
 from openreg_airflow.validate.language.constants import constant
 from openreg_airflow.validate.language.fault import ExpressionError
 from openreg_airflow.validate.language.types import (
@@ -173,6 +173,12 @@ class _Compiler(Calls):
     def visit_compare(self, node: ast.Compare) -> Value:
         """Comparisons, which may be chained as in ``0 < x <= 10``."""
         parts: list[str] = []
+        if len(node.ops) == 1 and isinstance(node.ops[0], ast.In | ast.NotIn):
+            [looked_in] = node.comparators
+            if calls(looked_in, "mapping"):
+                found = self.in_mapping(node, node.left, looked_in)
+                negated = isinstance(node.ops[0], ast.NotIn)
+                return replace(found, sql=f"(NOT {found.sql})") if negated else found
         left = self.visit(node.left)
         columns = left.columns
         for sign, operand in zip(node.ops, node.comparators, strict=True):

@@ -7,9 +7,11 @@ only once for each distinct value of a column.
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
+
+from openreg_airflow.calendars.business_days import BEGINS, ENDS, target_holidays
 
 if TYPE_CHECKING:
     import duckdb
@@ -18,9 +20,6 @@ _ALPHABET = "'0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ'"
 #: Prefixes of ISINs that are no countries: ANNA's own, its substitute agencies, the EU, Kosovo,
 #: and EZ for derivatives of the Derivatives Service Bureau.
 _ISIN_PREFIXES = ("EU", "EZ", "QS", "QT", "QY", "XA", "XB", "XC", "XD", "XF", "XK", "XS", "XT")
-#: First and last day of the business-day calendars.
-CALENDAR_BEGINS = date(1999, 1, 1)
-CALENDAR_ENDS = date(2099, 12, 31)
 CALENDARS = ("WEEKDAYS", "TARGET")
 
 #: A macro's argument is put in as it is written, so that a column of a report would be taken for a
@@ -123,35 +122,8 @@ def install(connection: duckdb.DuckDBPyConnection) -> None:
                 isodow(day) < 6 AND (openreg_calendar = 'WEEKDAYS' OR day NOT IN ({holidays}))
                     AS openreg_is_open
             FROM (SELECT unnest({list(CALENDARS)}) AS openreg_calendar),
-                range(DATE '{CALENDAR_BEGINS}', DATE '{CALENDAR_ENDS + timedelta(1)}',
+                range(DATE '{BEGINS}', DATE '{ENDS + timedelta(1)}',
                     INTERVAL 1 DAY) AS days(day))
     """)  # noqa: S608 - dates of ours
     for head, body in MACROS.items():
         connection.execute(f"CREATE MACRO {head} AS {body}")
-
-
-def target_holidays() -> list[date]:
-    """Days on which the Eurosystem's settlement is closed beside weekends.
-
-    They are New Year's Day and Christmas since 1999; Good Friday, Easter Monday, 1 May and 26
-    December since 2000 (ECB, long-term calendar for TARGET closing days); 31 December 1999 and
-    2001 were closed too.
-    """
-    days = [date(1999, 12, 31), date(2001, 12, 31)]
-    for year in range(CALENDAR_BEGINS.year, CALENDAR_ENDS.year + 1):
-        days += [date(year, 1, 1), date(year, 12, 25)]
-        if year >= 2000:
-            easter = _easter(year)
-            days += [easter - timedelta(2), easter + timedelta(1)]
-            days += [date(year, 5, 1), date(year, 12, 26)]
-    return sorted(days)
-
-
-def _easter(year: int) -> date:
-    """Easter Sunday of the Gregorian calendar (the method of Meeus, Jones and Butcher)."""
-    a, b, c = year % 19, year // 100, year % 100
-    h = (19 * a + b - b // 4 - (b - (b + 8) // 25 + 1) // 3 + 15) % 30
-    k = (32 + 2 * (b % 4) + 2 * (c // 4) - h - c % 4) % 7
-    m = (a + 11 * h + 22 * k) // 451
-    month, day = divmod(h + k - 7 * m + 114, 31)
-    return date(year, month, day + 1)

@@ -17,6 +17,44 @@ Columns = Mapping[str, Type] | None
 
 
 @dataclass(frozen=True)
+class CodeSet:
+    """A mapping set in a condition.
+
+    Attributes:
+        name: the set's name.
+        keys: its key columns with their types, in order; None when they are not known yet.
+        values: its value columns, likewise.
+    """
+
+    name: str
+    keys: Mapping[str, Type] | None = None
+    values: Mapping[str, Type] | None = None
+
+    @property
+    def view(self) -> str:
+        """The table with the entries of the business date."""
+        return f"mapping_{self.name}"
+
+    @property
+    def dated_view(self) -> str:
+        """The table with the entries of all dates."""
+        return f"dated_mapping_{self.name}"
+
+
+def holding(alias: str, day: str) -> str:
+    """SQL that says whether an entry holds on a day; both ends of its period may be open."""
+    return (
+        f"coalesce({alias}.effective_from, DATE '-infinity') <= {day} "
+        f"AND {day} < coalesce({alias}.effective_to, DATE 'infinity')"
+    )
+
+
+def no_set(name: str) -> str:
+    """What to say of a set that is not there."""
+    return f"the report uses no mapping set {name!r}"
+
+
+@dataclass(frozen=True)
 class Scope:
     """The tables that a condition may read.
 
@@ -25,13 +63,13 @@ class Scope:
         tables: all tables of the run by name. ``openreg check`` may not know a table's columns
             (None) or a column's type (``any``); a run knows all.
         complete: whether ``tables`` lists every table that there is.
-        mappings: columns of codes by the name of the mapping set: table and column.
+        mappings: the mapping sets by name; None when it is not known yet which there are.
     """
 
     table: str
     tables: Mapping[str, Columns]
     complete: bool = True
-    mappings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    mappings: Mapping[str, CodeSet] | None = field(default_factory=dict)
 
     def column(self, name: str, table: str | None = None) -> Type | None:
         """The type of a column, or None when the table has no such column."""
@@ -39,6 +77,18 @@ class Scope:
         if columns is None:
             return ANY
         return columns.get(name)
+
+    def codes(self, name: str) -> CodeSet | None:
+        """A mapping set, or None when the run has no such set."""
+        if self.mappings is None:
+            return CodeSet(name)
+        return self.mappings.get(name)
+
+    def near_sets(self, name: str) -> str:
+        """A hint for the name of a set that is not there."""
+        if self.mappings:
+            return nearest(name, self.mappings, "sets")
+        return f"Name it in the spec:  mappings: {{sets: [{name}]}}"
 
     def near(self, name: str, table: str | None = None) -> str:
         """A hint that names the columns that are meant, or all when they are few."""

@@ -19,7 +19,7 @@ _PLAIN = {
     "time64[us]": "time", "binary": "binary", "large_binary": "binary", "blob": "binary",
     "timestamp_utc": "timestamp_utc", "timestamp with time zone": "timestamp_utc",
     "timestamp": "timestamp", "timestamp_ns": "timestamp", "timestamp_ms": "timestamp",
-    "timestamp_s": "timestamp",
+    "timestamp_s": "timestamp", "any": "any",
 }  # fmt: skip
 
 

@@ -1,0 +1,148 @@
+"""Mapping sets in conditions: ``x in mapping("set")`` and the value, ``mapping("set", x)``."""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from openreg_airflow.validate.language.arithmetic import comparable
+from openreg_airflow.validate.language.scope import CodeSet, Scope, holding, nearest, no_set
+from openreg_airflow.validate.language.types import ANY, BOOLEAN
+from openreg_airflow.validate.language.value import Value, named
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from openreg_airflow.validate.language.fault import ExpressionError
+
+_FORM = 'It is mapping("set", key), with as_of=column and value="name" where they are needed.'
+
+
+class Codes:
+    """The part of the compiler that knows mapping sets."""
+
+    scope: Scope
+
+    def visit(self, node: ast.AST) -> Value:
+        """The SQL of one node."""
+        raise NotImplementedError
+
+    def fault(self, node: ast.AST, message: str, hint: str | None = None) -> ExpressionError:
+        """An error that points at a node."""
+        raise NotImplementedError
+
+    def in_mapping(self, node: ast.Compare, left: ast.expr, call: ast.Call) -> Value:
+        """``x in mapping("set")``; ``(a, b) in mapping("set")`` for a set of two keys."""
+        codes = self._set(call)
+        if len(call.args) > 1:
+            raise self.fault(call.args[1], "after `in` only the set is named", _FORM)
+        values = [self.visit(one) for one in (left.elts if isinstance(left, ast.Tuple) else [left])]
+        as_of = self._options(call, {"as_of"}).get("as_of")
+        keys = self._keys(node, codes, values)
+        looked = [*values, *([as_of] if as_of else [])]
+        blank = " OR ".join(f"{value.sql} IS NULL" for value in looked)
+        if as_of is None:
+            listed = ", ".join(named(key) for key in keys)
+            given = ", ".join(value.sql for value in values)
+            left_sql = f"({given})" if len(values) > 1 else given
+            found = f"{left_sql} IN (SELECT DISTINCT {listed} FROM {named(codes.view)})"  # noqa: S608
+        else:
+            found = f"EXISTS (SELECT 1 FROM {_where(codes, keys, values, as_of)})"  # noqa: S608
+        sql = f"(CASE WHEN {blank} THEN NULL ELSE {found} END)"
+        return Value(sql, BOOLEAN, node, columns=_columns(looked))
+
+    def mapped(self, call: ast.Call) -> Value:
+        """``mapping("set", x)``: the value of a key; None when the set has no entry for it."""
+        codes = self._set(call)
+        if len(call.args) == 1:
+            message = 'mapping("set") alone can only stand after `in`'
+            raise self.fault(call, message, _FORM)
+        values = [self.visit(one) for one in call.args[1:]]
+        given = self._options(call, {"as_of", "value"})
+        keys = self._keys(call, codes, values)
+        as_of = given.get("as_of")
+        name = self._value(call, codes, given.get("value"))
+        kind = ANY if codes.values is None else codes.values[name]
+        source = _where(codes, keys, values, as_of, name)
+        # A key has one entry at most; the aggregate spares the database from proving it.
+        sql = f"(SELECT any_value(codes.openreg_value) FROM {source})"  # noqa: S608
+        return Value(sql, kind, call, columns=_columns([*values, *([as_of] if as_of else [])]))
+
+    def _set(self, call: ast.Call) -> CodeSet:
+        first = call.args[0] if call.args else None
+        if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
+            raise self.fault(call, 'mapping takes the name of a set in quotes: mapping("set")')
+        codes = self.scope.codes(first.value)
+        if codes is None:
+            raise self.fault(call, no_set(first.value), self.scope.near_sets(first.value))
+        return codes
+
+    def _keys(self, node: ast.AST, codes: CodeSet, values: Sequence[Value]) -> list[str]:
+        if codes.keys is None:
+            return [f"key{number}" for number in range(len(values))]
+        if len(values) != len(codes.keys):
+            listed = ", ".join(codes.keys)
+            message = f"set {codes.name} has {len(codes.keys)} keys ({listed}), not {len(values)}"
+            raise self.fault(node, message)
+        for value, (key, kind) in zip(values, codes.keys.items(), strict=True):
+            if value.type.kind == "none":
+                raise self.fault(value.node, "None is no key", "Write `x is None`.")
+            if comparable(value.type, kind):
+                message = f"key {key} of set {codes.name} is {kind}, not {value.type}"
+                raise self.fault(value.node, message)
+        return list(codes.keys)
+
+    def _options(self, call: ast.Call, known: set[str]) -> dict[str, Value]:
+        given = {}
+        for keyword in call.keywords:
+            if keyword.arg not in known:
+                message = f"mapping takes no {keyword.arg or '**'} here"
+                raise self.fault(keyword.value, message, _FORM)
+            given[keyword.arg] = self.visit(keyword.value)
+        as_of = given.get("as_of")
+        if as_of and as_of.type.kind not in ("date", "timestamp", "timestamp_utc", "any"):
+            raise self.fault(as_of.node, f"as_of is a date, not {as_of.type}")
+        return given
+
+    def _value(self, call: ast.Call, codes: CodeSet, given: Value | None) -> str:
+        if given is not None and not isinstance(given.literal, str):
+            raise self.fault(given.node, "value is a name in quotes", _FORM)
+        wanted = None if given is None else str(given.literal)
+        if codes.values is None:
+            return wanted or "value"
+        if wanted is None and len(codes.values) == 1:
+            return next(iter(codes.values))
+        if wanted is None or wanted not in codes.values:
+            what = "has several values" if wanted is None else f"has no value {wanted!r}"
+            message = f"set {codes.name} {what}"
+            at = given.node if given is not None else call
+            raise self.fault(at, message, nearest(wanted or "", codes.values, "values"))
+        return wanted
+
+
+def _where(
+    codes: CodeSet,
+    keys: Sequence[str],
+    values: Sequence[Value],
+    as_of: Value | None,
+    value: str | None = None,
+) -> str:
+    """The entries of some keys, as what follows FROM.
+
+    Their columns get names that no column of the report's table hides or takes for its own.
+    """
+    columns = [f"{named(key)} AS openreg_key{number}" for number, key in enumerate(keys)]
+    if value is not None:
+        columns.append(f"{named(value)} AS openreg_value")
+    same = [f"codes.openreg_key{number} = {one.sql}" for number, one in enumerate(values)]
+    view = codes.view
+    if as_of is not None:
+        view = codes.dated_view
+        columns += ["effective_from AS openreg_from", "effective_to AS openreg_to"]
+        held = holding("codes", f"CAST({as_of.sql} AS DATE)")
+        same.append(held.replace(".effective_", ".openreg_"))
+    return f"(SELECT {', '.join(columns)} FROM {named(view)}) AS codes WHERE {' AND '.join(same)}"  # noqa: S608
+
+
+def _columns(values: Sequence[Value]) -> frozenset[str]:
+    return frozenset[str]().union(*(value.columns for value in values))
