@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from openreg_airflow.exception_queue.spec import RecordTable
     from openreg_airflow.notify.spec import NotifySection
     from openreg_airflow.records import Dataset, RunKey, Verdict
     from openreg_airflow.validate.job import MappingTable
@@ -33,6 +34,8 @@ class ValidateOperator(StageOperator):
         tables: the tables of the stage before, by name, as dumped datasets.
         sources: extracted tables that rules read beside them, likewise.
         mappings: the snapshots of mapping sets by name, likewise.
+        records: the report's tables of records, for correctable rules.
+        resubmission: what a resubmission begins with; nothing in a run that reads the source.
         notify: who is told when rules fail; that it fails does not change the result.
 
     Returns (to XCom):
@@ -48,6 +51,7 @@ class ValidateOperator(StageOperator):
         "tables",
         "sources",
         "mappings",
+        "resubmission",
     )
 
     def __init__(
@@ -59,6 +63,8 @@ class ValidateOperator(StageOperator):
         tables: Any,
         sources: Any = None,
         mappings: Any = None,
+        records: Mapping[str, RecordTable] | None = None,
+        resubmission: Any = None,
         notify: NotifySection | None = None,
         **kwargs: Any,
     ) -> None:
@@ -68,6 +74,8 @@ class ValidateOperator(StageOperator):
         self.tables = tables
         self.sources = sources or {}
         self.mappings = mappings or {}
+        self.records = dict(records or {})
+        self.resubmission = resubmission
         self.notify = notify
 
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
@@ -75,12 +83,29 @@ class ValidateOperator(StageOperator):
         from openreg_airflow.records import Dataset
         from openreg_airflow.store import Store
         from openreg_airflow.validate import summary
+        from openreg_airflow.validate.aside import without_set_aside
 
-        tables = {name: Dataset.model_validate(table) for name, table in self.tables.items()}
         started = time.perf_counter()
-        sources = {name: Dataset.model_validate(table) for name, table in self.sources.items()}
-        verdict = self.verdict(run, tables, sources)
-        Store(self.settings.store_url).record_verdict(run, verdict)
+        given = self.resubmission or {"tables": self.tables, "sources": self.sources, "number": 0}
+        tables, sources = (
+            {name: Dataset.model_validate(table) for name, table in given[kind].items()}
+            for kind in ("tables", "sources")
+        )
+        with self.workspace.scratch_folder() as folder:
+            reasons = folder.absolute() / "reasons.parquet"
+            verdict = self.verdict(run, tables, sources, reasons)
+            Store(self.settings.store_url).record_verdict(run, verdict)
+            if self.records:
+                verdict = without_set_aside(
+                    verdict,
+                    run,
+                    records=self.records,
+                    tables=tables,
+                    sources=sources,
+                    reasons=reasons,
+                    workspace=self.workspace,
+                    store_url=self.settings.store_url,
+                )
         for line in summary.lines(verdict):
             log.info("%s", line)
         log.info("%s in %.1f s.", summary.count(verdict), time.perf_counter() - started)
@@ -97,16 +122,21 @@ class ValidateOperator(StageOperator):
         run: RunKey,
         tables: Mapping[str, Dataset],
         sources: Mapping[str, Dataset],
+        reasons: Path,
     ) -> Verdict:
         """Evaluate the rules in a fenced process, with the failing rows in the workspace."""
         from openreg_airflow.records import Verdict
+        from openreg_airflow.validate.aside import rules_of_resubmission
         from openreg_airflow.validate.fence import run_fenced
         from openreg_airflow.validate.job import Job, TableFile
         from openreg_airflow.validate.prepare import limits_within, read_rules
 
-        rules = read_rules(self.spec, self.folder)
+        rules = read_rules(self.spec, self.folder, self.records)
+        number = int(self.resubmission["number"]) if self.resubmission else 0
+        if number:
+            rules = rules_of_resubmission(rules)
         if not rules:
-            return Verdict(results=())
+            return Verdict(results=(), resubmission=number)
         folder = self.workspace.folder(run, self.stage)
         with ExitStack() as stack:
             opened, extracted = (
@@ -132,9 +162,11 @@ class ValidateOperator(StageOperator):
                         failing_rows=self.spec.failing_rows,
                         failures=pending.path.absolute(),
                         scratch=scratch.absolute(),
+                        records=self.records,
+                        reasons=reasons if self.records else None,
                     )
                 )
-        return Verdict(results=results, failures=pending.ref)
+        return Verdict(results=results, failures=pending.ref, resubmission=number)
 
     def _mapping_tables(self, files: ExitStack) -> dict[str, MappingTable]:
         from openreg_airflow.mapping_records import MappingSnapshot
