@@ -30,6 +30,8 @@ TO = "effective_to"
 _FIRST = -(1 << 31)
 _LAST = (1 << 31) - 1
 _SPAN = 1 << 32
+#: Digits of the widest decimal.
+_DIGITS = 76
 
 
 class KeyMismatchError(TypeError):
@@ -153,7 +155,6 @@ class _Index:
 
     def __init__(self, column: pa.Array, before: Numbers) -> None:
         self._distinct = column.unique()
-        self._type = column.type
         own = pc.index_in(column, value_set=self._distinct).to_numpy(zero_copy_only=False)
         own = own.astype(np.int64)
         self._first = not before.any()
@@ -168,7 +169,7 @@ class _Index:
         """The numbers of values that are looked up; -1 for one that no entry has."""
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
-        own = pc.index_in(_alike(name, column, self._type), value_set=self._distinct)
+        own = pc.index_in(*_alike(name, column, self._distinct))
         found = own.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         # A NULL is in no entry.
         found[_nulls(column)] = -1
@@ -183,20 +184,26 @@ class _Index:
         return np.where(there, place, -1)
 
 
-def _alike(name: str, column: pa.Array, wanted: pa.DataType) -> pa.Array:
-    """A column in the type of the key that it is held against.
+def _alike(name: str, column: pa.Array, keys: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """A column and the keys that it is held against, in one type.
 
     Raises:
         KeyMismatchError: the two are not of one kind.
     """
-    kind = column.type
-    if kind == wanted or pa.types.is_null(kind):
-        return column.cast(wanted)
+    kind, wanted = column.type, keys.type
+    if kind == wanted:
+        return column, keys
+    if pa.types.is_null(kind):
+        return column.cast(wanted), keys
     if _kind(kind) != _kind(wanted):
         message = f"key {name} is {wanted}, but what is looked up is {kind}"
         raise KeyMismatchError(message)
+    if _kind(kind) == "number" and not (_narrow(kind) and _narrow(wanted)):
+        # A number that the keys' type cannot hold is no key, and no error.
+        scale = max(getattr(one, "scale", 0) for one in (kind, wanted))
+        wanted = pa.decimal256(_DIGITS, scale)
     try:
-        return column.cast(wanted)
+        return column.cast(wanted), keys.cast(wanted)
     except pa.ArrowInvalid as error:
         message = f"key {name} is {wanted}, and a value of type {kind} does not fit: {error}"
         raise KeyMismatchError(message) from error
@@ -209,6 +216,10 @@ def _kind(kind: pa.DataType) -> str:
     if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         return "number"
     return text.partition("[")[0].removesuffix("32").removesuffix("64")
+
+
+def _narrow(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) and kind != pa.uint64()
 
 
 def flat(column: Any) -> pa.Array:
