@@ -30,16 +30,21 @@ def tell(section: NotifySection, run: RunKey, verdict: Verdict, context: Any) ->
         context: the task's context, for the link to its log.
     """
     event = event_of(verdict)
-    wanted = {name: target for name, target in section.targets.items() if event in target.on}
-    if event is None or not wanted:
+    if event is None or not any(event in target.on for target in section.targets.values()):
         return
     try:
         told = message(run, verdict, event, getattr(context.get("ti"), "log_url", None))
     except Exception as error:
         log.warning("Nobody was told of the verdict: %s", type(error).__name__, exc_info=error)
         return
-    for name, target in wanted.items():
-        _tell(name, target, told, section.seconds)
+    tell_all(section, told)
+
+
+def tell_all(section: NotifySection, told: Message) -> None:
+    """Send a message to those who want its event; as in :func:`tell` nothing is raised."""
+    for name, target in section.targets.items():
+        if told.event in target.on:
+            _tell(name, target, told, section.seconds)
 
 
 def _tell(name: str, target: AnyTarget, told: Message, seconds: int) -> None:

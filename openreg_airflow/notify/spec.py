@@ -13,8 +13,9 @@ ConnectionId = Annotated[str, StringConstraints(pattern=r"^[\w#!()\-.:/\\]+$", m
 #: One address, with nothing that could begin another header.
 Address = Annotated[str, StringConstraints(pattern=r"^[^\s@,;<>]+@[^\s@,;<>]+$", max_length=320)]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1000)]
-#: ``blocked``: a blocking rule failed. ``warned``: rules failed, but none that blocks.
-Event = Literal["blocked", "warned"]
+#: ``blocked``: a blocking rule failed. ``warned``: rules failed, but none that blocks. ``late``: a
+#: run has not ended well by its deadline.
+Event = Literal["blocked", "warned", "late"]
 
 
 class Target(Section):
@@ -25,7 +26,8 @@ class Target(Section):
         default=("blocked",),
         min_length=1,
         description="What to tell of. blocked: a blocking rule failed and nothing is delivered. "
-        "warned: rules failed and the run goes on.",
+        "warned: rules failed and the run goes on. late: the run has not ended well by the "
+        "report's deadline.",
     )
 
 

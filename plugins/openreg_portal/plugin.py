@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
+from dag_factory.deadline import BusinessDateDeadline
+
 
 class OpenRegPlugin(AirflowPlugin):
     """Registers OpenReg with Airflow; listed under Admin, Plugins."""
 
     name = "openreg"
+    deadline_references = [BusinessDateDeadline]  # noqa: RUF012 - as Airflow declares it

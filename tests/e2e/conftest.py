@@ -106,6 +106,9 @@ def _wrong_reports(specs: Path) -> None:
     waiting = "import time\n\n\ndef transform(inputs, context):\n    print('waiting')\n"
     waiting += "    time.sleep(600)\n    return inputs['trades']\n"
     reports.write(specs, "killed", script=waiting, retries=2)
+    hook = {"kind": "webhook", "connection": "e2e_hook", "endpoint": "late", "on": ["late"]}
+    late = {"deadline": {"by": "T+1 23:59"}, "notify": {"targets": {"ops": hook}}}
+    reports.write(specs, "late", script=raising + "    return 1 / 0\n", more=late)
     reports.write_incremental(specs, "only_new")
     reports.write_broken(specs, "broken_spec")
 

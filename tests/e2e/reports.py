@@ -33,8 +33,12 @@ def write(
     inbox: str = "openreg_demo_inbox",
     severity: str = "warning",
     retries: int = 0,
+    more: dict[str, Any] | None = None,
 ) -> Path:
-    """Write one report; with the defaults it is right, and one warning rule fails."""
+    """Write one report; with the defaults it is right, and one warning rule fails.
+
+    ``more`` are further sections of its spec.
+    """
     spec: dict[str, Any] = {
         "openreg": 1,
         "id": report_id,
@@ -74,7 +78,7 @@ def write(
     }
     folder = root / report_id
     folder.mkdir(parents=True)
-    (folder / "report.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+    (folder / "report.yaml").write_text(yaml.safe_dump(spec | (more or {}), sort_keys=False))
     (folder / "transform.py").write_text(script)
     if sql is not None:
         (folder / "trades.sql").write_text(sql)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import date
 from typing import TYPE_CHECKING
 
 import psutil
@@ -17,6 +18,7 @@ from openreg_airflow.records import RunKey
 from openreg_airflow.store import Store
 from tests.e2e import reports
 from tests.e2e.conftest import DAY
+from tests.services.receivers import webhook_server
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -54,6 +56,22 @@ def test_an_example_report_arrives_byte_for_byte(stack: Stack, report_id: str) -
     assert outcome.proven, outcome.failures
     assert outcome.verdict is not None
     assert not outcome.verdict.blocking
+
+
+def test_a_run_that_has_missed_its_deadline_is_told_of(stack: Stack) -> None:
+    stack.client.wait_for_dags({"late"})
+    with webhook_server() as (port, inbox):
+        hook = {"conn_type": "http", "schema": "http", "host": "127.0.0.1", "port": port}
+        stack.client.add_connection("e2e_hook", hook)
+        # The deadline of a business date in the past has passed before its run begins.
+        run_id = stack.client.trigger("late", date(2026, 3, 2))
+        wait_until(lambda: bool(inbox), 120, every=0.3)
+
+    [(path, body)] = inbox
+    assert path == "/late"
+    assert (body["report"], body["run"]) == ("late", run_id)
+    assert body["deadline"] == "2026-03-03T23:59:00+00:00"
+    assert "LATE by" in body["summary"]
 
 
 def test_a_second_run_gives_the_same_bytes_and_sends_nothing_twice(stack: Stack) -> None:

@@ -1,0 +1,1 @@
+"""Business days, and the instants by which reports must have arrived."""
