@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openreg_airflow.artifacts import run_line, value_format
+from openreg_airflow.artifacts import field_error, run_line, value_format
 from openreg_airflow.artifacts.csv_spec import CsvColumn
 from openreg_airflow.artifacts.value_text import (
     ByteSearch,
@@ -119,12 +119,7 @@ class CsvLines:
             try:
                 texts = self._texts(field, batch.column(field.name))
             except UnwritableValueError as error:
-                record = "" if error.row is None else f"record {first + error.row}, "
-                raise ArtifactError(
-                    str(error),
-                    where=f"{record}column {field.name}",
-                    hint="Mend the data or the transform, or the column's format.",
-                ) from error
+                raise field_error.unwritable(error, first, field.name) from error
             parts += [texts, self._spec.delimiter]
         parts[-1] = self._end
         lines = joined_bytes(pc.binary_join_element_wise(*parts, ""))
@@ -133,19 +128,14 @@ class CsvLines:
         try:
             return self._encoder.encode(str(lines, "utf-8"))
         except UnicodeEncodeError as error:
-            character = error.object[error.start]
-            raise self._outside(error, _place(character, batch, first)) from error
+            raise self._outside(error, field_error.place_of(error, batch, first)) from error
 
     def _outside(self, error: UnicodeEncodeError, where: str) -> ArtifactError:
-        character = error.object[error.start]
-        encoding = self._spec.encoding
-        message = f"{character!r} (U+{ord(character):04X}) cannot be written in {encoding}"
-        return ArtifactError(message, where=where, hint="Mend the data or the encoding.")
+        return field_error.outside(error, self._spec.encoding, where)
 
     def _texts(self, field: _Field, values: pa.Array) -> pa.StringArray:
-        if field.required and values.null_count:
-            message = "the column is required and is NULL here"
-            raise UnwritableValueError(message, pc.index(pc.is_null(values), True).as_py())
+        if field.required:
+            field_error.refuse_null(values)
         texts = text_of(values, field.form)
         if self._spec.decimal_mark != "." and is_number(values.type):
             texts = pc.replace_substring(texts, ".", self._spec.decimal_mark)
@@ -200,17 +190,3 @@ def _fields(spec: CsvArtifact, schema: pa.Schema) -> list[_Field]:
         _Field(name, column.title or name, value_format.parse(column.format), column.required)
         for name, column in wanted.items()
     ]
-
-
-def _place(character: str, batch: pa.RecordBatch, first: int) -> str:
-    """The record and column of the first text that holds a character."""
-    found: list[tuple[int, str]] = []
-    for name, values in zip(batch.schema.names, batch.columns, strict=True):
-        if is_text(values.type):
-            holds = pc.match_substring(pc.cast(values, pa.string()), character)
-            if (row := pc.index(holds, True).as_py()) >= 0:
-                found.append((row, name))
-    if not found:  # it is in a format of the spec
-        return f"record {first}"
-    row, name = min(found)
-    return f"record {first + row}, column {name}"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Discriminator, Field, JsonValue, StringConstraints, Tag
 
 from openreg_airflow.artifacts.csv_spec import CsvArtifact, CsvColumn
+from openreg_airflow.artifacts.fixed_spec import FixedArtifact
 from openreg_airflow.artifacts.json_spec import JsonArtifact, JsonLinesArtifact
 from openreg_airflow.artifacts.spec_base import ArtifactBase
 from openreg_airflow.artifacts.xml_spec import SchemaSpec, XmlArtifact
@@ -16,6 +17,7 @@ __all__ = [
     "ArtifactSpec",
     "CsvArtifact",
     "CsvColumn",
+    "FixedArtifact",
     "JsonArtifact",
     "JsonLinesArtifact",
     "OtherArtifact",
@@ -23,7 +25,7 @@ __all__ = [
     "XmlArtifact",
 ]
 
-BUILT_IN = ("csv", "json", "jsonl", "xml")
+BUILT_IN = ("csv", "fixed", "json", "jsonl", "xml")
 
 
 def _installed(name: str) -> str:
@@ -57,6 +59,7 @@ def _format(value: Any) -> str:
 #: One artifact; its ``format`` says which.
 ArtifactSpec = Annotated[
     Annotated[CsvArtifact, Tag("csv")]
+    | Annotated[FixedArtifact, Tag("fixed")]
     | Annotated[JsonArtifact, Tag("json")]
     | Annotated[JsonLinesArtifact, Tag("jsonl")]
     | Annotated[XmlArtifact, Tag("xml")]

@@ -48,7 +48,7 @@ def test_schema_is_required_unless_the_spec_says_otherwise() -> None:
         (CSV | {"format": "paper"}, "format", "no writer for format 'paper' is installed"),
         ({"table": "t", "filename": "a.csv"}, "format", "Field required"),
         (XML | {"layout": "../layout.xml"}, "layout", "leads out of the report's folder"),
-        (XML | {"when_empty": "skip"}, "when_empty", "Input should be"),
+        (XML | {"when_empty": "never"}, "when_empty", "Input should be"),
     ],
 )
 def test_wrong_section_is_refused(fields: dict[str, Any], place: str | int, message: str) -> None:
@@ -102,16 +102,16 @@ def test_formats_are_found_through_entry_points() -> None:
         writer("paper")
 
 
-@pytest.mark.parametrize("fields", [CSV, XML, CSV | {"format": "other-one"}])
+@pytest.mark.parametrize("fields", [CSV, XML, CSV | {"format": "other-one"}, CSV | {"format": "jsonl"}])
 def test_json_schema_takes_each_format_once(fields: dict[str, Any]) -> None:
     jsonschema.validate(fields, SPEC.json_schema())
 
 
 def test_format_of_another_package_takes_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "openreg_airflow.artifacts.writer.known_formats", lambda: ("csv", "fixed", "xml")
+        "openreg_airflow.artifacts.writer.known_formats", lambda: ("csv", "tar", "xml")
     )
-    fields = {"format": "fixed", "table": "t", "filename": "a.txt", "options": {"width": 80}}
+    fields = {"format": "tar", "table": "t", "filename": "a.txt", "options": {"width": 80}}
     spec = SPEC.validate_python(fields)
     assert isinstance(spec, OtherArtifact)
     assert spec.options == {"width": 80}

@@ -1,0 +1,55 @@
+"""Writes records of fields of fixed widths, streaming and a column at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openreg_airflow.artifacts.writer import Progress, batch_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from openreg_airflow.artifacts.fixed_spec import FixedArtifact
+    from openreg_airflow.artifacts.writer import Job
+    from openreg_airflow.problem import Problem
+
+
+class FixedWriter:
+    """The writer of ``format: fixed``."""
+
+    def tables(self, spec: FixedArtifact, folder: Path) -> frozenset[str]:  # noqa: ARG002
+        """Only the artifact's own table."""
+        return frozenset({spec.table})
+
+    def write(self, job: Job, target: Path) -> str:
+        """Write the file; see :class:`~openreg_airflow.artifacts.writer.Writer`."""
+        import pyarrow.parquet as pq
+
+        from openreg_airflow.artifacts import run_values
+        from openreg_airflow.artifacts.fixed_lines import FixedLines
+        from openreg_airflow.artifacts.fixed_spec import FixedRunField
+        from openreg_airflow.artifacts.placeholder import Placeholder
+
+        spec: FixedArtifact = job.spec
+        progress = Progress(job.filename, job.rows[spec.table])
+        around = [f for record in (*spec.header_records, *spec.trailer_records) for f in record]
+        wanted = [Placeholder(f.value) for f in around if isinstance(f, FixedRunField)]
+        values = run_values.of(job, wanted)
+        with pq.ParquetFile(job.tables[spec.table]) as table, target.open("wb") as file:
+            lines = FixedLines(spec, table.schema_arrow)
+            file.write(lines.header(values))
+            first = 1
+            rows = batch_rows(table)
+            # Of records without any column, the number of rows alone counts.
+            names = lines.names or table.schema_arrow.names[:1]
+            for batch in table.iter_batches(rows, columns=names, use_threads=False):
+                file.write(lines.of(batch, first))
+                first += batch.num_rows
+                progress.at(first - 1)
+            file.write(lines.trailer(values))
+        return "not checked: fixed width has no schema"
+
+    def check(self, spec: FixedArtifact, folder: Path) -> Iterator[Problem]:  # noqa: ARG002
+        """Nothing beyond what the section itself refuses."""
+        yield from ()
