@@ -105,6 +105,10 @@ def packed_key(cells: Sequence[str | None]) -> str:
     if not all(cells):
         message = "a key column is empty"
         raise ValueError(message)
+    for cell in cells:
+        if cell != (cell or "").strip():
+            message = f"the key {_short(cell or '')} begins or ends with a blank"
+            raise ValueError(message)
     packed = pack(cells)
     if len(packed) * 4 > KEY_BYTES and len(packed.encode()) > KEY_BYTES:
         message = f"the key has more than {KEY_BYTES} bytes"

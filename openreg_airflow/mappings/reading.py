@@ -71,7 +71,7 @@ def set_version(
         StoreNotReadyError: the tables were not made.
         StoreUnavailableError: the database cannot be reached, or stays locked.
     """
-    engine = _ready(store_url)
+    engine = ready(store_url)
     recent = recorded_at > datetime.now(UTC) - _UNSETTLED
     with transaction(engine, write=recent) as connection:
         if recent:
@@ -212,7 +212,13 @@ def _batch(rows: Any, shape: Shape) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=arrow_schema(shape))
 
 
-def _ready(store_url: str) -> Engine:
+def ready(store_url: str) -> Engine:
+    """An engine of a store whose tables fit.
+
+    Raises:
+        StoreNotReadyError: they do not.
+        StoreUnavailableError: the database cannot be reached.
+    """
     engine = connect_engine(parse_url(store_url))
     schema.require(engine)
     return engine

@@ -92,12 +92,24 @@ def transaction(engine: Engine, *, write: bool) -> Iterator[Connection]:
         StoreUnavailableError: the database cannot be reached, went away, or stays locked.
         StoreNotReadyError: a SQLite store's file is something else.
     """
+    with (
+        failures_told(engine),
+        engine.connect().execution_options(openreg_write=write) as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+@contextmanager
+def failures_told(engine: Engine) -> Iterator[None]:
+    """Tell the database's own errors as ours.
+
+    Raises:
+        StoreUnavailableError: the database cannot be reached, went away, or stays locked.
+        StoreNotReadyError: a SQLite store's file is something else.
+    """
     try:
-        with (
-            engine.connect().execution_options(openreg_write=write) as connection,
-            connection.begin(),
-        ):
-            yield connection
+        yield
     except (OperationalError, InterfaceError) as error:
         message = f"the store {shown(engine.url)} cannot be used: {reason(error)}"
         raise StoreUnavailableError(

@@ -107,6 +107,7 @@ def _sets(row_id: sa.types.TypeEngine[int]) -> None:
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("origin", sa.Text, nullable=False),
         sa.Column("action", sa.Text, nullable=False),
+        sa.Column("added", sa.BigInteger, nullable=False),
         sa.Column("audit_sequence", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("set_id", "revision", name="pk_openreg_mapping_revision"),
     )
