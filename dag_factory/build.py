@@ -21,8 +21,16 @@ from dag_factory.business_date import business_date
 from dag_factory.deadline import alert
 from dag_factory.mapping_sets import used_sets
 from openreg_airflow.artifacts.operator import ArtifactOperator
+from openreg_airflow.calendars.cut_off import Deadline
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import PermanentError
+from openreg_airflow.exception_queue.operator import (
+    RESUBMIT,
+    ResubmitOperator,
+    SettleOperator,
+    skip_in_resubmission,
+    skip_without_records,
+)
 from openreg_airflow.extract.operator import ExtractOperator, MoveMarksOperator, SnapshotOperator
 from openreg_airflow.extract.pools import pool_of
 from openreg_airflow.mappings.operator import (
@@ -35,6 +43,7 @@ from openreg_airflow.mappings.spec import steps_of
 from openreg_airflow.transform.operator import transform_operator
 from openreg_airflow.validate.operator import ValidateOperator
 from openreg_airflow.validate.phases import needed_sources
+from openreg_airflow.validate.spec import ValidateSection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,6 +95,7 @@ def build_dag(
     """
     with _dag(spec) as dag:
         tables: Any = _extract(spec, folder, source_pool_slots)
+        resubmit = _resubmit(spec)
         snapshots = _snapshots(spec)
         before: list[BaseOperator] = []
         extracted = tables
@@ -102,28 +112,58 @@ def build_dag(
             tables = transform.output
         tables = _mapped(spec, "transformed", tables, snapshots)
         verdict = None
-        if spec.validate_ is not None:
+        rules = spec.validate_ or (ValidateSection() if spec.records else None)
+        if rules is not None:
             validate = ValidateOperator(
                 task_id="validate",
                 report_id=spec.id,
                 folder=folder,
-                spec=spec.validate_,
+                spec=rules,
                 tables=tables,
-                sources={name: extracted[name] for name in needed_sources(spec.validate_)},
+                sources={name: extracted[name] for name in needed_sources(rules)},
+                **resubmit,
                 mappings=snapshots,
                 notify=spec.notify,
+                deadline=_deadline(spec),
             )
             verdict = validate.output
             before.append(validate)
-        artifacts = _artifacts(spec, folder, tables, verdict)
+        # With records, the verdict has the tables that are left.
+        artifacts = _artifacts(spec, folder, {} if spec.records else tables, verdict)
         for task in before:
             task >> list(artifacts.values())
         if spec.deliver is not None:
             _deliveries(spec, spec.deliver.routes, artifacts)
+        if spec.records:
+            _last(dag) >> SettleOperator(
+                task_id="settle", report_id=spec.id, trigger_rule="none_failed_min_one_success"
+            )
         if spec.extract.incremental:
-            last = [task for task in dag.tasks if not task.downstream_task_ids]
-            last >> MoveMarksOperator(task_id="move_marks", report_id=spec.id)
+            _last(dag) >> MoveMarksOperator(
+                task_id="move_marks", report_id=spec.id, pre_execute=skip_in_resubmission
+            )
     return dag
+
+
+def _last(dag: DAG) -> list[Any]:
+    """The tasks after which there is none."""
+    return [task for task in dag.tasks if not task.downstream_task_ids]
+
+
+def _resubmit(spec: ReportSpec) -> dict[str, Any]:
+    """What the validation of a report with records is given beside its tables.
+
+    In a resubmission the tasks before it are skipped, and it has its tables from another one.
+    """
+    if not spec.records:
+        return {}
+    taken = ResubmitOperator(task_id="resubmit", report_id=spec.id, records=spec.records)
+    return {
+        "records": spec.records,
+        "resubmission": taken.output,
+        "trigger_rule": "none_failed_min_one_success",
+        "pre_execute": skip_without_records,
+    }
 
 
 def _snapshots(spec: ReportSpec) -> Any:
@@ -191,6 +231,14 @@ def _params(spec: ReportSpec) -> dict[str, Param]:
             f"as the first run of the business date knew them: {FIRST_RUN}. When empty: as known "
             "when this run begins.",
         )
+    if spec.records:
+        params[RESUBMIT] = Param(
+            False,
+            type="boolean",
+            title="Resubmission",
+            description="Report the records of the business date that were amended or released in "
+            "the exception queue, and do not read the source.",
+        )
     return params
 
 
@@ -215,6 +263,7 @@ def _extract(spec: ReportSpec, folder: Path, source_pool_slots: int) -> dict[str
                 "report_id": spec.id,
                 "folder": folder,
                 "pool": pool_of(source, source_pool_slots),
+                "pre_execute": skip_in_resubmission,
             }
             if len(sources) == 1:
                 tables[name] = ExtractOperator(source=name, spec=source, **shared).output
@@ -257,8 +306,13 @@ def _deliveries(
                 report_id=spec.id,
                 route=route,
                 spec=routes[route],
+                deadline=_deadline(spec),
                 artifact=artifacts[name].output,
             )
+
+
+def _deadline(spec: ReportSpec) -> Deadline | None:
+    return Deadline(spec.deadline, spec.schedule.timezone) if spec.deadline else None
 
 
 def _stage(name: str, tasks: Mapping[str, Any]) -> AbstractContextManager[Any]:

@@ -199,6 +199,20 @@ class ArtifactFile(FileRef):
     document_sha256: str | None = None
 
 
+class Resubmission(Record):
+    """What a run begins with that takes its records from the exception queue.
+
+    Attributes:
+        number: of the report's resubmissions for the business date, from 1.
+        tables: all tables: those of records with the claimed ones only, the others as they were.
+        sources: extracted tables that rules read, as they were.
+    """
+
+    number: int
+    tables: dict[str, Dataset]
+    sources: dict[str, Dataset]
+
+
 class Artifact(Record):
     """What is reported, as finished files: several when it was split, none when there is nothing.
 

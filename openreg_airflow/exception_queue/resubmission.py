@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ from openreg_airflow.exception_queue.rows import queue_transaction
 from openreg_airflow.exception_queue.set_aside import SetAside, hand_on
 from openreg_airflow.exception_queue.spec import family
 from openreg_airflow.exception_queue.values import ValueRefusedError, decode
-from openreg_airflow.records import Column, Dataset
+from openreg_airflow.records import Column, Dataset, Resubmission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,21 +32,6 @@ STAGE = "resubmit"
 _BATCH = 1000
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resubmission:
-    """What a resubmission run begins with.
-
-    Attributes:
-        number: of the report's resubmissions for the business date, from 1.
-        tables: all tables: those of records with the claimed ones only, the others as they were.
-        sources: extracted tables that rules read, as they were.
-    """
-
-    number: int
-    tables: dict[str, Dataset]
-    sources: dict[str, Dataset]
 
 
 def take(
