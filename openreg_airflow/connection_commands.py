@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +48,9 @@ def check_connections(
     try:
         specs = [load(folder) for folder in _folders(reports or [])]
         use_metadata_database()
-        probes = probe(wanted(specs), timeout_seconds=timeout)
+        # Hooks log to the standard output, where they would be in the midst of the JSON.
+        with redirect_stdout(sys.stderr):
+            probes = probe(wanted(specs), timeout_seconds=timeout)
     except (OpenRegError, OSError) as error:
         fail(error)
     if as_json:

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.errors import SourceError
+from openreg_airflow.extract.files.sheet_xml import column_letters
 from openreg_airflow.extract.files.table import check_names, need_columns
-from openreg_airflow.extract.files.workbook import Cell, Workbook, column_letters
+from openreg_airflow.extract.files.workbook import Workbook
 from openreg_airflow.extract.reader import SourceColumn
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openreg_airflow.extract.file_spec import FileSpec
+    from openreg_airflow.extract.files.sheet_xml import Cell
 
 _BATCH_ROWS = 10_000
 _BATCH_BYTES = 4 << 20
@@ -176,7 +178,7 @@ def digits(text: str, *, whole: bool = False) -> str:
     Raises:
         ValueError: it has more digits than Excel's numbers hold.
     """
-    number = Decimal(text)
+    number = _decimal(text)
     if not number.is_finite():
         message = f"{text} is not a number"
         raise ValueError(message)
@@ -200,7 +202,7 @@ def moment(text: str, kind: str, *, since_1904: bool) -> str:
     Raises:
         ValueError: it is no day of the calendar, or finer than a millisecond.
     """
-    serial = Decimal(text)
+    serial = _decimal(text)
     days = int(serial // 1)
     milliseconds = ((serial - days) * _DAY_MS).to_integral_value()
     if abs((serial - days) - milliseconds / _DAY_MS) > _TOLERANCE:
@@ -236,6 +238,14 @@ def _first_day(days: int, *, since_1904: bool) -> datetime:
         message = f"day {days} is no day of the calendar"
         raise ValueError(message)
     return start
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError as error:
+        message = f"{text[:_SHOWN]!r} is not a number"
+        raise ValueError(message) from error
 
 
 def _significant(number: Decimal) -> int:

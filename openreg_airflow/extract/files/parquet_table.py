@@ -156,7 +156,9 @@ def open_parquet(
             metadata, schema = file.metadata, file.schema_arrow
         _check_size(metadata, name)
         encoded = _encoded(metadata, schema)
-        file = pq.ParquetFile(path, read_dictionary=encoded, pre_buffer=False)
+        file = pq.ParquetFile(
+            path, read_dictionary=encoded, pre_buffer=False, page_checksum_verification=True
+        )
     except (pa.ArrowException, OSError) as error:
         raise _broken(name, error) from error
     with file:

@@ -10,46 +10,44 @@ import posixpath
 import re
 import zipfile
 import zlib
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 from xml.parsers import expat
 
 from openreg_airflow.errors import SourceError
+from openreg_airflow.extract.files.sheet_xml import (
+    OutOfOrderError,
+    SheetReader,
+    TextsReader,
+    xml_parser,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from openreg_airflow.extract.files.sheet_xml import Cell
 
 _BLOCK = 1 << 20
 #: Bounds of what a workbook may unfold to: small parts, shared texts (held in memory), the sheet.
 _SMALL_PART = 32 << 20
 _TEXTS = 256 << 20
 _SHEET = 4 << 30
-_LONGEST_TEXT = 1 << 20
 
 _OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 #: Number formats that are dates or times without being spelled out in the file (18.8.30).
 _DATE_FORMATS = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})
 _NOT_FORMAT = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]')
-_REFERENCE = re.compile(r"([A-Z]{1,3})([1-9][0-9]{0,6})")
-_DAMAGED = (zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, NotImplementedError)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell with a value.
-
-    Attributes:
-        column: its number, from 0.
-        kind: ``number``, ``date`` (a number that is shown as one), ``text``, ``boolean``,
-            ``error``, ``iso`` (a date in ISO spelling), or ``uncalculated``.
-        text: the value as the file has it.
-    """
-
-    column: int
-    kind: str
-    text: str
+#: What a damaged archive, XML that is none, and numbers and references that are none end in.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    expat.ExpatError,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+    LookupError,
+)
 
 
 class Workbook:
@@ -88,17 +86,17 @@ class Workbook:
     def rows(self, sheet: str) -> Iterator[tuple[int, list[Cell]]]:
         """The rows of a sheet that hold values, with their numbers."""
         try:
-            reader = _SheetReader(self._dates, self._read_texts(), self.merged)
+            reader = SheetReader(self._dates, self._read_texts(), self.merged)
             for block in self._blocks(self.sheets[sheet], _SHEET):
                 reader.feed(block)
                 yield from reader.take()
             reader.feed(b"", last=True)
             yield from reader.take()
-        except _DAMAGED as error:
-            raise self._damaged(error) from error
-        except _OutOfOrderError as error:
+        except OutOfOrderError as error:
             message = f"sheet {sheet}: {error}"
             raise SourceError(message, where=self._name, hint="Save it anew in Excel.") from error
+        except _DAMAGED as error:
+            raise self._damaged(error) from error
 
     def _read_book(self) -> tuple[str, dict[str, str]]:
         sheets: dict[str, str] = {}
@@ -159,7 +157,7 @@ class Workbook:
     def _read_texts(self) -> list[str]:
         if "xl/sharedStrings.xml" not in self._parts:
             return []
-        reader = _TextsReader()
+        reader = TextsReader()
         for block in self._blocks("xl/sharedStrings.xml", _TEXTS):
             reader.feed(block)
         reader.feed(b"", last=True)
@@ -171,7 +169,7 @@ class Workbook:
         start: Callable[[str, dict[str, str]], None],
         end: Callable[[str], None] | None = None,
     ) -> None:
-        parser = _parser(start, end or (lambda _: None))
+        parser = xml_parser(start, end or (lambda _: None))
         for block in self._blocks(part, _SMALL_PART):
             parser.Parse(block)
         parser.Parse(b"", True)
@@ -198,195 +196,6 @@ class Workbook:
     def _damaged(self, error: Exception) -> SourceError:
         message = f"{self._name} is damaged: {error}"
         return SourceError(message, where=self._name, hint="Ask for the file again.")
-
-
-def column_number(reference: str) -> int:
-    """The number, from 0, of the column of a cell such as ``AB12``.
-
-    Raises:
-        ValueError: it is not the name of a cell.
-    """
-    found = _REFERENCE.fullmatch(reference)
-    if not found:
-        raise ValueError(reference)
-    number = 0
-    for letter in found[1]:
-        number = number * 26 + ord(letter) - 64
-    return number - 1
-
-
-def column_letters(number: int) -> str:
-    """The letters of a column's number, from 0."""
-    letters = ""
-    number += 1
-    while number:
-        number, rest = divmod(number - 1, 26)
-        letters = chr(65 + rest) + letters
-    return letters
-
-
-class _OutOfOrderError(ValueError):
-    """A sheet whose rows or cells are not one after the other."""
-
-
-class _TextsReader:
-    """Collects the shared texts; phonetic spellings (rPh) are no part of them."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self._parts: list[str] | None = None
-        self._taking = self._phonetic = False
-        self._parser = _parser(self._start, self._end, self._text)
-
-    def feed(self, block: bytes, *, last: bool = False) -> None:
-        self._parser.Parse(block, last)
-
-    def _start(self, tag: str, given: dict[str, str]) -> None:  # noqa: ARG002
-        if tag == "si":
-            self._parts = []
-        elif tag == "rPh":
-            self._phonetic = True
-        elif tag == "t":
-            self._taking = self._parts is not None and not self._phonetic
-
-    def _text(self, text: str) -> None:
-        if self._taking and self._parts is not None:
-            self._parts.append(text)
-
-    def _end(self, tag: str) -> None:
-        if tag == "si":
-            self.texts.append("".join(self._parts or ()))
-            self._parts = None
-        elif tag == "rPh":
-            self._phonetic = False
-        elif tag == "t":
-            self._taking = False
-
-
-class _SheetReader:
-    """Turns the XML of a sheet into rows."""
-
-    def __init__(self, dates: list[bool], texts: list[str], merged: list[str]) -> None:
-        self._dates = dates
-        self._texts = texts
-        self._merged = merged
-        self._done: list[tuple[int, list[Cell]]] = []
-        self._row = 0
-        self._cells: list[Cell] = []
-        self._column = -1
-        self._type = self._style = ""
-        self._value: list[str] | None = None
-        self._seen = self._formula = self._phonetic = False
-        self._length = 0
-        self._parser = _parser(self._start, self._end, self._text)
-
-    def feed(self, block: bytes, *, last: bool = False) -> None:
-        self._parser.Parse(block, last)
-
-    def take(self) -> list[tuple[int, list[Cell]]]:
-        """The rows that are complete."""
-        done, self._done = self._done, []
-        return done
-
-    def _start(self, tag: str, given: dict[str, str]) -> None:
-        if tag == "c":
-            self._begin_cell(given)
-        elif tag in ("v", "t"):
-            if not self._phonetic:
-                self._value = self._value if self._value is not None else []
-                self._seen = True
-        elif tag == "row":
-            number = int(given.get("r") or self._row + 1)
-            if number <= self._row:
-                message = f"row {number} comes after row {self._row}"
-                raise _OutOfOrderError(message)
-            self._row, self._column, self._cells = number, -1, []
-        elif tag == "f":
-            self._formula = True
-        elif tag == "rPh":
-            self._phonetic = True
-        elif tag == "mergeCell":
-            self._merged.append(given.get("ref", ""))
-
-    def _begin_cell(self, given: dict[str, str]) -> None:
-        reference = given.get("r")
-        column = self._column + 1 if reference is None else column_number(reference)
-        if column <= self._column:
-            message = f"cell {reference} is out of order"
-            raise _OutOfOrderError(message)
-        self._column = column
-        self._type = given.get("t", "n")
-        self._style = given.get("s", "0")
-        self._value = None
-        self._seen = self._formula = False
-        self._length = 0
-
-    def _text(self, text: str) -> None:
-        # Between v or t and their ends only; a formula's own text is not taken.
-        if self._value is not None and self._seen:
-            self._length += len(text)
-            if self._length > _LONGEST_TEXT:
-                message = f"a cell of row {self._row} is longer than {_LONGEST_TEXT} characters"
-                raise _OutOfOrderError(message)
-            self._value.append(text)
-
-    def _end(self, tag: str) -> None:
-        if tag in ("v", "t"):
-            self._seen = False
-        elif tag == "c":
-            self._end_cell()
-        elif tag == "row" and self._cells:
-            self._done.append((self._row, self._cells))
-        elif tag == "rPh":
-            self._phonetic = False
-
-    def _end_cell(self) -> None:
-        if self._value is None:
-            if self._formula:
-                self._cells.append(Cell(self._column, "uncalculated", ""))
-            return
-        text = "".join(self._value)
-        kind = _KINDS.get(self._type, "text")
-        if self._type == "s":
-            text = self._texts[int(text)]
-        elif kind == "number":
-            style = int(self._style)
-            if style < len(self._dates) and self._dates[style]:
-                kind = "date"
-        self._cells.append(Cell(self._column, kind, text))
-
-
-_KINDS = {"n": "number", "b": "boolean", "e": "error", "d": "iso"}
-
-
-def _parser(
-    start: Callable[[str, dict[str, str]], None],
-    end: Callable[[str], None],
-    text: Callable[[str], None] | None = None,
-) -> Any:
-    """An XML parser that names elements without their namespaces, and knows no entities."""
-    parser = expat.ParserCreate(namespace_separator="}")
-    plain: dict[str, str] = {}
-
-    def local(tag: str) -> str:
-        if tag not in plain:
-            plain[tag] = tag.rpartition("}")[2]
-        return plain[tag]
-
-    def started(tag: str, given: dict[str, str]) -> None:
-        start(local(tag), {local(name): value for name, value in given.items()})
-
-    def refuse(*_: object) -> None:
-        message = "it declares entities"
-        raise zipfile.BadZipFile(message)
-
-    parser.StartElementHandler = started
-    parser.EndElementHandler = lambda tag: end(local(tag))
-    parser.CharacterDataHandler = text
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.buffer_text = True
-    return parser
 
 
 def _refuse_others(path: Path, name: str) -> None:
