@@ -139,3 +139,7 @@ class StoreNotReadyError(PermanentError):
 
 class StoreUnavailableError(TransientError):
     """The database with the product's tables cannot be reached, or is locked for too long."""
+
+
+class StoreConflictError(TransientError):
+    """Another run changed what this one was about to finish."""

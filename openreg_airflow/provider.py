@@ -107,6 +107,12 @@ def get_provider_info() -> dict[str, Any]:
                         default="0",
                         kind="integer",
                     ),
+                    "artifact_threads": _option(
+                        "How many files of one artifact that is split are written at a time. "
+                        "Each takes memory of its own.",
+                        default="1",
+                        kind="integer",
+                    ),
                     "source_folders": _option(
                         "Folders of the worker's own disk that sources with `file:` may read, "
                         "separated as in PATH. None when empty.",

@@ -153,7 +153,7 @@ class StageFolder:
                 hint = "Nothing wrote it, or another attempt of the same task removed it."
                 raise StorageError(message, hint=hint) from error
             _sync(folder)
-            pending.ref = describe(folder / name)
+            pending.ref = pending.describe(folder / name)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -162,7 +162,7 @@ class StageFolder:
         with self._workspace.scratch_folder() as scratch:
             pending = Pending(scratch / name)
             yield pending
-            ref = describe(pending.path)
+            ref = pending.describe(pending.path)
             target = self._workspace.root.joinpath(*self._names, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             # Stores put a whole file at once: what a killed upload leaves is never seen.
@@ -171,15 +171,39 @@ class StageFolder:
             if size != ref.bytes:
                 message = f"{target} has {size} bytes after {ref.bytes} were written"
                 raise StorageError(message, hint="Clear the task to write it again.")
+            if pending.tags and hasattr(target.fs, "put_tags"):
+                target.fs.put_tags(target.path, pending.tags)
             pending.ref = ref.model_copy(update={"uri": str(target)})
 
 
 class Pending:
-    """A file being written: ``path`` is where to write, ``ref`` its record once published."""
+    """A file being written: ``path`` is where to write, ``ref`` its record once published.
+
+    Attributes:
+        written: bytes and SHA-256 as they were counted while writing; the file is read for them
+            when this is not set.
+        tags: what an object store that knows tags keeps beside the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.written: tuple[int, str] | None = None
+        self.tags: dict[str, str] = {}
         self._ref: FileRef | None = None
+
+    def describe(self, path: Path) -> FileRef:
+        """The record of the finished file.
+
+        Raises:
+            StorageError: it does not have the bytes that were written.
+        """
+        if self.written is None:
+            return describe(path)
+        size, digest = self.written
+        if (found := path.stat().st_size) != size:
+            message = f"{path} has {found} bytes after {size} were written"
+            raise StorageError(message, hint="Clear the task to write it again.")
+        return FileRef(uri=str(path), bytes=size, sha256=digest)
 
     @property
     def ref(self) -> FileRef:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts.writer import writer
+from openreg_airflow.artifacts import filename
+from openreg_airflow.artifacts.filename import FileNumbers
+from openreg_airflow.artifacts.metadata import named_files
+from openreg_airflow.artifacts.writer import unsplittable, writer
 from openreg_airflow.problem import Problem
+from openreg_airflow.records import RunKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,12 +28,54 @@ def check(spec: Mapping[str, ArtifactSpec], folder: Path) -> Iterator[Problem]:
         folder: the report's folder.
     """
     names: dict[str, str] = {}
-    for name, artifact in spec.items():
-        for problem in writer(artifact.format).check(artifact, folder):
-            yield replace(problem, keys=(name, *problem.keys))
-        template = artifact.filename.replace("{artifact}", name)
-        if template in names:
-            message = f"artifacts {names[template]} and {name} would have the same file name"
-            hint = "Put {artifact} into the name."
-            yield Problem(message=message, hint=hint, keys=(name, "filename"))
-        names.setdefault(template, name)
+    for place, (name, artifact) in enumerate(spec.items()):
+        writes = writer(artifact.format)
+        faults = [replace(p, keys=(name, *p.keys)) for p in writes.check(artifact, folder)]
+        yield from faults
+        if not faults:
+            yield from _parts(name, artifact, folder)
+        yield from _numbers(name, artifact, folder)
+        for sample in _sample_names(name, artifact, folder, place):
+            if (other := names.setdefault(sample.casefold(), name)) != name:
+                message = f"artifacts {other} and {name} would have the same file name"
+                hint = "Put {artifact} into the name."
+                yield Problem(message=message, hint=hint, keys=(name, "filename"))
+                break
+
+
+def _parts(name: str, artifact: ArtifactSpec, folder: Path) -> Iterator[Problem]:
+    """Tables of which nobody says into which file their rows go."""
+    if artifact.split is None:
+        return
+    if loose := unsplittable(writer(artifact.format), artifact, folder):
+        message = f"nothing says into which file the rows of {', '.join(loose)} go"
+        hint = "List tables that stand whole in every file in split.repeat."
+        yield Problem(message=message, hint=hint, keys=(name, "split"))
+
+
+def _numbers(name: str, artifact: ArtifactSpec, folder: Path) -> Iterator[Problem]:
+    """A file that speaks of a sequence number which it does not get."""
+    if artifact.sequence is not None:
+        return
+    texts = [str(artifact.model_dump(mode="json"))]
+    texts += [
+        (folder / file).read_text(encoding="utf-8", errors="replace")
+        for file in named_files(artifact, folder)
+    ]
+    for wanted in ("{run.sequence", "{run.replaces}"):
+        if any(wanted in text for text in texts):
+            message = f"{wanted.rstrip('}')}}} is written, but the artifact has no sequence"
+            hint = "Add sequence with the name of the authority's sequence."
+            yield Problem(message=message, hint=hint, keys=(name,))
+            return
+
+
+def _sample_names(name: str, artifact: ArtifactSpec, folder: Path, place: int) -> tuple[str, ...]:
+    """The names that its files would have; artifacts of one sequence never share a number."""
+    day = RunKey(report_id=folder.name, business_date=date(2026, 1, 5), run_id="check")
+    sequence = f"{artifact.sequence.name} {place}" if artifact.sequence else None
+    numbers = FileNumbers(sender=artifact.sender, sequence=sequence)
+    try:
+        return artifact.package.names(filename.render(artifact.filename, day, name, numbers))
+    except ValueError:  # the folder is not named as a report can be, which is found elsewhere
+        return ()

@@ -24,7 +24,8 @@ record stops the run always. ``r:when`` beside it says which of the rows are wri
 
 An element is left out when all placeholders in it are NULL or empty; there are no empty elements.
 Outside ``r:each``, placeholders speak of the run: ``{run.business_date}``, ``{run.report_id}``,
-``{run.artifact}``, ``{run.filename}``, ``{run.records}``, and ``{sum.column}`` for the exact sum of
+``{run.artifact}``, ``{run.filename}``, ``{run.records}``, ``{run.page}`` and the others of
+:mod:`~openreg_airflow.artifacts.run_values`, and ``{sum.column}`` for the exact sum of
 a column over all records. Space around texts, space between
 elements and comments are not written.
 
@@ -37,6 +38,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from openreg_airflow.artifacts.writer import Relation
 from openreg_airflow.errors import ArtifactError, SpecError
 
 if TYPE_CHECKING:
@@ -164,6 +166,16 @@ class Layout:
     def repeated(self) -> Iterator[Element]:
         """All repeated elements, at every depth."""
         return (element for element in self.root.walk() if element.each)
+
+    def relations(self, table: str) -> tuple[Relation, ...]:
+        """The tables inside the records of a table, parents first."""
+        found: dict[Relation, None] = {}
+        waiting = [element for element, _ in self.each() if element.each == table]
+        for element in waiting:
+            for inner in element.inner():
+                found[Relation(str(inner.each), str(element.each), inner.on)] = None
+                waiting.append(inner)
+        return tuple(found)
 
     @property
     def tables(self) -> frozenset[str]:

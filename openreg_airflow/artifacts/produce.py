@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from openreg_airflow.artifacts import filename
-from openreg_airflow.artifacts.writer import Job, writer
+from openreg_airflow.artifacts import metadata, parts, publish
+from openreg_airflow.artifacts.order import Order, name_of, page_of
+from openreg_airflow.artifacts.slices import Slices
+from openreg_airflow.artifacts.writer import Job, Page, relations, unsplittable, writer
 from openreg_airflow.errors import ArtifactError, BlockingRulesError
-from openreg_airflow.records import Artifact, ArtifactFile
+from openreg_airflow.records import Artifact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
+    from openreg_airflow.artifacts.digest import Digest
+    from openreg_airflow.artifacts.parts import Part
     from openreg_airflow.artifacts.spec import ArtifactBase
-    from openreg_airflow.records import Dataset, RunKey, Verdict
-    from openreg_airflow.workspace import Workspace
+    from openreg_airflow.artifacts.writer import Writer
+    from openreg_airflow.records import Dataset, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -35,83 +39,181 @@ def refuse_blocked(verdict: Verdict) -> None:
         raise BlockingRulesError(message, hint="Mend the data and run the report again.")
 
 
-def produce(
-    *,
-    name: str,
-    spec: ArtifactBase,
-    folder: Path,
-    run: RunKey,
-    tables: Mapping[str, Dataset],
-    workspace: Workspace,
-    schema_folders: tuple[Path, ...] = (),
-) -> Artifact:
-    """Write, check and publish one artifact.
+def produce(**order: Any) -> Artifact:
+    """Write, check, pack and publish one artifact.
+
+    All its files are published after the last one was written: one that fails leaves none behind.
 
     Args:
-        name: the artifact's name in the spec.
-        spec: its section.
-        folder: the report's folder.
-        run: the run that it belongs to.
-        tables: all tables of the run.
-        workspace: where the tables are and the artifact goes.
-        schema_folders: where schema files of authorities are looked for.
+        **order: the fields of :class:`Order`.
 
     Raises:
-        ArtifactError: a table is missing or empty, a value cannot be written, or the finished
-            file is invalid. Nothing is published then.
+        ArtifactError: a table is missing or empty, a value cannot be written, the finished file
+            is invalid, or it cannot be packed. Nothing is published then.
     """
+    return _produce(Order(**order))
+
+
+def _produce(order: Order) -> Artifact:
     begun = time.monotonic()
-    form: str = spec.format  # type: ignore[attr-defined]
-    writes = writer(form)
+    spec, name = order.spec, order.name
+    writes = writer(order.format)
     with ExitStack() as stack:
-        local: dict[str, Path] = {}
-        for table in sorted(writes.tables(spec, folder) | {spec.table}):
-            local[table] = stack.enter_context(workspace.open_local(_dataset(table, tables, name)))
-        rows = {table: tables[table].rows for table in local}
-        if rows[spec.table] == 0 and spec.when_empty == "fail":
-            message = f"table {spec.table} has no rows, so there is nothing to report"
-            hint = "If an empty file is right, set when_empty: write."
-            raise ArtifactError(message, where=f"artifact {name}", hint=hint)
-        job = Job(
-            artifact=name,
-            spec=spec,
-            filename=filename.render(spec.filename, run, name),
-            folder=folder,
-            run=run,
-            tables=local,
-            rows=rows,
-            schema_folders=schema_folders,
+        wanted = sorted(writes.tables(spec, order.folder) | {spec.table})
+        inputs = {table: _dataset(table, order) for table in wanted}
+        local = {
+            table: stack.enter_context(order.workspace.open_local(dataset))
+            for table, dataset in inputs.items()
+        }
+        records = inputs[spec.table].rows
+        told = metadata.about(spec, order.folder, order.run, inputs, order.verdict)
+        artifact = Artifact(
+            name=name,
+            format=order.format,
+            records=records,
+            schema_check="",
+            files=(),
+            metadata=told,
         )
-        log.info("writing %s from %d records of %s", job.filename, rows[spec.table], spec.table)
-        part = workspace.folder(run, "artifact", name)
-        with part.writing(job.filename) as pending:
-            schema_check = writes.write(job, pending.path)
-        ref = pending.ref
+        if records == 0 and spec.when_empty != "write":
+            return _nothing(artifact, order)
+        scratch = stack.enter_context(order.workspace.scratch_folder())
+        work = _Work(order, writes, local, records, scratch)
+        planned = work.plan()
+        content = metadata.content(spec, order.folder, order.run, inputs, planned)
+        artifact = artifact.model_copy(update={"content": content})
+        given = order.allocate(artifact, len(planned))
+        made = publish.earlier(order, given)
+        if made is None:
+            pages = [(part, page_of(order, part, len(planned), given)) for part in planned]
+            made = publish.files(order, given, artifact, pages, write=work.write, scratch=scratch)
+    _tell(made, time.monotonic() - begun)
+    return made
+
+
+def _nothing(artifact: Artifact, order: Order) -> Artifact:
+    spec = order.spec
+    # A resubmission may be of another artifact's records.
+    resubmission = order.verdict is not None and order.verdict.resubmission > 0
+    if spec.when_empty == "fail" and not resubmission:
+        message = f"table {spec.table} has no rows, so there is nothing to report"
+        hint = "If an empty file is right, set when_empty: write; if none is, when_empty: skip."
+        raise ArtifactError(message, where=f"artifact {artifact.name}", hint=hint)
+    log.info("table %s has no rows, so there is no file", spec.table)
+    check = "not checked: there is no file"
+    return artifact.model_copy(update={"schema_check": check, "version": 0})
+
+
+class _Work:
+    """The tables of an artifact and its parts."""
+
+    def __init__(
+        self, order: Order, writes: Writer, local: dict[str, Path], records: int, scratch: Path
+    ) -> None:
+        self._order = order
+        self._writes = writes
+        self._local = local
+        self._records = records
+        self._scratch = scratch
+        self._slices: Slices | None = None
+        spec = order.spec
+        if spec.split is None:
+            return
+        if loose := unsplittable(writes, spec, order.folder):
+            message = f"nothing says into which file the rows of {', '.join(loose)} go"
+            hint = "List tables that stand whole in every file in split.repeat."
+            raise ArtifactError(message, where=f"artifact {order.name}", hint=hint)
+        if records > (spec.split.records or 0):
+            inner = scratch / "inner"
+            inner.mkdir()
+            found = relations(writes, spec, order.folder)
+            found = tuple(r for r in found if r.table not in spec.split.repeat)
+            self._slices = Slices(local, spec.table, found, inner)
+
+    def plan(self) -> tuple[Part, ...]:
+        """Which records go into which file."""
+        split = self._order.spec.split
+        if split is None:
+            return (parts.Part(1, 0, self._records),)
+        if split.bytes is None:
+            return parts.by_records(self._records, split.records or 1)
+        planned = parts.by_bytes(self._records, split.bytes, self._measure, split.records)
+        log.info("%d records go into %d files", self._records, len(planned))
+        return planned
+
+    def write(self, part: Part, page: Page, folder: Path, target: Path, digest: Digest) -> str:
+        """Write one file; see :meth:`~openreg_airflow.artifacts.writer.Writer.write`."""
+        job = replace(self._job(part, page, folder), written=digest)
+        log.info("writing %s from %d records", job.filename, part.records)
+        outcome = self._writes.write(job, target)
+        if digest.bytes != target.stat().st_size:
+            digest.read(target)
+        if (split := self._order.spec.split) is not None and split.bytes is not None:
+            parts.refuse_too_long(part, digest.bytes, split.bytes)
+        return outcome
+
+    def _measure(self, first: int, records: int) -> int:
+        """The bytes of a file with some of the records, and numbers as long as they can be."""
+        order, total = self._order, self._records
+        last = first + records == total
+        long = "9" * (order.spec.sequence.digits or 12 if order.spec.sequence else 0)
+        page = Page(
+            number=total if last else max(total - 1, 1),
+            count=max(total, 1),
+            total_records=total,
+            first_record=first + 1,
+            sequence=long or None,
+            version=9999,
+            replaces=long,
+        )
+        page = replace(page, replaces_file=name_of(order, page))
+        folder = self._scratch / "trial"
+        folder.mkdir(exist_ok=True)
+        target = folder / "trial"
+        part = parts.Part(page.number, first, records)
+        self._writes.write(self._job(part, page, folder, draft=True), target)
+        return target.stat().st_size
+
+    def _job(self, part: Part, page: Page, folder: Path, *, draft: bool = False) -> Job:
+        order = self._order
+        tables, rows = self._local, {name: order.tables[name].rows for name in self._local}
+        if self._slices is not None:
+            tables, rows = self._slices.cut(part, folder)
+        return Job(
+            artifact=order.name,
+            spec=order.spec,
+            filename=name_of(order, page),
+            folder=order.folder,
+            run=order.run,
+            tables=tables,
+            rows=rows,
+            schema_folders=order.schema_folders,
+            page=page,
+            draft=draft,
+        )
+
+
+def _tell(made: Artifact, seconds: float) -> None:
+    for file in made.files:
+        log.info("%s: %d bytes, SHA-256 %s", file.filename, file.bytes, file.sha256)
     log.info(
-        "%s: %d records, %d bytes, SHA-256 %s, schema check: %s, %.1f s",
-        job.filename,
-        rows[spec.table],
-        ref.bytes,
-        ref.sha256,
-        schema_check,
-        time.monotonic() - begun,
-    )
-    file = ArtifactFile(**dict(ref), filename=job.filename, records=rows[spec.table])
-    return Artifact(
-        name=name,
-        format=form,
-        records=rows[spec.table],
-        schema_check=schema_check,
-        files=(file,),
+        "artifact %s: %d records in %d files, %d bytes, version %d, schema check: %s, %.1f s",
+        made.name,
+        made.records,
+        len(made.reports),
+        made.bytes,
+        made.version,
+        made.schema_check,
+        seconds,
     )
 
 
-def _dataset(table: str, tables: Mapping[str, Dataset], artifact: str) -> Dataset:
-    if table in tables:
-        return tables[table]
+def _dataset(table: str, order: Order) -> Dataset:
+    if table in order.tables:
+        return order.tables[table]
     message = f"there is no table {table}"
     raise ArtifactError(
         message,
-        where=f"artifact {artifact}",
-        hint=f"The tables of this run are {', '.join(sorted(tables)) or 'none'}.",
+        where=f"artifact {order.name}",
+        hint=f"The tables of this run are {', '.join(sorted(order.tables)) or 'none'}.",
     )

@@ -19,7 +19,23 @@ if TYPE_CHECKING:
     from openreg_airflow.artifacts.placeholder import Placeholder
     from openreg_airflow.artifacts.writer import Job
 
-NAMES = ("business_date", "report_id", "artifact", "filename", "records")
+NAMES = (
+    "business_date",
+    "report_id",
+    "artifact",
+    "filename",
+    "records",
+    "page",
+    "pages",
+    "last_page",
+    "first_record",
+    "total_records",
+    "sender",
+    "sequence",
+    "version",
+    "replaces",
+    "replaces_file",
+)
 _MOST_DIGITS = 76
 _EXACT = Context(prec=_MOST_DIGITS)
 
@@ -53,6 +69,16 @@ def of(job: Job, wanted: Iterable[Placeholder] = ()) -> dict[str, Any]:
         "artifact": job.artifact,
         "filename": job.filename,
         "records": job.rows[job.spec.table],
+        "page": job.page.number,
+        "pages": job.page.count,
+        "last_page": job.page.number == job.page.count,
+        "first_record": job.page.first_record,
+        "total_records": job.page.total_records,
+        "sender": job.spec.sender or "",
+        "sequence": job.page.sequence or "",
+        "version": job.page.version,
+        "replaces": job.page.replaces,
+        "replaces_file": job.page.replaces_file,
     }
     names = {found.name for found in wanted if found.name.startswith(SUM_PREFIX)}
     for name in sorted(names):

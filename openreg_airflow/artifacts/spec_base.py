@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import codecs
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from openreg_airflow.artifacts import placeholder, run_values, value_format
+from openreg_airflow.artifacts import filename, placeholder, run_values, value_format
 from openreg_airflow.artifacts.filename import FilenameTemplate
+from openreg_airflow.artifacts.submission_spec import (
+    PackageSpec,
+    SenderCode,
+    SequenceSpec,
+    SplitSpec,
+)
 from openreg_airflow.artifacts.value_format import ValueFormat
 from openreg_airflow.section import Name, RelativeFile, Section
 
@@ -56,6 +62,9 @@ LineEnd = Literal["lf", "crlf"]
 RunLine = Annotated[str, AfterValidator(_about_the_run)]
 
 
+ColumnName = Annotated[str, StringConstraints(min_length=1)]
+
+
 class ArtifactBase(Section):
     """What every artifact has, whatever its format."""
 
@@ -63,14 +72,43 @@ class ArtifactBase(Section):
         description="The table that is written, one record a row, in the table's order."
     )
     filename: FilenameTemplate = Field(
-        description="Name of the finished file. {business_date:%Y%m%d}, {report_id} and "
-        "{artifact} are filled in."
+        description="Name of the finished file. {business_date:%Y%m%d}, {report_id}, {artifact}, "
+        "{sender}, {sequence}, {version}, {part} and {parts} are filled in; {part:3} is 001."
     )
-    when_empty: Literal["write", "fail"] = Field(
+    when_empty: Literal["write", "fail", "skip"] = Field(
         default="fail",
         description="When the table has no rows: fail stops the run, write gives a file "
-        "without records.",
+        "without records, skip gives no file, so that nothing is delivered.",
     )
+    sender: SenderCode | None = Field(
+        default=None, description="What {sender} stands for in names, such as the firm's LEI."
+    )
+    split: SplitSpec | None = Field(
+        default=None, description="When several files are made of it; one file when left out."
+    )
+    sequence: SequenceSpec | None = Field(
+        default=None, description="The authority's sequence that its files take numbers from."
+    )
+    package: PackageSpec = Field(
+        default=PackageSpec(), description="Packing, encryption, signature and checksums."
+    )
+    key: tuple[ColumnName, ...] = Field(
+        default=(),
+        description="The columns that tell records apart; a diff of two runs goes by them.",
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        used = filename.fields(self.filename)
+        for name, given in (("sequence", self.sequence), ("sender", self.sender)):
+            if name in used and given is None:
+                message = f"filename has {{{name}}}, but the artifact has no {name}"
+                raise ValueError(message)
+        numbered = self.sequence is not None and self.sequence.per == "file"
+        if self.split is not None and not ("part" in used or (numbered and "sequence" in used)):
+            message = "the parts would all have the same name: put {part} into filename"
+            raise ValueError(message)
+        return self
 
 
 class ColumnBase(Section):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from openreg_airflow.artifacts.digest import Digest, HashedFile
 from openreg_airflow.errors import ArtifactError, SpecError
 
 if TYPE_CHECKING:
@@ -33,6 +34,46 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Page:
+    """Which file of an artifact this is, and what the authority knows it by.
+
+    Attributes:
+        number: from 1.
+        count: how many files the artifact has.
+        total_records: the records of all of them.
+        first_record: number of this one's first record among all, from 1.
+        sequence: its sequence number as it is written; None without a sequence.
+        version: 1 for the first content of a report and date, 2 for its first correction.
+        replaces: sequence number of the file that it corrects; empty when it corrects none.
+        replaces_file: name of the file that it corrects; empty when it corrects none.
+    """
+
+    number: int = 1
+    count: int = 1
+    total_records: int = 0
+    first_record: int = 1
+    sequence: str | None = None
+    version: int = 1
+    replaces: str = ""
+    replaces_file: str = ""
+
+
+@dataclass(frozen=True)
+class Relation:
+    """The rows of one table belong to rows of another.
+
+    Attributes:
+        table: the inner table.
+        parent: the table of the rows that they belong to.
+        on: the columns that are equal: of the inner table, of the parent.
+    """
+
+    table: str
+    parent: str
+    on: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One file to write.
 
@@ -45,6 +86,9 @@ class Job:
         tables: local Parquet files by table name; all that :meth:`Writer.tables` asked for.
         rows: the number of rows of each of the tables.
         schema_folders: where schema files of authorities are looked for.
+        page: which of the artifact's files it is; when it is split, ``tables`` are its own rows.
+        draft: it is only written for its length; a schema need not be asked.
+        written: counts and hashes what is written through :meth:`create`.
     """
 
     artifact: str
@@ -55,10 +99,25 @@ class Job:
     tables: Mapping[str, Path]
     rows: Mapping[str, int]
     schema_folders: tuple[Path, ...] = ()
+    page: Page = Page()
+    draft: bool = False
+    written: Digest | None = None
+
+    def create(self, target: Path) -> HashedFile:
+        """Begin the file: its length and hashes are taken while it is written.
+
+        A writer that cannot write from beginning to end opens ``target`` itself; the hashes are
+        then read from the finished file.
+        """
+        return HashedFile(target, self.written or Digest())
 
 
 class Writer(Protocol):
-    """Writes Parquet tables as a file of one format. It has no state and takes no arguments."""
+    """Writes Parquet tables as a file of one format. It has no state and takes no arguments.
+
+    A format with rows inside records may also have a method ``relations(spec, folder)`` that gives
+    a :class:`Relation` for each inner table, parents first; only then can it be split.
+    """
 
     def tables(self, spec: Any, folder: Path) -> frozenset[str]:
         """The names of the tables that the file is made of."""
@@ -93,6 +152,19 @@ def writer(name: str) -> Writer:
         return cast("Writer", entry.load()())
     message = f"no writer for format {name!r} is installed; known are {', '.join(known_formats())}"
     raise SpecError(message, hint="Install the package that brings it, or mend the format.")
+
+
+def relations(writes: Writer, spec: Any, folder: Path) -> tuple[Relation, ...]:
+    """The inner tables of an artifact, parents first."""
+    find = getattr(writes, "relations", None)
+    return tuple(find(spec, folder)) if find is not None else ()
+
+
+def unsplittable(writes: Writer, spec: Any, folder: Path) -> tuple[str, ...]:
+    """Tables of a split artifact of which nobody says which rows go into which file."""
+    inner = {relation.table for relation in relations(writes, spec, folder)}
+    known = {spec.table, *inner, *spec.split.repeat}
+    return tuple(sorted(writes.tables(spec, folder) - known))
 
 
 def unknown_column(table: str, column: str, known: Sequence[str]) -> ArtifactError:

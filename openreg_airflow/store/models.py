@@ -218,7 +218,7 @@ class ArtifactFileRow(RunRow):
 class ArtifactVersion(RunRow):
     """One content of an artifact for a report and date; the run is the one that finished it last.
 
-    ``filenames`` are those of the report's files, for a correction to name what it replaces.
+    ``files`` are those of the report with their hashes; they stay when a correction comes.
     """
 
     __tablename__ = "openreg_artifact_version"
@@ -229,7 +229,7 @@ class ArtifactVersion(RunRow):
     content: Mapped[str] = mapped_column(String(SHA256))
     parts: Mapped[int] = mapped_column(Integer)
     finished: Mapped[bool] = mapped_column(Boolean)
-    filenames: Mapped[list[str]] = mapped_column(JSON)
+    files: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
 
 
 class Sequence(Base):

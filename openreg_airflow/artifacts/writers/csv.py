@@ -33,7 +33,7 @@ class CsvWriter:
         progress = Progress(job.filename, job.rows[spec.table])
         around = (*spec.header_records, *spec.trailer_records)
         values = run_values.of(job, run_line.placeholders(around))
-        with pq.ParquetFile(job.tables[spec.table]) as table, target.open("wb") as file:
+        with pq.ParquetFile(job.tables[spec.table]) as table, job.create(target) as file:
             lines = CsvLines(spec, table.schema_arrow)
             file.write(lines.header(values))
             first = 1

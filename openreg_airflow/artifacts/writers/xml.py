@@ -14,7 +14,7 @@ from openreg_airflow.problem import Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from openreg_airflow.artifacts.writer import Job
+    from openreg_airflow.artifacts.writer import Job, Relation
     from openreg_airflow.artifacts.xml_spec import XmlArtifact
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,10 @@ class XmlWriter:
         """The tables that the layout repeats elements for."""
         return layout.read(folder / spec.layout).tables | {spec.table}
 
+    def relations(self, spec: XmlArtifact, folder: Path) -> tuple[Relation, ...]:
+        """The tables that stand inside its records."""
+        return layout.read(folder / spec.layout).relations(spec.table)
+
     def write(self, job: Job, target: Path) -> str:
         """Write the document and check it; see :meth:`~openreg_airflow.artifacts.writer.Writer`."""
         from openreg_airflow.artifacts.document import refuse_unknown_columns, write
@@ -43,6 +47,8 @@ class XmlWriter:
         hold, outcome = _schema(spec, job, document)
         refuse_unknown_columns(document, job)
         write(document, job, target, declaration=_DECLARATION)
+        if job.draft:
+            return outcome
         if outcome != VALID:
             log.warning("%s: %s", job.filename, outcome)
         if hold is not None:

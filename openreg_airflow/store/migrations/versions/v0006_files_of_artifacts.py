@@ -70,7 +70,7 @@ def upgrade() -> None:
         sa.Column("content", sa.String(SHA256), nullable=False),
         sa.Column("parts", sa.Integer, nullable=False),
         sa.Column("finished", sa.Boolean, nullable=False),
-        sa.Column("filenames", sa.JSON, nullable=False),
+        sa.Column("files", sa.JSON, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_openreg_artifact_version"),
         sa.UniqueConstraint(
             "report_id", "business_date", "name", "version", name="uq_openreg_artifact_version"
@@ -129,18 +129,21 @@ def _versions() -> None:
     connection = op.get_bind()
     columns = "report_id, business_date, run_id, recorded_at, name"
     rows = connection.execute(
-        sa.text(f"SELECT {columns}, sha256, filename FROM openreg_artifact ORDER BY recorded_at")  # noqa: S608
+        sa.text(
+            f"SELECT {columns}, sha256, filename, bytes FROM openreg_artifact ORDER BY recorded_at"
+        )  # noqa: S608
     )
     newest = {(row.report_id, row.business_date, row.name): row for row in rows}
     insert = sa.text(
         f"INSERT INTO openreg_artifact_version ({columns}, version, content, parts, finished, "  # noqa: S608
-        "filenames) VALUES (:report_id, :business_date, :run_id, :recorded_at, :name, 1, :content, "
-        "1, :finished, :filenames)"
+        "files) VALUES (:report_id, :business_date, :run_id, :recorded_at, :name, 1, :content, "
+        "1, :finished, :files)"
     )
     for row in newest.values():
         values = dict(row._mapping)  # noqa: SLF001
-        values |= {"content": values.pop("sha256"), "finished": True}
-        connection.execute(insert, values | {"filenames": json.dumps([values.pop("filename")])})
+        file = {name: values.pop(name) for name in ("filename", "bytes", "sha256")}
+        values |= {"content": file["sha256"], "finished": True}
+        connection.execute(insert, values | {"files": json.dumps([file | {"part": 1}])})
 
 
 def _artifacts() -> None:

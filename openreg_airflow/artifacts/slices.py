@@ -1,0 +1,213 @@
+"""The tables of one part of an artifact: some of the records, with the rows that belong to them.
+
+The records keep their order. Rows of inner tables stay with the record that they belong to; they
+are joined to it once, by DuckDB, which spills to disk, so memory grows with neither table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openreg_airflow.errors import ArtifactError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from openreg_airflow.artifacts.parts import Part
+    from openreg_airflow.artifacts.writer import Relation
+
+_READ_ROWS = 32_768
+_MEMORY = "256MB"
+_ROOT = '"the record it belongs to"'
+_OWN = '"the row itself"'
+
+
+class Slices:
+    """Cuts the tables of an artifact into those of its parts.
+
+    Args:
+        tables: the whole tables, local Parquet files by name.
+        main: the table of the records.
+        relations: which tables belong to which, parents first; the others stand whole in every
+            part.
+        folder: an empty folder for what is sorted and does not fit into memory.
+
+    Raises:
+        ArtifactError: a row belongs to no record, or one table belongs in two ways.
+        StorageError: there is no room for what is sorted.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, Path],
+        main: str,
+        relations: Sequence[Relation],
+        folder: Path,
+    ) -> None:
+        self._tables = tables
+        self._main = main
+        self._folder = folder
+        #: Inner tables with the number of their record, sorted by it.
+        self._sorted: dict[str, Path] = {}
+        self._columns: dict[str, list[str]] = {}
+        for relation in relations:
+            if relation.table in self._sorted:
+                message = (
+                    f"table {relation.table} belongs to records in two ways and cannot be split"
+                )
+                hint = "Give each of the ways a table of its own."
+                raise ArtifactError(message, hint=hint)
+            with self._database() as database:
+                self._sort(database, relation)
+
+    def cut(self, part: Part, folder: Path) -> tuple[dict[str, Path], dict[str, int]]:
+        """Write the tables of a part into a folder; tables that stand whole stay where they are.
+
+        Returns:
+            The files and their numbers of rows, by table.
+        """
+        tables = dict(self._tables)
+        tables[self._main] = folder / f"{self._main}.parquet"
+        _copy_rows(self._tables[self._main], part.first, part.records, tables[self._main])
+        for table, source in self._sorted.items():
+            target = folder / f"{table}.parquet"
+            with self._database() as database:
+                self._cut(database, table, source, part, target)
+            tables[table] = target
+        return tables, {table: pq.read_metadata(path).num_rows for table, path in tables.items()}
+
+    def _sort(self, database: duckdb.DuckDBPyConnection, relation: Relation) -> None:
+        source = self._tables[relation.table]
+        self._columns[relation.table] = pq.read_schema(source).names
+        if relation.parent == self._main:
+            owners = f"{_numbered(self._tables[self._main])} AS o"
+            root = f"o.{_OWN}"
+        else:
+            owners = f"read_parquet({_text(self._sorted[relation.parent])}) AS o"
+            root = f"o.{_ROOT}"
+        same = " AND ".join(f"i.{_quoted(a)} = o.{_quoted(b)}" for a, b in relation.on)
+        rows = f"{_numbered(source)} AS i"
+        orphans = database.execute(
+            f"SELECT count(*), min(i.{_OWN}) FROM {rows} ANTI JOIN {owners} ON {same}"  # noqa: S608
+        ).fetchall()
+        [(count, first)] = orphans
+        if count:
+            kind = "row belongs" if count == 1 else "rows belong"
+            message = f"{count} {kind} to no row of {relation.parent}, and would be lost"
+            raise ArtifactError(
+                message,
+                where=f"table {relation.table} row {first + 1}",
+                hint="Mend the data, or leave these rows out in the transform.",
+            )
+        columns = ", ".join(f"i.{_quoted(name)}" for name in self._columns[relation.table])
+        target = self._folder / f"{relation.table}.parquet"
+        database.execute(
+            f"COPY (SELECT {root} AS {_ROOT}, i.{_OWN}, {columns} "  # noqa: S608
+            f"FROM {rows} JOIN {owners} ON {same} ORDER BY 1, 2) "
+            f"TO {_text(target)} (FORMAT parquet, COMPRESSION lz4_raw)"
+        )
+        self._sorted[relation.table] = target
+
+    def _cut(
+        self,
+        database: duckdb.DuckDBPyConnection,
+        table: str,
+        source: Path,
+        part: Part,
+        target: Path,
+    ) -> None:
+        columns = ", ".join(_quoted(name) for name in self._columns[table])
+        last = part.first + part.records
+        # A row may belong to several records of a part and is still there once.
+        database.execute(
+            f"COPY (SELECT {columns} FROM (SELECT *, row_number() OVER (PARTITION BY {_OWN} "  # noqa: S608
+            f'ORDER BY {_ROOT}) AS "its turn" FROM read_parquet({_text(source)}) '
+            f"WHERE {_ROOT} >= {part.first:d} AND {_ROOT} < {last:d}) "
+            f'WHERE "its turn" = 1 ORDER BY {_OWN}) '
+            f"TO {_text(target)} (FORMAT parquet, COMPRESSION lz4_raw)"
+        )
+
+    def _database(self) -> _Database:
+        return _Database(self._folder)
+
+
+class _Database:
+    """A DuckDB of one step, whose lack of room is an error of ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: duckdb.DuckDBPyConnection | None = None
+
+    def __enter__(self) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": _MEMORY,
+            "threads": 2,
+            "temp_directory": str(self._folder / "spill"),
+            "autoinstall_known_extensions": False,
+        }
+        self._open = duckdb.connect(":memory:", config=settings)
+        return self._open
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        import duckdb
+
+        if self._open is not None:
+            self._open.close()
+        if isinstance(error, (duckdb.IOException, duckdb.OutOfMemoryException)):
+            message = f"the inner tables cannot be cut into parts: {error}"
+            raise StorageError(
+                message,
+                where=str(self._folder),
+                hint="Free space for temporary files, then clear the task.",
+            ) from error
+
+
+def _copy_rows(source: Path, first: int, rows: int, target: Path) -> None:
+    """Write some rows of a Parquet file to another, with the same columns."""
+    with (
+        pq.ParquetFile(source) as table,
+        pq.ParquetWriter(target, table.schema_arrow, compression="lz4") as writer,
+    ):
+        for batch in _rows(table, first, rows):
+            writer.write_batch(batch)
+
+
+def _rows(table: pq.ParquetFile, first: int, rows: int) -> Iterator[pa.RecordBatch]:
+    about = table.metadata
+    groups, begin, skipped = [], 0, 0
+    for group in range(about.num_row_groups):
+        size = about.row_group(group).num_rows
+        if begin + size <= first:
+            skipped = begin + size
+        elif begin < first + rows:
+            groups.append(group)
+        begin += size
+    at = skipped
+    for batch in table.iter_batches(_READ_ROWS, row_groups=groups, use_threads=False):
+        start = max(first - at, 0)
+        end = min(first + rows - at, batch.num_rows)
+        if start < end:
+            yield batch.slice(start, end - start)
+        at += batch.num_rows
+
+
+def _numbered(path: Path) -> str:
+    """SQL for the rows of a file with their numbers."""
+    query = f"SELECT *, file_row_number AS {_OWN} FROM read_parquet({_text(path)}, "  # noqa: S608
+    return f"({query}file_row_number = true))"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

@@ -1,0 +1,328 @@
+"""Versions of artifacts, and the sequence numbers that authorities expect without gaps.
+
+A content of an artifact (:attr:`~openreg_airflow.records.Artifact.content`) for a report and a
+business date gets a version, and its numbers with it, in one transaction with the run's record of
+the artifact:
+
+- The newest version's content again, by a retry or another run, gets that version and its numbers.
+- Other content is a correction: it gets the next version and the next numbers. But as long as no
+  file of the newest version was ever finished, nothing of it can have left the house, and the
+  other content takes its place with its numbers: they would else be missing at the authority.
+- A run whose own content was corrected by another run keeps its version when it is repeated.
+
+Numbers that a smaller content leaves behind are free, and the next artifact gets them first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select, text, update
+
+from openreg_airflow.errors import ArtifactError, StoreConflictError
+from openreg_airflow.records import Allocation, Artifact, Record, Replaced, RunKey
+from openreg_airflow.store import audit
+from openreg_airflow.store.actor import Actor
+from openreg_airflow.store.models import ArtifactRow, ArtifactVersion, Sequence, SequenceNumber
+from openreg_airflow.store.store import Store, _of_run, _put, put_artifact
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection
+
+KIND = "artifact version"
+
+
+class Numbers(Record):
+    """The numbers that an artifact wants.
+
+    Attributes:
+        sequence: name of the sequence.
+        period: what it begins anew with, such as the year; empty when it never does.
+        start: its first number.
+        count: how many are wanted.
+        most: the largest number that can be written; None when any can.
+    """
+
+    sequence: str
+    period: str = ""
+    start: int = 1
+    count: int = 1
+    most: int | None = None
+
+
+class Numbering(Store):
+    """Gives versions and numbers to the artifacts of runs."""
+
+    def allocate(
+        self, run: RunKey, artifact: Artifact, parts: int, wanted: Numbers | None
+    ) -> Allocation:
+        """Give an artifact its version and numbers, and record it as begun.
+
+        Args:
+            run: the run that makes it.
+            artifact: without files: its name, format, records and content.
+            parts: how many files it will have.
+            wanted: the numbers; None when it has no sequence.
+
+        Raises:
+            ArtifactError: the sequence has no number left that can be written.
+        """
+        with self._transaction(write=True) as connection:
+            _lock(connection, run, artifact.name)
+            versions = connection.execute(
+                select(ArtifactVersion.__table__)
+                .where(*_of_artifact(run, artifact.name))
+                .order_by(ArtifactVersion.version)
+            ).all()
+            own = connection.execute(
+                select(ArtifactRow.version, ArtifactRow.content, ArtifactRow.finished).where(
+                    *_of_run(ArtifactRow, run), ArtifactRow.name == artifact.name
+                )
+            ).first()
+            version, action = _choose(versions, own, artifact.content)
+            if action != "repeat":
+                _put_version(connection, run, artifact, version, parts)
+            numbers = _numbers(connection, run, artifact.name, version, wanted)
+            if own is None or not own.finished or own.content != artifact.content:
+                begun = artifact.model_copy(update={"version": version, "numbers": numbers})
+                if wanted is not None:
+                    begun = begun.model_copy(update={"sequence": wanted.sequence})
+                put_artifact(connection, run, begun, finished=False)
+            finished = _finished(versions, version, artifact.content, action)
+            allocation = Allocation(
+                version=version,
+                numbers=numbers,
+                replaces=_replaced(connection, run, artifact.name, versions, version),
+            )
+            if action != "repeat":
+                _audit(connection, run, artifact, allocation, wanted=wanted, action=action)
+        if finished is None:
+            return allocation
+        before = [a for a in self.artifacts(finished) if a.name == artifact.name]
+        same = [a for a in before if (a.version, a.content) == (version, artifact.content)]
+        return allocation.model_copy(update={"finished": same[0] if same else None})
+
+    def finish(self, run: RunKey, artifact: Artifact) -> None:
+        """Record the finished files of an artifact whose version was allocated.
+
+        Raises:
+            StoreConflictError: another run took the version over while the files were written.
+        """
+        files = [
+            file.model_dump(mode="json", include={"filename", "part", "bytes", "sha256"})
+            for file in artifact.reports
+        ]
+        with self._transaction(write=True) as connection:
+            _lock(connection, run, artifact.name)
+            done = connection.execute(
+                update(ArtifactVersion)
+                .where(*_of_artifact(run, artifact.name))
+                .where(
+                    ArtifactVersion.version == artifact.version,
+                    ArtifactVersion.content == artifact.content,
+                )
+                .values(finished=True, files=files, run_id=run.run_id)
+            )
+            if not done.rowcount:
+                message = (
+                    f"version {artifact.version} of artifact {artifact.name} was taken over by "
+                    "another run for the same business date while its files were written"
+                )
+                raise StoreConflictError(message, hint="The retry gets a version of its own.")
+            put_artifact(connection, run, artifact)
+
+    def numbers(self, sequence: str, period: str | None = None) -> tuple[dict[str, Any], ...]:
+        """Who has which number of a sequence, in their order; see ``SequenceNumber``."""
+        table = SequenceNumber.__table__
+        query = select(table).where(SequenceNumber.name == sequence)
+        if period is not None:
+            query = query.where(SequenceNumber.period == period)
+        query = query.order_by(SequenceNumber.period, SequenceNumber.number)
+        with self._transaction(write=False) as connection:
+            return tuple(dict(row) for row in connection.execute(query).mappings())
+
+
+def _choose(versions: Any, own: Any, content: str) -> tuple[int, str]:
+    """The version of a content, and whether it repeats one, takes one over or is a new one."""
+    if not versions:
+        return 1, "allocate"
+    newest = versions[-1]
+    if newest.content == content:
+        return newest.version, "repeat"
+    if own is not None and own.content == content:
+        for earlier in versions:
+            if (earlier.version, earlier.content) == (own.version, content):
+                return earlier.version, "repeat"
+    if not newest.finished:
+        return newest.version, "take over"
+    return newest.version + 1, "correct"
+
+
+def _put_version(
+    connection: Connection, run: RunKey, artifact: Artifact, version: int, parts: int
+) -> None:
+    row = {
+        "name": artifact.name,
+        "version": version,
+        "content": artifact.content,
+        "parts": parts,
+        "finished": False,
+        "files": [],
+    }
+    _put(connection, ArtifactVersion, run, [row])
+
+
+def _numbers(
+    connection: Connection, run: RunKey, name: str, version: int, wanted: Numbers | None
+) -> tuple[int, ...]:
+    """The numbers of a version: those that it has, and new ones where some are missing."""
+    table = SequenceNumber
+    owner = (
+        table.report_id == run.report_id,
+        table.business_date == run.business_date,
+        table.artifact == name,
+        table.version == version,
+    )
+    held = connection.execute(
+        select(table.id, table.name, table.period, table.number).where(*owner).order_by(table.part)
+    ).all()
+    scope = (wanted.sequence, wanted.period) if wanted else None
+    kept = [row for row in held if (row.name, row.period) == scope][: wanted.count if wanted else 0]
+    if released := {row.id for row in held} - {row.id for row in kept}:
+        connection.execute(
+            update(table)
+            .where(table.id.in_(released))
+            .values(report_id=None, business_date=None, artifact=None, version=None, part=None)
+        )
+    numbers = [row.number for row in kept]
+    if wanted is not None and len(numbers) < wanted.count:
+        values = {
+            "report_id": run.report_id,
+            "business_date": run.business_date,
+            "artifact": name,
+            "version": version,
+            "allocated_at": datetime.now(UTC),
+        }
+        numbers += _more(connection, wanted, len(numbers), values)
+    return tuple(numbers)
+
+
+def _more(connection: Connection, wanted: Numbers, have: int, values: dict[str, Any]) -> list[int]:
+    """Take the missing numbers: free ones first, then new ones. Nobody else can at this time."""
+    table = SequenceNumber
+    scope = {"name": wanted.sequence, "period": wanted.period}
+    _make_sequence(connection, scope | {"last": wanted.start - 1})
+    of_scope = (Sequence.name == wanted.sequence, Sequence.period == wanted.period)
+    # The row's lock serialises PostgreSQL; SQLite has one writer from the beginning.
+    last = connection.execute(select(Sequence.last).where(*of_scope).with_for_update()).scalar_one()
+    count = wanted.count - have
+    free = connection.execute(
+        select(table.id, table.number)
+        .where(table.name == wanted.sequence, table.period == wanted.period)
+        .where(table.report_id.is_(None))
+        .order_by(table.number)
+        .limit(count)
+    ).all()
+    part = have
+    for row in free:
+        part += 1
+        connection.execute(update(table).where(table.id == row.id).values(part=part, **values))
+    new = list(range(last + 1, last + 1 + count - len(free)))
+    if new and wanted.most is not None and new[-1] > wanted.most:
+        message = f"sequence {wanted.sequence} is used up: {new[-1]} is more than {wanted.most}"
+        raise ArtifactError(message, hint="Agree with the authority on longer numbers (digits).")
+    if new:
+        rows = [
+            scope | values | {"number": number, "part": part + place}
+            for place, number in enumerate(new, 1)
+        ]
+        connection.execute(insert(table), rows)
+        connection.execute(update(Sequence).where(*of_scope).values(last=new[-1]))
+    return [*(row.number for row in free), *new]
+
+
+def _make_sequence(connection: Connection, values: dict[str, Any]) -> None:
+    """Make a sequence that nobody has asked before; two may do so at once."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(Sequence).values(**values).on_conflict_do_nothing())
+
+
+def _replaced(
+    connection: Connection, run: RunKey, name: str, versions: Any, version: int
+) -> Replaced | None:
+    before = [row for row in versions if row.version == version - 1]
+    if not before:
+        return None
+    table = SequenceNumber
+    numbers = connection.scalars(
+        select(table.number)
+        .where(table.report_id == run.report_id, table.business_date == run.business_date)
+        .where(table.artifact == name, table.version == version - 1)
+        .order_by(table.part)
+    ).all()
+    names = tuple(file["filename"] for file in before[0].files)
+    return Replaced(version=version - 1, numbers=tuple(numbers), filenames=names)
+
+
+def _finished(versions: Any, version: int, content: str, action: str) -> RunKey | None:
+    """The run that finished a version with this content."""
+    if action != "repeat":
+        return None
+    for row in versions:
+        if row.version == version and row.content == content and row.finished:
+            return RunKey(
+                report_id=row.report_id, business_date=row.business_date, run_id=row.run_id
+            )
+    return None
+
+
+def _audit(
+    connection: Connection,
+    run: RunKey,
+    artifact: Artifact,
+    allocation: Allocation,
+    *,
+    wanted: Numbers | None,
+    action: str,
+) -> None:
+    after: dict[str, Any] = {
+        "content": artifact.content,
+        "run": run.run_id,
+        "version": allocation.version,
+    }
+    if wanted is not None:
+        after |= {"sequence": wanted.sequence, "period": wanted.period}
+        after["numbers"] = list(allocation.numbers)
+    before = allocation.replaces.model_dump(mode="json") if allocation.replaces else None
+    audit.append(
+        connection,
+        audit.AuditEntry(
+            actor=Actor.of_task(run.report_id, run.run_id),
+            action=action,
+            kind=KIND,
+            subject=f"{run.report_id} {run.business_date} {artifact.name}",
+            before=before,
+            after=after,
+        ),
+    )
+
+
+def _lock(connection: Connection, run: RunKey, name: str) -> None:
+    """Keep others from the versions of one artifact until the transaction ends."""
+    if connection.dialect.name != "postgresql":
+        return
+    key = f"{run.report_id}\0{run.business_date}\0{name}".encode()
+    number = int.from_bytes(hashlib.sha256(key).digest()[:8], "big", signed=True)
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": number})
+
+
+def _of_artifact(run: RunKey, name: str) -> tuple[ColumnElement[bool], ...]:
+    return (
+        ArtifactVersion.report_id == run.report_id,
+        ArtifactVersion.business_date == run.business_date,
+        ArtifactVersion.name == name,
+    )
