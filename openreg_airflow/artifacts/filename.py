@@ -79,6 +79,22 @@ def fields(template: str) -> frozenset[str]:
     return frozenset(p.name for p in placeholder.parse(template) if not isinstance(p, str))
 
 
+def resubmitted(name: str, number: int) -> str:
+    """The name of a file of a resubmission, so that no file is taken for another.
+
+    Args:
+        name: what the template gives, which is the name of the report's first file too.
+        number: of the resubmission, from 1.
+
+    Raises:
+        ValueError: the name is too long then.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    name = f"{stem}_R{number}{dot}{suffix}" if stem else f"{name}_R{number}"
+    refuse_bad(name)
+    return name
+
+
 def refuse_bad(name: str) -> None:
     """Make sure that a text can be the name of a file everywhere.
 

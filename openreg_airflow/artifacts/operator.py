@@ -28,8 +28,9 @@ class ArtifactOperator(StageOperator):
         spec: its section of the spec.
         tables: the tables of the run: :class:`~openreg_airflow.records.Dataset` by name.
         verdict: the :class:`~openreg_airflow.records.Verdict` of the validation, or None when the
-            report has no rules. Its tables, if it has any, are the ones that are written. Nothing is written when a blocking rule failed, whatever
-            became of the task that should have stopped the run.
+            report has no rules. Its tables, if it has any, are the ones that are written. Nothing
+            is written when a blocking rule failed, whatever became of the task that should have
+            stopped the run.
     """
 
     stage: ClassVar[str] = "artifact"

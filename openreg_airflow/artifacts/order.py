@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from openreg_airflow.records import Artifact, Dataset, RunKey, Verdict
     from openreg_airflow.workspace import Workspace
 
+#: Placeholders that give the files of a resubmission names of their own.
+_TELLING = frozenset({"sequence", "version"})
+
 
 def _no_keys(connection: str) -> PgpKey:
     """Stands in for connections where there are none."""
@@ -65,6 +68,11 @@ class Order:
         """The artifact's format."""
         return str(self.spec.format)  # type: ignore[attr-defined]
 
+    @property
+    def resubmission(self) -> int:
+        """The number of the resubmission; 0 in a run that reads the source."""
+        return self.verdict.resubmission if self.verdict is not None else 0
+
 
 def page_of(order: Order, part: Part, count: int, given: Allocation) -> Page:
     """What a file of an artifact knows of itself.
@@ -78,7 +86,9 @@ def page_of(order: Order, part: Part, count: int, given: Allocation) -> Page:
     Raises:
         ArtifactError: the artifact has a sequence, and nobody gave it a number.
     """
-    sequence, before = order.spec.sequence, given.replaces
+    sequence = order.spec.sequence
+    # A resubmission goes beside what was reported before, and not in its place.
+    before = None if order.resubmission else given.replaces
     place = part.number - 1 if sequence is None or sequence.per == "file" else 0
     number = _written(order, given.numbers, place)
     if sequence is not None and number is None:
@@ -111,7 +121,10 @@ def name_of(order: Order, page: Page) -> str:
         parts=page.count,
     )
     try:
-        return filename.render(order.spec.filename, order.run, order.name, numbers)
+        name = filename.render(order.spec.filename, order.run, order.name, numbers)
+        if order.resubmission and not filename.fields(order.spec.filename) & _TELLING:
+            name = filename.resubmitted(name, order.resubmission)
+        return name
     except ValueError as error:
         raise ArtifactError(str(error), where=f"artifact {order.name}") from error
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from openreg_airflow.artifacts.digest import Digest
     from openreg_airflow.artifacts.parts import Part
-    from openreg_airflow.artifacts.spec import ArtifactBase
     from openreg_airflow.artifacts.writer import Writer
     from openreg_airflow.records import Dataset, Verdict
 
@@ -94,8 +93,7 @@ def _produce(order: Order) -> Artifact:
 def _nothing(artifact: Artifact, order: Order) -> Artifact:
     spec = order.spec
     # A resubmission may be of another artifact's records.
-    resubmission = order.verdict is not None and order.verdict.resubmission > 0
-    if spec.when_empty == "fail" and not resubmission:
+    if spec.when_empty == "fail" and not order.resubmission:
         message = f"table {spec.table} has no rows, so there is nothing to report"
         hint = "If an empty file is right, set when_empty: write; if none is, when_empty: skip."
         raise ArtifactError(message, where=f"artifact {artifact.name}", hint=hint)
