@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from abc import abstractmethod
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+
+    from openreg_airflow.calendars.cut_off import Deadline
 
 #: Rendered by a macro that the Dag factory gives to every report's Dag.
 BUSINESS_DATE = "{{ business_date(dag_run, params) }}"
@@ -89,8 +91,20 @@ class StageOperator(StageMixin, BaseOperator):
     template_fields: Sequence[str] = ("business_date",)
 
     def __init__(
-        self, *, report_id: str, business_date: str = BUSINESS_DATE, **kwargs: Any
+        self,
+        *,
+        report_id: str,
+        business_date: str = BUSINESS_DATE,
+        deadline: Deadline | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.report_id = report_id
         self.business_date = business_date
+        self.deadline = deadline
+
+    def standing(self, run: RunKey) -> str | None:
+        """How the run stands now against the report's deadline; None when it has none."""
+        if self.deadline is None:
+            return None
+        return self.deadline.standing(run.business_date, datetime.now(UTC))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -10,6 +11,24 @@ from openreg_airflow.calendars.business_days import later
 
 if TYPE_CHECKING:
     from openreg_airflow.calendars.spec import DeadlineSection
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A report's deadline, for each of its business dates.
+
+    Args:
+        section: the report's ``deadline``.
+        zone: the schedule's time zone.
+    """
+
+    section: DeadlineSection
+    zone: str
+
+    def standing(self, business_date: date, now: datetime) -> str:
+        """How the report of a day stands at an instant; see :func:`standing`."""
+        shown = self.section.timezone or self.zone
+        return standing(cut_off(self.section, business_date, self.zone), now, shown)
 
 
 def cut_off(section: DeadlineSection, business_date: date, zone: str) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.connection import Connection
     from openreg_airflow.deliver.spec import RouteSpec
     from openreg_airflow.records import RunKey
+
+log = logging.getLogger(__name__)
 
 
 class DeliverOperator(StageOperator):
@@ -55,6 +58,8 @@ class DeliverOperator(StageOperator):
             workspace=self.workspace,
             store=Store(self.settings.store_url),
         )
+        if standing := self.standing(run):
+            log.info("Delivered %s.", standing)
         return [receipt.model_dump(mode="json") for receipt in receipts]
 
     def connect(self) -> Connection:

@@ -51,7 +51,9 @@ def event_of(verdict: Verdict) -> Event | None:
     return "warned" if verdict.warnings else None
 
 
-def message(run: RunKey, verdict: Verdict, event: Event, link: str | None) -> Message:
+def message(
+    run: RunKey, verdict: Verdict, event: Event, link: str | None, standing: str | None = None
+) -> Message:
     """Put a verdict into words.
 
     Args:
@@ -59,6 +61,7 @@ def message(run: RunKey, verdict: Verdict, event: Event, link: str | None) -> Me
         verdict: what to tell.
         event: why.
         link: where the task's log is.
+        standing: how the run stands against the report's deadline.
     """
     rules = verdict.blocking if event == "blocked" else verdict.warnings
     noun = "rule" if len(rules) == 1 else "rules"
@@ -69,10 +72,11 @@ def message(run: RunKey, verdict: Verdict, event: Event, link: str | None) -> Me
     lines = [line[:_WIDTH] for line in islice(summary.lines(broken), _LINES + 1)]
     if len(lines) > _LINES:
         lines[_LINES] = "..."
+    where = f"Run {run.run_id}" + (f", {standing}" if standing else "")
     return Message(
         event=event,
         subject=subject,
-        text="\n".join((summary.count(verdict), f"Run {run.run_id}", "", *lines)),
+        text="\n".join((summary.count(verdict), where, "", *lines)),
         link=link,
         data={
             "event": event,
@@ -80,6 +84,7 @@ def message(run: RunKey, verdict: Verdict, event: Event, link: str | None) -> Me
             "business_date": run.business_date.isoformat(),
             "run": run.run_id,
             "link": link,
+            "standing": standing,
             "summary": summary.count(verdict),
             "rules": [
                 {

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def tell(section: NotifySection, run: RunKey, verdict: Verdict, context: Any) -> None:
+def tell(
+    section: NotifySection,
+    run: RunKey,
+    verdict: Verdict,
+    context: Any,
+    standing: str | None = None,
+) -> None:
     """Tell the receivers that want to know how the validation ended.
 
     Nothing is raised: a receiver that cannot be reached, or keeps silent for longer than
@@ -28,12 +34,13 @@ def tell(section: NotifySection, run: RunKey, verdict: Verdict, context: Any) ->
         run: whose verdict it is.
         verdict: how it ended.
         context: the task's context, for the link to its log.
+        standing: how the run stands against the report's deadline.
     """
     event = event_of(verdict)
     if event is None or not any(event in target.on for target in section.targets.values()):
         return
     try:
-        told = message(run, verdict, event, getattr(context.get("ti"), "log_url", None))
+        told = message(run, verdict, event, getattr(context.get("ti"), "log_url", None), standing)
     except Exception as error:
         log.warning("Nobody was told of the verdict: %s", type(error).__name__, exc_info=error)
         return

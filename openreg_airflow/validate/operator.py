@@ -109,10 +109,12 @@ class ValidateOperator(StageOperator):
         for line in summary.lines(verdict):
             log.info("%s", line)
         log.info("%s in %.1f s.", summary.count(verdict), time.perf_counter() - started)
+        if standing := self.standing(run):
+            log.info("The run is %s.", standing)
         if self.notify is not None:
             from openreg_airflow.notify.send import tell
 
-            tell(self.notify, run, verdict, context)
+            tell(self.notify, run, verdict, context, standing)
         if verdict.blocking:
             raise summary.blocking_error(verdict)
         return verdict.model_dump(mode="json")

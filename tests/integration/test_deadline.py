@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,27 @@ from airflow.triggers.callback import CallbackTrigger
 from dag_factory.build import build_dag
 from dag_factory.deadline import BusinessDateDeadline
 from dag_factory.load import load
+from openreg_airflow.calendars.cut_off import Deadline
+from openreg_airflow.calendars.spec import DeadlineSection
+from openreg_airflow.notify.message import message
+from openreg_airflow.records import Verdict
+from tests.integration.test_validate_operator import (  # noqa: F401 - fixtures
+    RUN,
+    execute,
+    folder,
+    operator,
+    positions,
+    store,
+    workspace,
+)
 from tests.services.receivers import webhook_server
+from tests.unit.test_verdict_summary import FAILED
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from openreg_airflow.store import Store
+    from openreg_airflow.workspace import Workspace
 
 REPORT = """\
 openreg: 1
@@ -49,11 +67,11 @@ CUT_OFF = datetime(2026, 3, 4, 22, 59, tzinfo=UTC)
 
 @pytest.fixture
 def alert(tmp_path: Path) -> Any:
-    folder = tmp_path / "positions"
-    folder.mkdir()
-    (folder / "report.yaml").write_text(REPORT)
-    (folder / "trades.sql").write_text("SELECT 1")
-    [found] = build_dag(load(folder), folder).deadline or []
+    report = tmp_path / "positions"
+    report.mkdir()
+    (report / "report.yaml").write_text(REPORT)
+    (report / "trades.sql").write_text("SELECT 1")
+    [found] = build_dag(load(report), report).deadline or []
     return found
 
 
@@ -99,12 +117,12 @@ def alert_kept(alert: Any) -> Any:
 
 
 def test_report_without_a_deadline_has_none(tmp_path: Path) -> None:
-    folder = tmp_path / "positions"
-    folder.mkdir()
+    report = tmp_path / "positions"
+    report.mkdir()
     without = "\n".join(line for line in REPORT.splitlines() if not line.startswith("deadline"))
-    (folder / "report.yaml").write_text(without)
-    (folder / "trades.sql").write_text("SELECT 1")
-    assert not build_dag(load(folder), folder).deadline
+    (report / "report.yaml").write_text(without)
+    (report / "trades.sql").write_text("SELECT 1")
+    assert not build_dag(load(report), report).deadline
 
 
 def missed(alert: Any) -> CallbackTrigger:
@@ -167,3 +185,23 @@ def test_plugin_registers_the_reference() -> None:
 
     found = plugins_manager.get_deadline_references_plugins()
     assert found["dag_factory.deadline.BusinessDateDeadline"] is BusinessDateDeadline
+
+
+def test_summary_of_the_rules_says_how_the_run_stands(
+    workspace: Workspace,  # noqa: F811
+    store: Store,  # noqa: F811
+    folder: Path,  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task = operator(folder, positions(workspace, 1, 2))
+    section = DeadlineSection(by="T+1 23:59", timezone="Europe/Berlin")
+    task.deadline = Deadline(section, "UTC")
+    with caplog.at_level(logging.INFO):
+        execute(task)
+    assert re.search(r"The run is .* deadline (of|was) 2026-04-01 23:59 CEST", caplog.text)
+
+
+def test_message_of_a_verdict_says_how_the_run_stands() -> None:
+    told = message(RUN, Verdict(results=(FAILED,)), "blocked", None, "LATE by 5 min")
+    assert "LATE by 5 min" in told.text
+    assert told.data["standing"] == "LATE by 5 min"
