@@ -21,7 +21,7 @@ days = st.dates(date(2025, 1, 1), date(2025, 1, 20))
 
 
 def table(entries: list[Entry]) -> pa.Table:
-    columns = list(zip(*entries, strict=True)) if entries else [[]] * 5
+    columns: list[Any] = list(zip(*entries, strict=True)) if entries else [()] * 5
     kinds = [pa.string(), pa.int64(), pa.string(), DATES, DATES]
     names = ["code", "number", "mic", "effective_from", "effective_to"]
     return pa.table(

@@ -219,7 +219,7 @@ def _kind(kind: pa.DataType) -> str:
 
 
 def _narrow(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) and kind != pa.uint64()
+    return bool(pa.types.is_integer(kind)) and kind != pa.uint64()
 
 
 def flat(column: Any) -> pa.Array:
