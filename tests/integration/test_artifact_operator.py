@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +11,10 @@ import pyarrow as pa
 import pytest
 from airflow.sdk import DAG
 
+from openreg_airflow import __version__
 from openreg_airflow.artifacts.operator import ArtifactOperator
-from openreg_airflow.errors import ArtifactError, BlockingRulesError
+from openreg_airflow.artifacts.writers.csv import CsvWriter
+from openreg_airflow.errors import ArtifactError, BlockingRulesError, StorageError
 from openreg_airflow.records import Artifact, RuleResult, Verdict
 from openreg_airflow.store import Store, schema
 from tests.artifact_files import RUN, dataset, spec_of
@@ -44,7 +48,9 @@ def rows(tmp_path: Path) -> Dataset:
     return dataset(pa.table({"a": ["1", "2"]}), tmp_path / "rows.parquet")
 
 
-def operator(folder: Path, tables: dict[str, Dataset], verdict: Verdict | None) -> ArtifactOperator:
+def operator(
+    folder: Path, tables: dict[str, Dataset], verdict: Verdict | None, spec: Any = None
+) -> ArtifactOperator:
     (folder / "layout.xml").write_text(LAYOUT)
     with DAG("daily"):
         task = ArtifactOperator(
@@ -52,7 +58,8 @@ def operator(folder: Path, tables: dict[str, Dataset], verdict: Verdict | None) 
             report_id=RUN.report_id,
             folder=folder,
             artifact="out",
-            spec=spec_of(
+            spec=spec
+            or spec_of(
                 format="xml",
                 layout="layout.xml",
                 filename="{report_id}_{business_date:%Y%m%d}.xml",
@@ -126,6 +133,103 @@ def test_invalid_file_is_neither_published_nor_recorded(tmp_path: Path, store: S
     )
     assert list(store.artifacts(RUN)) == []
     assert not [path for path in (tmp_path / "workspace").rglob("*") if path.is_file()]
+
+
+NUMBERED: dict[str, Any] = {
+    "format": "csv",
+    "filename": "DEMO_{sequence}.csv",
+    "sequence": {"name": "esma", "digits": 6, "start": 41},
+    "split": {"records": 1},
+    "header_records": ["{run.sequence};{run.version};{run.replaces};{run.replaces_file}"],
+}
+
+
+def context(run_id: str) -> Any:
+    return {"dag_run": SimpleNamespace(run_id=run_id)}
+
+
+def contents(artifact: dict[str, Any]) -> dict[str, str]:
+    files = Artifact.model_validate(artifact).files
+    return {file.filename: Path(file.uri).read_text() for file in files}
+
+
+def test_same_content_keeps_its_numbers_and_a_correction_takes_the_next(
+    tmp_path: Path, store: Store, rows: Dataset
+) -> None:
+    spec = spec_of(**NUMBERED)
+    first = operator(tmp_path, {"rows": rows}, None, spec).execute(CONTEXT)
+    assert contents(first) == {
+        "DEMO_000041.csv": "000041;1;;\na\n1\n",
+        "DEMO_000042.csv": "000042;1;;\na\n2\n",
+    }
+    assert operator(tmp_path, {"rows": rows}, None, spec).execute(CONTEXT) == first
+    again = operator(tmp_path, {"rows": rows}, None, spec).execute(context("again"))
+    assert contents(again) == contents(first)
+
+    mended = dataset(pa.table({"a": ["1", "3"]}), tmp_path / "mended.parquet")
+    second = operator(tmp_path, {"rows": mended}, None, spec).execute(context("mended"))
+    assert contents(second) == {
+        "DEMO_000043.csv": "000043;2;000041;DEMO_000041.csv\na\n1\n",
+        "DEMO_000044.csv": "000044;2;000042;DEMO_000042.csv\na\n3\n",
+    }
+    assert second["metadata"]["replaces"] == {
+        "version": 1,
+        "numbers": [41, 42],
+        "filenames": ["DEMO_000041.csv", "DEMO_000042.csv"],
+    }
+
+
+def test_full_disk_keeps_the_numbers_for_the_retry(
+    tmp_path: Path, store: Store, rows: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(**NUMBERED)
+    plain = CsvWriter.write
+
+    def full(self: CsvWriter, job: Any, target: Path) -> str:
+        if job.page.number == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return plain(self, job, target)
+
+    monkeypatch.setattr(CsvWriter, "write", full)
+    with pytest.raises(StorageError, match="No space left"):
+        operator(tmp_path, {"rows": rows}, None, spec).execute(CONTEXT)
+    assert list(store.artifacts(RUN)) == []
+    assert not [path for path in (tmp_path / "workspace").rglob("*") if path.is_file()]
+
+    monkeypatch.setattr(CsvWriter, "write", plain)
+    retried = operator(tmp_path, {"rows": rows}, None, spec).execute(CONTEXT)
+    assert sorted(contents(retried)) == ["DEMO_000041.csv", "DEMO_000042.csv"]
+
+
+def test_nothing_to_report_is_recorded_without_a_number(tmp_path: Path, store: Store) -> None:
+    none = dataset(pa.table({"a": pa.array([], pa.string())}), tmp_path / "none.parquet")
+    spec = spec_of(**NUMBERED, when_empty="skip")
+    returned = operator(tmp_path, {"rows": none}, None, spec).execute(CONTEXT)
+    [recorded] = store.artifacts(RUN)
+    assert recorded.model_dump(mode="json") == returned
+    assert (recorded.files, recorded.numbers, recorded.version) == ((), (), 0)
+
+
+def test_metadata_is_told_in_the_store_and_in_a_sidecar(
+    tmp_path: Path, store: Store, rows: Dataset
+) -> None:
+    (tmp_path / "report.yaml").write_text("openreg: 1\n")
+    returned = operator(tmp_path, {"rows": rows}, verdict(0), spec_of(**NUMBERED)).execute(CONTEXT)
+    [recorded] = store.artifacts(RUN)
+    assert recorded.sidecar is not None
+    told = json.loads(Path(recorded.sidecar.uri).read_text())
+    assert recorded.metadata == returned["metadata"]
+    assert told["report"] == RUN.report_id
+    assert told["business_date"] == "2026-09-30"
+    assert told["run"] == RUN.run_id
+    assert told["records"] == 2
+    assert told["rules"]["rules"] == 1
+    assert told["software"] == f"openreg-airflow {__version__}"
+    assert told["schema_check"] == "not checked: CSV has no schema"
+    assert told["spec_sha256"] == hashlib.sha256(b"openreg: 1\n").hexdigest()
+    assert told["inputs"]["rows"]["sha256"] == rows.sha256
+    assert (told["sequence"], told["numbers"], told["version"]) == ("esma", [41, 42], 1)
+    assert [file["sha256"] for file in told["files"]] == [file.sha256 for file in recorded.files]
 
 
 def test_parsing_a_dag_imports_nothing_heavy() -> None:

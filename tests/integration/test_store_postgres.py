@@ -6,6 +6,7 @@ import pytest
 
 from openreg_airflow.errors import StoreUnavailableError
 from openreg_airflow.store import Store, schema
+from tests.numbering_contract import NumberingContract
 from tests.store_contract import RUN, StoreContract, artifact
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ def empty_url(postgres: PostgresServer) -> str:
 def url(empty_url: str) -> str:
     schema.upgrade(empty_url)
     return empty_url
+
+
+class TestNumberingInPostgresql(NumberingContract):
+    """The contract of numbering in PostgreSQL."""
 
 
 class TestPostgresql(StoreContract):

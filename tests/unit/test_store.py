@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from openreg_airflow.errors import SpecError, StoreNotReadyError, StoreUnavailableError
 from openreg_airflow.store import Store, engine, schema
 from openreg_airflow.store.commands import app
+from tests.numbering_contract import NumberingContract
 from tests.store_contract import RUN, StoreContract, artifact, extract
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ def empty_url(tmp_path: Path) -> str:
 def url(empty_url: str) -> str:
     schema.upgrade(empty_url)
     return empty_url
+
+
+class TestNumberingInSqlite(NumberingContract):
+    """The contract of numbering in SQLite."""
 
 
 class TestSqlite(StoreContract):
