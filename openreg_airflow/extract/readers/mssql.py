@@ -103,7 +103,7 @@ def installed_driver() -> str:
         if (found := re.fullmatch(r"ODBC Driver (\d+) for SQL Server", name))
     ]
     if numbered:
-        return max(numbered)[1]
+        return str(max(numbered)[1])
     if packaged := packaged_driver():
         return packaged
     if _FREETDS in names:
@@ -150,7 +150,16 @@ def connection_string(connection: SourceConnection, driver: str) -> str:
     options = {k: v for k, v in connection.extra.items() if str(k).lower() in _KEYWORDS}
     parts = {k: v for k, v in parts.items() if k.lower() not in extra.keys() & _KEYWORDS}
     given = {k: v for k, v in (parts | options).items() if v is not None and v != ""}
-    return f"DRIVER={{{driver}}};" + "".join(f"{k}={quoted(v)};" for k, v in given.items())
+    spell = _quoted_for_freetds if free else quoted
+    return f"DRIVER={{{driver}}};" + "".join(f"{k}={spell(v)};" for k, v in given.items())
+
+
+def _quoted_for_freetds(value: object) -> str:
+    """FreeTDS reads braces to the first ``};``, and takes a doubled one for two."""
+    if "};" in (text := str(value)):
+        message = "FreeTDS takes no value with '};' in it, like this connection has"
+        raise SpecError(message, hint="Change it, or install Microsoft's driver.")
+    return f"{{{text}}}" if quoted(text) != text else text
 
 
 def _server(connection: SourceConnection, *, free: bool) -> dict[str, Any]:

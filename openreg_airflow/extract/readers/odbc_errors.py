@@ -25,7 +25,7 @@ _LOST = re.compile(
     r"|no connection to the server|connection (?:was |has been )?(?:reset|closed|lost|terminated"
     r"|is not available)|terminating connection|communication link|was killed|shutdown in progress"
     r"|connection to (?:the )?server was lost|error reading (?:result|packet)|ssl syscall"
-    r"|unexpected eof|no response from",
+    r"|unexpected eof|no response from|^unknown error$",  # the last is all that FreeTDS says
     re.IGNORECASE,
 )
 #: Refusals of a login that pass.
@@ -35,8 +35,8 @@ _LATER = re.compile(
 )
 #: Refusals of a login that do not, whatever state they come with.
 _REFUSED = re.compile(
-    r"FATAL:|does not support SSL|certificate|SSL error|can't open lib|invalid \w+ value"
-    r"|no password supplied|authentication failed",
+    r"FATAL:|does not support SSL|encryption not supported|certificate|SSL error|can't open lib"
+    r"|invalid \w+ value|no password supplied|authentication failed",
     re.IGNORECASE,
 )
 _REFUSING_STATES = re.compile(r"28...|42...|3D...|IM0..")

@@ -16,7 +16,7 @@ import arrow_odbc
 import pyarrow as pa
 import pyodbc
 
-from openreg_airflow.errors import OpenRegError, SourceError
+from openreg_airflow.errors import OpenRegError, SourceError, SourceUnavailableError
 from openreg_airflow.extract.reader import BATCH_BYTES
 from openreg_airflow.extract.readers.odbc_columns import transit
 from openreg_airflow.extract.readers.odbc_errors import connection_error, query_error
@@ -68,7 +68,7 @@ class OdbcWork:
         self._timeout = timeout_seconds
         self.product: Product = find_product(product)
         try:
-            with closing(pyodbc.connect(text, timeout=login_seconds)) as probe:
+            with closing(pyodbc.connect(text, timeout=login_seconds, autocommit=True)) as probe:
                 name = str(probe.getinfo(pyodbc.SQL_DBMS_NAME))
                 version = str(probe.getinfo(pyodbc.SQL_DBMS_VER))
             self.product = find_product(name)
@@ -138,10 +138,20 @@ class OdbcWork:
             more = self.product.several_results and reader.more_results(batch_size=1)
         except arrow_odbc.Error as error:
             raise query_error(error, file, self.product, widest=self._widest) from error
+        self._check_still_there(file)
         if more:
             message = "the query returns more than one result"
             raise SourceError(message, where=file, hint="Leave one query in the file.")
         send(answers, {})
+
+    def _check_still_there(self, file: str) -> None:
+        """Believe in the end of the rows only when the session has not ended before it."""
+        try:
+            if self.product.still_there is not None:
+                self._connection.execute(self.product.still_there)
+        except arrow_odbc.Error as error:
+            message = f"the connection was lost before the end of the rows was certain: {error}"
+            raise SourceUnavailableError(" ".join(message.split()), where=file) from error
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -26,6 +26,8 @@ class Product:
         begin: statements that make a session a reading one; ``{seconds}`` is the time limit.
         hold: statements that keep what follows in one transaction over one state of the database;
             None when it is not known how.
+        still_there: a statement that only succeeds in the session as it was begun. It is run
+            after the last row, since some drivers take a broken connection for the end of the rows.
         session_id: a query for the session's number.
         stop: a statement that another session stops the query with; ``{id}`` is the number.
         marks: how a bound text is read in each type; ``{scale}`` is of a decimal.
@@ -40,6 +42,7 @@ class Product:
     options: Mapping[str, str] = field(default_factory=dict)
     begin: tuple[str, ...] = ()
     hold: tuple[str, ...] | None = None
+    still_there: str | None = None
     session_id: str | None = None
     stop: str | None = None
     marks: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +70,7 @@ _POSTGRES = Product(
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
     ),
     hold=("BEGIN",),
+    still_there="SELECT 1",
     session_id="SELECT pg_backend_pid()",
     stop="SELECT pg_cancel_backend({id})",
     marks={
@@ -88,6 +92,7 @@ _MYSQL = Product(
         "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     ),
+    still_there="SELECT 1",
     session_id="SELECT connection_id()",
     stop="KILL QUERY {id}",
     marks={
@@ -105,6 +110,7 @@ _MARIADB = Product(
         "SET SESSION TRANSACTION READ ONLY",
     ),
     hold=_MYSQL.hold,
+    still_there=_MYSQL.still_there,
     session_id=_MYSQL.session_id,
     stop=_MYSQL.stop,
     marks=_MYSQL.marks,
@@ -126,6 +132,7 @@ SQL_SERVER = Product(
         "SET TRANSACTION ISOLATION LEVEL SNAPSHOT",
         "BEGIN TRANSACTION",
     ),
+    still_there="IF @@TRANCOUNT = 0 THROW 50000, 'the transaction has ended', 1",
     session_id="SELECT CAST(@@SPID AS int)",
     stop="KILL {id}",
     marks={
