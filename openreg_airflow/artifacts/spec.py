@@ -7,8 +7,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Discriminator, Field, JsonValue, StringConstraints, Tag
 
 from openreg_airflow.artifacts.csv_spec import CsvArtifact, CsvColumn
+from openreg_airflow.artifacts.excel_spec import ExcelArtifact
 from openreg_airflow.artifacts.fixed_spec import FixedArtifact
 from openreg_airflow.artifacts.json_spec import JsonArtifact, JsonLinesArtifact
+from openreg_airflow.artifacts.parquet_spec import ParquetArtifact
 from openreg_airflow.artifacts.spec_base import ArtifactBase
 from openreg_airflow.artifacts.xml_spec import SchemaSpec, XmlArtifact
 
@@ -17,15 +19,17 @@ __all__ = [
     "ArtifactSpec",
     "CsvArtifact",
     "CsvColumn",
+    "ExcelArtifact",
     "FixedArtifact",
     "JsonArtifact",
     "JsonLinesArtifact",
     "OtherArtifact",
+    "ParquetArtifact",
     "SchemaSpec",
     "XmlArtifact",
 ]
 
-BUILT_IN = ("csv", "fixed", "json", "jsonl", "xml")
+BUILT_IN = ("csv", "excel", "fixed", "json", "jsonl", "parquet", "xml")
 
 
 def _installed(name: str) -> str:
@@ -59,9 +63,11 @@ def _format(value: Any) -> str:
 #: One artifact; its ``format`` says which.
 ArtifactSpec = Annotated[
     Annotated[CsvArtifact, Tag("csv")]
+    | Annotated[ExcelArtifact, Tag("excel")]
     | Annotated[FixedArtifact, Tag("fixed")]
     | Annotated[JsonArtifact, Tag("json")]
     | Annotated[JsonLinesArtifact, Tag("jsonl")]
+    | Annotated[ParquetArtifact, Tag("parquet")]
     | Annotated[XmlArtifact, Tag("xml")]
     | Annotated[OtherArtifact, Tag("other")],
     Discriminator(_format),
