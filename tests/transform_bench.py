@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openreg_airflow.mapping_records import MappingSnapshot, MappingUse, TypedColumn
 from openreg_airflow.records import RunKey
 from openreg_airflow.transform.container import run_in_container
 from openreg_airflow.transform.execution import execute
-from openreg_airflow.transform.job import Job
+from openreg_airflow.transform.job import Job, MappingFile
 from openreg_airflow.transform.spec import TransformSection
 from openreg_airflow.transform.unfenced import UnfencedProcess
-from openreg_airflow.workspace import Workspace
+from openreg_airflow.workspace import Workspace, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,6 +66,8 @@ class Bench:
     client: APIClient | None = None
     image: str = ""
     inputs: dict[str, Path] = field(default_factory=dict)
+    mappings: dict[str, MappingFile] = field(default_factory=dict)
+    looked_up: list[MappingUse] = field(default_factory=list)
     fences: list[Fence] = field(default_factory=list)
 
     def source(self, name: str, table: pa.Table, mode: int = 0o644) -> Path:
@@ -74,6 +77,23 @@ class Bench:
         path.chmod(mode)
         self.inputs[name] = path
         return path
+
+    def mapping(self, name: str, table: pa.Table, keys: dict[str, str], **values: str) -> None:
+        """Store a mapping set for the runs that follow; its columns with their types."""
+        path = self.folder / f"mapping-{name}.parquet"
+        pq.write_table(table, path)
+        path.chmod(0o644)
+        snapshot = MappingSnapshot(
+            **describe(path).model_dump(),
+            name=name,
+            set_id=1,
+            version=1,
+            known_at=datetime(2026, 3, 2, tzinfo=UTC),
+            keys=tuple(TypedColumn(name=key, type=kind) for key, kind in keys.items()),
+            values=tuple(TypedColumn(name=value, type=kind) for value, kind in values.items()),
+            rows=len(table),
+        )
+        self.mappings[name] = MappingFile(snapshot, path)
 
     def run(
         self, script: str, *, key: str = "test", imports: Sequence[str] = ("*",), **spec: Any
@@ -105,6 +125,8 @@ class Bench:
             source=textwrap.dedent(script).lstrip("\n"),
             inputs=self.inputs,
             imports=imports,
+            mappings=self.mappings,
+            looked_up=self.looked_up.extend,
         )
 
     @property

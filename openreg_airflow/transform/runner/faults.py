@@ -48,6 +48,21 @@ class NoMappingError(LookupError):
     __module__ = "builtins"
 
 
+class MappingUseError(ValueError):
+    """A look-up does not fit its mapping set.
+
+    Args:
+        message: what is wrong.
+        hint: what the script's author can do about it.
+    """
+
+    __module__ = "builtins"
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class UnmappedValueError(LookupError):
     """Values that a script looks up are not in a mapping set.
 
@@ -102,7 +117,7 @@ def _hint(error: BaseException) -> str | None:
         return "Only the folder for temporary files is writable; return what is to be stored."
     if "Decimal precision out of range" in str(error):
         return "A product may need more than 38 digits; cast a factor to a narrower decimal first."
-    if isinstance(error, ForbiddenImportError):
+    if isinstance(error, ForbiddenImportError | MappingUseError):
         return error.hint
     if isinstance(error, NoMappingError):
         return "Name it in the spec:  mappings: {sets: [NAME]}"

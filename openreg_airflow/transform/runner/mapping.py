@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from .faults import NoMappingError, ScriptError, UnmappedValueError
+from .faults import MappingUseError, NoMappingError, UnmappedValueError
 from .lookup import Entries, KeyMismatchError
 from .tally import Tally
 
@@ -109,15 +109,13 @@ class MappingSet(Mapping[Any, Any]):
             A Series with the index of the first column, backed by Arrow; or an Arrow array.
 
         Raises:
-            ScriptError: columns, types or names do not fit the set.
+            MappingUseError: columns, types or names do not fit the set.
             UnmappedValueError: a key is not found, and ``unmapped`` is ``fail``.
         """
         name = self._value(value)
         if unmapped not in _WAYS:
             message = f"mapping {self.name}: unmapped={unmapped!r} is none of {', '.join(_WAYS)}"
-            raise ScriptError(
-                message, hint="To set rows aside, map them by the spec's map section."
-            )
+            raise MappingUseError(message, "To set rows aside, map them by the spec's map section.")
         arrays = [_arrow(column) for column in columns]
         when = self._business_date if as_of is None else _arrow_or_date(as_of)
         mine = Tally()
@@ -125,7 +123,7 @@ class MappingSet(Mapping[Any, Any]):
             found = self._entries.find(arrays, when)
         except (KeyMismatchError, ValueError) as error:
             message = f"mapping {self.name}: {error}"
-            raise ScriptError(message, hint="Give each key a column of its own type.") from error
+            raise MappingUseError(message, "Give each key a column of its own type.") from error
         for tally in (self._tally, mine):
             tally.add(arrays, when, found)
         if unmapped == "fail" and mine.unmapped:
@@ -150,7 +148,7 @@ class MappingSet(Mapping[Any, Any]):
                     instead = instead.combine_chunks()
         except (pa.ArrowException, ValueError, TypeError) as error:
             message = f"mapping {self.name}: {error}"
-            raise ScriptError(message, hint="It must be of the value's type.") from error
+            raise MappingUseError(message, "It must be of the value's type.") from error
         return pc.if_else(pa.array(missing), instead, result)
 
     def _value(self, wanted: str | None) -> str:
@@ -159,7 +157,7 @@ class MappingSet(Mapping[Any, Any]):
         if wanted in self.values_named:
             return str(wanted)
         message = f"mapping {self.name} has the values {', '.join(self.values_named)}"
-        raise ScriptError(message, hint=f"Say which, as value={self.values_named[0]!r}.")
+        raise MappingUseError(message, f"Say which, as value={self.values_named[0]!r}.")
 
 
 class MappingSets:
@@ -226,7 +224,7 @@ def _arrow(column: Any) -> Any:
     if isinstance(column, pd.Series):
         return pa.array(column, from_pandas=True)
     message = f"a key is a Series or an Arrow array, not {type(column).__name__}"
-    raise ScriptError(message, hint="Look a single value up as m[value].")
+    raise MappingUseError(message, "Look a single value up as m[value].")
 
 
 def _arrow_or_date(as_of: Any) -> Any:
