@@ -67,14 +67,17 @@ def encrypt(
         options = ["--trust-model", "always", "--set-filename", name, "--encrypt"]
         for fingerprint in recipients:
             options += ["--recipient", fingerprint]
-        ring.write([*_armor(armor), *options], source, target, digest)
+        ring.write([*_armor(armor), *options], source, name, target, digest)
 
 
-def sign(source: Path, target: Path, key: PgpKey, digest: Digest, *, armor: bool) -> None:
+def sign(
+    source: Path, name: str, target: Path, key: PgpKey, digest: Digest, *, armor: bool
+) -> None:
     """Write a detached signature of a file.
 
     Args:
         source: the file.
+        name: its name, for messages.
         target: the signature.
         key: the private key.
         digest: takes in what is written to ``target``.
@@ -89,7 +92,7 @@ def sign(source: Path, target: Path, key: PgpKey, digest: Digest, *, armor: bool
             message = f"connection {key.connection} holds {1 + len(more)} private keys"
             raise ArtifactError(message, hint="Keep the one that signs.")
         options = ["--digest-algo", "SHA256", "--local-user", signer, "--detach-sign"]
-        ring.write([*_armor(armor), *options], source, target, digest)
+        ring.write([*_armor(armor), *options], source, name, target, digest)
 
 
 class _Ring:
@@ -146,7 +149,9 @@ class _Ring:
             raise ArtifactError(message, hint=f"Put it into the extra as {noun}_key, armored.")
         return found
 
-    def write(self, options: list[str], source: Path, target: Path, digest: Digest) -> None:
+    def write(
+        self, options: list[str], source: Path, name: str, target: Path, digest: Digest
+    ) -> None:
         """Let GnuPG turn a file into another, hashing what it writes."""
         reading, writing = os.pipe()
         try:
@@ -172,7 +177,7 @@ class _Ring:
                     written.write(data)
             if process.returncode:
                 said.seek(0)
-                raise self._refused(source.name, said.read())
+                raise self._refused(name, said.read())
 
     def _command(self, options: list[str]) -> list[str]:
         return [self._program, "--no-options", "--batch", "--no-tty", "--quiet", *options]

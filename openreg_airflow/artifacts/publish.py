@@ -178,7 +178,7 @@ def _part(
     if package.sign is not None:
         digests.append(Digest())
         key = order.keys(package.sign.connection)
-        pgp.sign(main.path, pendings[1].path, key, digests[1], armor=package.sign.armor)
+        pgp.sign(main.path, names[0], pendings[1].path, key, digests[1], armor=package.sign.armor)
     for kind, pending in zip(package.checksums, pendings[len(digests) :], strict=True):
         line = packing.checksum_line(digest, kind, names[0])
         pending.path.write_bytes(line)
