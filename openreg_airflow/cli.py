@@ -24,6 +24,7 @@ app = typer.Typer(
 #: Commands that stages bring along, by their name and module.
 _STAGE_COMMANDS = {
     "audit": "openreg_airflow.store.audit_commands",
+    "cache": "openreg_airflow.extract.cache_commands",
     "connections": "openreg_airflow.connection_commands",
     "db": "openreg_airflow.store.commands",
     "layout": "openreg_airflow.artifacts.commands",

@@ -47,6 +47,36 @@ class Dataset(FileRef):
     columns: tuple[Column, ...]
 
 
+class CacheOrigin(Record):
+    """The run that read what another got from the cache, and when it did."""
+
+    report_id: str
+    business_date: date
+    run_id: str
+    source: str
+    read_at: datetime
+
+
+class CachedResult(Record):
+    """A query's result that reports share.
+
+    Attributes:
+        connection: id of the Airflow connection that was read.
+        query_sha256: hash of the SQL file's text.
+        file: the Parquet file in the workspace's shared part.
+        server: product and version of the database.
+        origin: who read it, and when.
+        keep_until: when it may be removed.
+    """
+
+    connection: str
+    query_sha256: str
+    file: Dataset
+    server: str
+    origin: CacheOrigin
+    keep_until: datetime
+
+
 class Extract(FileRef):
     """What is known of one source's extraction: where the table came from, and how.
 
@@ -63,6 +93,7 @@ class Extract(FileRef):
         attempt: Airflow's number of the task's try that wrote the file, from 1.
         mark: the largest value of an incremental source's column, or the start of its window when
             it had no rows; None for other sources.
+        cache: where the rows came from if they were not read anew.
     """
 
     source: str
@@ -77,6 +108,7 @@ class Extract(FileRef):
     seconds: float
     attempt: int = 1
     mark: str | None = None
+    cache: CacheOrigin | None = None
 
 
 class Window(Record):

@@ -82,6 +82,11 @@ class Workspace:
             _check(path, ref)
             yield path
 
+    def remove(self, uri: str) -> None:
+        """Remove a file that was recorded; harmless when it is gone."""
+        path = Path(uri) if self.local is not None else self._remote(uri)
+        path.unlink(missing_ok=True)
+
     @contextmanager
     def scratch_folder(self) -> Iterator[Path]:
         """Give a private local folder that is removed after the block."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from openreg_airflow.extract.query import Query
     from openreg_airflow.extract.reader import Reader, SourceColumn, SourceConnection
     from openreg_airflow.extract.spec import SourceSpec, Value
-    from openreg_airflow.records import FileRef
+    from openreg_airflow.records import CacheOrigin, FileRef
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class Extracted:
         query: the query that ran, with the values that were bound; or the files that were read.
         mark: the largest value of an incremental source's column; None for other sources.
         seconds: wall time.
+        cache: where the rows came from if they were not read anew.
     """
 
     rows: int
@@ -74,6 +75,7 @@ class Extracted:
     mark: str | None
     started_at: datetime
     seconds: float
+    cache: CacheOrigin | None = None
 
     def evidence(self, file: FileRef, *, source: str, attempt: int) -> Extract:
         """The record of where a published file came from.
@@ -97,6 +99,7 @@ class Extracted:
             seconds=self.seconds,
             attempt=attempt,
             mark=self.mark,
+            cache=self.cache,
         )
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from openreg_airflow.extract.engine import Extraction
+    from openreg_airflow.extract.cache import SharedResults
+    from openreg_airflow.extract.engine import Extracted, Extraction
     from openreg_airflow.extract.files.extraction import FileExtraction
     from openreg_airflow.extract.reader import Reader, SourceConnection
     from openreg_airflow.extract.spec import SourceSpec
@@ -33,6 +34,7 @@ class SourceOperator(StageOperator):
         super().__init__(**kwargs)
         self.folder = folder
         self._extraction: Extraction | FileExtraction | None = None
+        self._shared: SharedResults | None = None
 
     def read_source(
         self,
@@ -66,15 +68,39 @@ class SourceOperator(StageOperator):
                 window=store.window(run, name) if spec.incremental else (None, None),
             )
         with self.workspace.folder(run, self.stage, name).writing(f"{name}.parquet") as pending:
-            done = self._extraction.run(pending.path)
+            if connection is None or spec.cache is None:
+                done = self._extraction.run(pending.path)
+            else:
+                done = self._cached(run, source, connection, pending.path)
         attempt = int(getattr(context.get("ti"), "try_number", 1))
         store.record_extract(run, done.evidence(pending.ref, source=name, attempt=attempt))
         dataset = Dataset(**pending.ref.model_dump(), rows=done.rows, columns=done.columns)
         self.log.info("Wrote %s, SHA-256 %s", dataset.uri, dataset.sha256)
         return dataset.model_dump(mode="json")
 
+    def _cached(
+        self,
+        run: RunKey,
+        source: tuple[str, SourceSpec],
+        connection: SourceConnection,
+        path: Path,
+    ) -> Extracted:
+        """The rows of a source from the cache, or read and shared."""
+        from openreg_airflow.extract.cache import SharedResults, Wanted, key_of
+        from openreg_airflow.extract.engine import Extraction
+        from openreg_airflow.store.source_cache import SourceCache
+
+        name, spec = source
+        assert isinstance(self._extraction, Extraction)  # noqa: S101 - only queries are cached
+        key = key_of(connection, self._extraction.query, spec, run.business_date)
+        self._shared = SharedResults(SourceCache(self.settings.store_url), self.workspace)
+        wanted = Wanted(run=run, source=name, spec=spec, key=key)
+        return self._shared.obtain(wanted, self._extraction, path)
+
     def on_kill(self) -> None:
         """Cancel the query on the server when the task is killed or runs out of time."""
+        if self._shared is not None:
+            self._shared.cancel()
         if self._extraction is not None:
             self._extraction.cancel()
 

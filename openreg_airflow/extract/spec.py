@@ -129,6 +129,17 @@ class IncrementalSpec(Section):
         return _typed(self.type, value)
 
 
+class CacheSpec(Section):
+    """That the result of a query may be shared with every report that asks the same."""
+
+    minutes: int = Field(
+        ge=1,
+        le=7 * 24 * 60,
+        description="How old a result may be that was read for the same business date with the "
+        "same query, parameters and connection.",
+    )
+
+
 class SourceSpec(Section):
     """One query against one database, or a file; its result is one table of the report."""
 
@@ -156,6 +167,11 @@ class SourceSpec(Section):
         default=None,
         description="Read only what is new since the last run that succeeded: the query uses "
         ":since and :until.",
+    )
+    cache: CacheSpec | None = Field(
+        default=None,
+        description="Share the result between reports and runs: it is read once and kept for a "
+        "while. Not for incremental sources, snapshots and files.",
     )
     timeout_seconds: int = Field(
         default=3600,
@@ -186,7 +202,7 @@ class SourceSpec(Section):
                 message = "a source has `connection` and `sql`, or `file`"
                 raise ValueError(message)
             return self
-        of_queries = ("connection", "sql", "parameters", "incremental")
+        of_queries = ("connection", "sql", "parameters", "incremental", "cache")
         if given := [name for name in of_queries if getattr(self, name)]:
             message = f"a source with `file` has no {' and no '.join(f'`{n}`' for n in given)}"
             raise ValueError(message)
@@ -204,6 +220,9 @@ class SourceSpec(Section):
     def _window_is_not_declared(self) -> Self:
         if self.incremental is not None and {SINCE, UNTIL} & set(self.parameters):
             message = f":{SINCE} and :{UNTIL} are given to an incremental query, not declared"
+            raise ValueError(message)
+        if self.incremental is not None and self.cache is not None:
+            message = "an incremental source cannot be cached: every run reads a window of its own"
             raise ValueError(message)
         return self
 
@@ -241,6 +260,14 @@ class ExtractSection(Section):
         description="Sources on the same connection are read one after the other in one session "
         "that sees one state of the database. Otherwise each is read by a task of its own.",
     )
+
+    @model_validator(mode="after")
+    def _snapshot_is_read(self) -> Self:
+        cached = [name for name, source in self.sources.items() if source.cache is not None]
+        if self.snapshot and cached:
+            message = f"a snapshot cannot be cached: remove `cache` of {', '.join(cached)}"
+            raise ValueError(message)
+        return self
 
     @property
     def incremental(self) -> bool:

@@ -9,6 +9,7 @@ from openreg_airflow.store import (  # noqa: F401 - tables
     exception_models,
     mapping_models,
     mapping_run_models,
+    source_cache_models,
 )
 from openreg_airflow.store.models import Base
 from openreg_airflow.store.schema import VERSION_TABLE
