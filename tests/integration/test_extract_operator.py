@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import DAG
+from typer.testing import CliRunner
 
+from openreg_airflow.cli import app
 from openreg_airflow.errors import (
     PermanentError,
     SourceError,
@@ -368,3 +370,26 @@ def test_parsing_a_dag_imports_neither_databases_nor_arrow() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_cached_result_is_on_record_with_the_run_that_read_it(report: Path, tmp_path: Path) -> None:
+    cached = {"cache": {"minutes": 5}}
+    first = dataset(operator(report, **cached).execute(CONTEXT))
+    later = {"dag_run": SimpleNamespace(run_id="manual__2")}
+
+    second = dataset(operator(report, **cached).execute(later))
+
+    assert second.sha256 == first.sha256
+    assert second.uri != first.uri
+    other = RUN.model_copy(update={"run_id": "manual__2"})
+    [found] = Store(store_url(tmp_path)).extracts(other)
+    assert found.cache is not None
+    assert (found.cache.run_id, found.cache.source) == (RUN.run_id, "trades")
+    [read] = Store(store_url(tmp_path)).extracts(RUN)
+    assert read.cache is None
+
+    listed = CliRunner().invoke(app, ["cache", "list"])
+    assert "1 results" in listed.stdout
+    dropped = CliRunner().invoke(app, ["cache", "drop", "--connection", "trades_source"])
+    assert dropped.stdout == "1 results dropped\n"
+    assert not list((tmp_path / "workspace" / "_source_cache").glob("*"))

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from openreg_airflow.records import CachedResult, CacheOrigin, Dataset
+from openreg_airflow.store import schema
+from openreg_airflow.store.source_cache import SourceCache
+
+if TYPE_CHECKING:
+    from tests.services.postgres import PostgresServer
+
+NOW = datetime(2026, 3, 2, 20, tzinfo=UTC)
+
+
+def result(uri: str) -> CachedResult:
+    return CachedResult(
+        connection="trades",
+        query_sha256="0" * 64,
+        file=Dataset(uri=uri, bytes=1, sha256="1" * 64, rows=0, columns=()),
+        server="a server",
+        origin=CacheOrigin(
+            report_id="r", business_date=date(2026, 3, 2), run_id="m", source="s", read_at=NOW
+        ),
+        keep_until=NOW + timedelta(minutes=5),
+    )
+
+
+def test_index_works_the_same_in_postgresql(postgres: PostgresServer) -> None:
+    schema.upgrade(postgres.url)
+    index = SourceCache(postgres.url)
+
+    assert index.claim("k", "a", 60)
+    assert not index.claim("k", "b", 60)
+    assert index.put("k", result("one")) is None
+    assert index.put("k", result("two")) == result("one")
+    assert index.claim("k", "b", 60)
+    index.release("k", "b")
+    assert index.fresh("k", NOW) == result("two")
+    assert index.fresh("k", NOW + timedelta(seconds=1)) is None
+    index.forget("k", "one")
+    assert index.results() == (result("two"),)
+    assert index.take_out(expired_at=NOW) == ()
+    assert index.take_out(expired_at=NOW + timedelta(minutes=6)) == (result("two"),)
+    assert index.results() == ()
