@@ -29,7 +29,6 @@ TO = "effective_to"
 #: Days that stand for an open end: before and after every date.
 _FIRST = -(1 << 31)
 _LAST = (1 << 31) - 1
-_SPAN = 1 << 32
 #: Digits of the widest decimal.
 _DIGITS = 76
 
@@ -73,12 +72,15 @@ class Entries:
             codes = index.entry_codes
             self._indexes.append(index)
         first = _days(flat(self.table[FROM]), _FIRST)
-        composed = codes * _SPAN + (first - _FIRST)
-        order = np.argsort(composed, kind="stable")
+        order = np.lexsort((first, codes))
         self._order, self._codes = order, codes[order]
-        self._starts = composed[order]
         self._first = first[order]
         self._end = _days(flat(self.table[TO]), _LAST)[order]
+        # Where the periods of each key begin and end; the last one is of keys that are not there.
+        periods = np.bincount(codes, minlength=1) if len(codes) else np.zeros(0, np.int64)
+        self._past = np.append(np.cumsum(periods), 0).astype(np.int64)
+        self._begin = self._past - np.append(periods, 0)
+        self._most = int(periods.max(initial=0))
         self._on: dict[int, Numbers] = {}
 
     def __len__(self) -> int:
@@ -131,12 +133,21 @@ class Entries:
 
     def _dated(self, codes: Numbers, days: Numbers) -> Numbers:
         """The entry of each key on a day of its own; -1 where there is none."""
-        if not len(self._starts):
+        if not len(self._order):
             return np.full(len(codes), -1, np.int64)
-        place = np.searchsorted(self._starts, codes * _SPAN + (days - _FIRST), side="right") - 1
-        there = place >= 0
+        begin, past = self._begin[codes], self._past[codes]
+        # All rows search together, each among the periods of its key: the last that has begun.
+        place = begin - 1
+        step = 1 << max(0, self._most.bit_length() - 1)
+        while step:
+            next_place = place + step
+            inside = np.minimum(next_place, len(self._first) - 1)
+            begun = (next_place < past) & (self._first[inside] <= days)
+            place = np.where(begun, next_place, place)
+            step >>= 1
+        there = place >= begin
         place[~there] = 0
-        there &= (self._codes[place] == codes) & (days < self._end[place])
+        there &= days < self._end[place]
         return np.where(there, self._order[place], -1)
 
     def _of_day(self, codes: Numbers, day: int) -> Numbers:
@@ -144,7 +155,7 @@ class Entries:
         if day not in self._on:
             holds = (self._first <= day) & (day < self._end)
             # The last place is that of keys which are not there, whose code is -1.
-            on = np.full(int(self._codes.max(initial=-1)) + 2, -1, np.int64)
+            on = np.full(len(self._begin), -1, np.int64)
             on[self._codes[holds]] = self._order[holds]
             self._on = {day: on}
         return self._on[day][codes]
