@@ -141,5 +141,13 @@ class StoreUnavailableError(TransientError):
     """The database with the product's tables cannot be reached, or is locked for too long."""
 
 
+class DecisionError(PermanentError):
+    """A decision about an item of the exception queue is not possible; nothing was done."""
+
+
+class ChangedMeanwhileError(DecisionError):
+    """Somebody else changed an item of the exception queue after it was looked at."""
+
+
 class StoreConflictError(TransientError):
     """Another run changed what this one was about to finish."""

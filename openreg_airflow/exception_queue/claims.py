@@ -73,31 +73,28 @@ def claim(connection: Connection, run: RunKey, stage: str) -> Claim | None:
     if not standing:
         return None
     own = connection.execute(
-        select(ExceptionCount.resubmission, ExceptionCount.detail).where(
+        select(ExceptionCount.resubmission).where(
             *_of_run(ExceptionCount, run), ExceptionCount.stage == stage
         )
     ).first()
-    if own is None:
-        number = _take(connection, run, stage)
-        own_items = None
-    else:
-        number, own_items = own.resubmission, own.detail["items"]
+    number = own.resubmission if own is not None else _take(connection, run)
     if number is None:
         return None
-    taken = _claimed(connection, run, own_items)
+    taken = _claimed(connection, run)
     if not taken:
         message = f"the records of run {run.run_id} were given back to the queue"
         raise PermanentError(message, hint="Start another resubmission.")
+    _count(connection, run, stage, number, taken)
     return Claim(number=number, detail=standing[0].detail, taken=taken)
 
 
-def _take(connection: Connection, run: RunKey, stage: str) -> int | None:
+def _take(connection: Connection, run: RunKey) -> int | None:
     ready = (
         *_of_date(ExceptionItem, run),
         ExceptionItem.state.in_(READY),
         ExceptionItem.claimed_by.is_(None),
     )
-    query = select(ExceptionItem.id, ExceptionItem.table, ExceptionItem.state).where(*ready)
+    query = select(ExceptionItem.id, ExceptionItem.state).where(*ready)
     rows = connection.execute(query.order_by(ExceptionItem.id).with_for_update()).fetchall()
     if not rows:
         return None
@@ -108,20 +105,6 @@ def _take(connection: Connection, run: RunKey, stage: str) -> int | None:
     )
     last = select(func.max(ExceptionCount.resubmission)).where(*_of_date(ExceptionCount, run))
     number = int(connection.scalar(last) or 0) + 1
-    by_table: dict[str, list[int]] = {}
-    for row in rows:
-        by_table.setdefault(row.table_name, []).append(row.id)
-    fixed = {"stage": stage, "resubmission": number, "standing": False}
-    put_counts(
-        connection,
-        run,
-        [
-            fixed
-            | {"table_name": table, "taken": len(ids), "handed_on": len(ids)}
-            | {"detail": {"items": by_table}}
-            for table, ids in by_table.items()
-        ],
-    )
     changes = (
         Change("claim", row.id, {"state": row.state}, {"claimed_by": run.run_id}) for row in rows
     )
@@ -129,23 +112,28 @@ def _take(connection: Connection, run: RunKey, stage: str) -> int | None:
     return number
 
 
-def _claimed(
-    connection: Connection, run: RunKey, expected: dict[str, list[int]] | None
-) -> dict[str, list[Item]]:
-    """The items of a claim; those of a repeated task must still be all that they were."""
+def _count(
+    connection: Connection, run: RunKey, stage: str, number: int, taken: dict[str, list[Item]]
+) -> None:
+    """Note which items the run has, in the order of its tables' rows."""
+    numbers = {table: [one.id for one in found] for table, found in taken.items()}
+    fixed = {"stage": stage, "resubmission": number, "standing": False}
+    rows = (
+        {"table_name": table, "taken": len(ids), "handed_on": len(ids)}
+        for table, ids in numbers.items()
+    )
+    detail = {"detail": {"items": numbers}}
+    put_counts(connection, run, [fixed | row | detail for row in rows])
+
+
+def _claimed(connection: Connection, run: RunKey) -> dict[str, list[Item]]:
+    """The items of a claim, without those that failed again when the run was first tried."""
     mine = (ExceptionItem.claimed_by == run.run_id) | (ExceptionItem.reported_by == run.run_id)
     query = items().where(*_of_date(ExceptionItem, run), mine).order_by(ExceptionItem.id)
     found: dict[str, list[Item]] = {}
     for row in connection.execute(query):
         one = item(row)
         found.setdefault(one.table, []).append(one)
-    if expected is not None:
-        there = {one.id for rows in found.values() for one in rows}
-        if any(number not in there for ids in expected.values() for number in ids):
-            message = f"records of run {run.run_id} went back to the queue in the meantime"
-            raise PermanentError(
-                message, hint="Give the rest back (openreg exceptions give-back), start another."
-            )
     return found
 
 
@@ -199,11 +187,6 @@ def give_back_failed(
             after = {"state": "pending", "rules": list(rules)}
             changes.append(Change("return", number, {"claimed_by": run.run_id}, after))
     _require_own(connection, run, sorted(kept.values()))
-    connection.execute(
-        update(ExceptionCount)
-        .where(*_of_run(ExceptionCount, run), ExceptionCount.stage == stage)
-        .values(handed_on=ExceptionCount.taken)
-    )
     audit(connection, _task(run), run, changes)
     return len(changes)
 

@@ -8,6 +8,8 @@ the artifact:
 - Other content is a correction: it gets the next version and the next numbers. But as long as no
   file of the newest version was ever finished, nothing of it can have left the house, and the
   other content takes its place with its numbers: they would else be missing at the authority.
+- A resubmission of the exception queue goes beside the report: it has a version of its own, which
+  runs that read the source do not see as a correction.
 - A run whose own content was corrected by another run keeps its version when it is repeated.
 
 Numbers that a smaller content leaves behind are free, and the next artifact gets them first.
@@ -25,6 +27,7 @@ from openreg_airflow.errors import ArtifactError, StoreConflictError
 from openreg_airflow.records import Allocation, Artifact, Record, Replaced, RunKey
 from openreg_airflow.store import audit
 from openreg_airflow.store.actor import Actor
+from openreg_airflow.store.exception_models import ExceptionCount
 from openreg_airflow.store.models import ArtifactRow, ArtifactVersion, Sequence, SequenceNumber
 from openreg_airflow.store.store import Store, _of_run, _put, put_artifact
 
@@ -81,7 +84,8 @@ class Numbering(Store):
                     *_of_run(ArtifactRow, run), ArtifactRow.name == artifact.name
                 )
             ).first()
-            version, action = _choose(versions, own, artifact.content)
+            rivals = _rivals(connection, run, versions)
+            version, action = _choose(versions, rivals, own, artifact.content)
             if action != "repeat":
                 _put_version(connection, run, artifact, version, parts)
             numbers = _numbers(connection, run, artifact.name, version, wanted)
@@ -144,13 +148,34 @@ class Numbering(Store):
             return tuple(dict(row) for row in connection.execute(query).mappings())
 
 
-def _choose(versions: Any, own: Any, content: str) -> tuple[int, str]:
+def _rivals(connection: Connection, run: RunKey, versions: Any) -> Any:
+    """The versions that a run's content may repeat.
+
+    A resubmission goes beside the report: it repeats itself at most, and a run that reads the
+    source again repeats the newest version of its kind.
+    """
+    count = ExceptionCount
+    resubmissions = set(
+        connection.scalars(
+            select(count.run_id).where(
+                count.report_id == run.report_id,
+                count.business_date == run.business_date,
+                count.resubmission > 0,
+            )
+        )
+    )
+    if run.run_id in resubmissions:
+        return [row for row in versions if row.run_id == run.run_id]
+    return [row for row in versions if row.run_id not in resubmissions]
+
+
+def _choose(versions: Any, rivals: Any, own: Any, content: str) -> tuple[int, str]:
     """The version of a content, and whether it repeats one, takes one over or is a new one."""
     if not versions:
         return 1, "allocate"
     newest = versions[-1]
-    if newest.content == content:
-        return newest.version, "repeat"
+    if rivals and rivals[-1].content == content:
+        return rivals[-1].version, "repeat"
     if own is not None and own.content == content:
         for earlier in versions:
             if (earlier.version, earlier.content) == (own.version, content):
