@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zipfile
 from contextlib import closing
 from datetime import datetime
@@ -20,6 +21,8 @@ MOST_ROWS = 1_048_576
 LONGEST_CELL = 32_767
 #: Bytes of a workbook without compression; more is a trap rather than a table.
 _MOST_BYTES = 2 << 30
+#: How a workbook spells characters that XML cannot hold, such as a carriage return.
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
 class Refused(str):
@@ -131,4 +134,6 @@ def _text(cell: Any) -> str:
         return str(int(value))
     if isinstance(value, datetime) and value.time() == datetime.min.time():
         return value.date().isoformat()
+    if isinstance(value, str):
+        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
     return str(value)

@@ -113,7 +113,7 @@ def _texts(
     told, begun, count = time.monotonic(), time.monotonic(), 0
     query = entries_query(found.id, version.revision, business_date)
     with transaction(ready(url), write=False) as connection:
-        result = connection.execution_options(yield_per=BATCH).execute(query)
+        result = connection.execute(query, execution_options={"yield_per": BATCH})
         for rows in result.partitions(BATCH):
             yield from map(row_of, rows)
             count += len(rows)

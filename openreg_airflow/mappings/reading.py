@@ -111,7 +111,8 @@ def snapshot_entries(
     version = set_version(store_url, name, recorded_at, tenant=tenant)
     with transaction(connect_engine(parse_url(store_url)), write=False) as connection:
         query = entries_query(version.set.id, version.revision, business_date)
-        streamed = connection.execution_options(yield_per=BATCH).execute(_plain(connection, query))
+        plain = _plain(connection, query)
+        streamed = connection.execute(plain, execution_options={"yield_per": BATCH})
         batches = (_batch(rows, version.set.shape) for rows in streamed.partitions(BATCH))
         yield version, pa.RecordBatchReader.from_batches(arrow_schema(version.set.shape), batches)
 

@@ -31,8 +31,20 @@ CREATE TEMPORARY TABLE openreg_staged (
     effective_from {date}, effective_to {date}, reason TEXT
 )
 """
+#: Keys of which a line is not just what is known. All others need no further look.
+_TOUCHED = """
+CREATE TEMPORARY TABLE openreg_touched AS
+SELECT s.key AS key FROM openreg_staged s LEFT JOIN openreg_mapping_entry e
+    ON e.set_id = :set_id AND e.key = s.key AND e.effective_from = s.effective_from
+    AND e.revision_to = :current
+WHERE s.reason IS NULL
+    AND (e.id IS NULL OR e.value <> s.value OR e.effective_to <> s.effective_to)
+UNION
+SELECT key FROM openreg_staged WHERE reason IS NULL
+GROUP BY key, effective_from HAVING COUNT(*) > 1
+"""
 #: What a merge touches: the entries of the keys of the file.
-_OF_KEYS = "AND key IN (SELECT key FROM openreg_staged)"
+_OF_KEYS = "AND key IN (SELECT key FROM openreg_touched)"
 _OTHERS = """
     UNION ALL
     SELECT NULL, id, key, value, effective_from, effective_to FROM known
@@ -57,7 +69,7 @@ CREATE TEMPORARY TABLE openreg_planned AS
 WITH lines AS (
     SELECT line, key, value, effective_from, effective_to,
         MIN(line) OVER (PARTITION BY key, effective_from) AS first
-    FROM openreg_staged WHERE reason IS NULL
+    FROM openreg_staged WHERE reason IS NULL AND key IN (SELECT key FROM openreg_touched)
 ), known AS (
     SELECT id, key, value, effective_from, effective_to FROM openreg_mapping_entry
     WHERE set_id = :set_id AND revision_to = :current {of_keys}
@@ -119,6 +131,11 @@ SELECT line, 'refused', reason, key, value, effective_from, effective_to, NULL, 
 FROM openreg_staged WHERE reason IS NOT NULL
 {removed}
 """
+_UNTOUCHED = """
+SELECT (SELECT COUNT(*) FROM openreg_staged WHERE reason IS NULL) - (
+    SELECT COUNT(*) FROM openreg_staged
+    WHERE reason IS NULL AND key IN (SELECT key FROM openreg_touched))
+"""
 _CLOSE = """
 UPDATE openreg_mapping_entry SET revision_to = :revision
 WHERE id IN (SELECT id FROM openreg_planned WHERE outcome IN ('changed', 'ended', 'removed'))
@@ -177,13 +194,18 @@ def plan(connection: Connection, set_id: int, mode: Mode) -> dict[str, int]:
         others=_OTHERS if merging else "",
         removed="" if merging else _REMOVED,
     )
-    connection.execute(text(statement), {"set_id": set_id, "current": CURRENT})
+    values = {"set_id": set_id, "current": CURRENT}
+    connection.execute(text(_TOUCHED), values)
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("ANALYZE openreg_touched"))
+    connection.execute(text(statement), values)
     found = connection.execute(
         text("SELECT outcome, COUNT(*) FROM openreg_planned GROUP BY outcome")
     )
     counts = dict.fromkeys(OUTCOMES, 0)
     for outcome, count in found:
         counts[outcome] = count
+    counts["unchanged"] += connection.scalar(text(_UNTOUCHED)) or 0
     return counts
 
 
@@ -201,7 +223,7 @@ def planned(connection: Connection) -> Iterator[Any]:
         "old_to FROM openreg_planned WHERE outcome <> 'unchanged' "
         "ORDER BY line IS NULL, line, outcome, key, effective_from"
     )
-    yield from connection.execution_options(yield_per=_CHUNK).execute(query)
+    yield from connection.execute(query, execution_options={"yield_per": _CHUNK})
 
 
 class _CopyText(io.TextIOBase):

@@ -193,7 +193,7 @@ def digest(connection: Connection, set_id: int, revision: int) -> str:
     )
     query = made.union_all(gone).order_by("key", "effective_from", "made")
     found = hashlib.sha256()
-    result = connection.execution_options(yield_per=_BATCH).execute(query)
+    result = connection.execute(query, execution_options={"yield_per": _BATCH})
     for rows in result.partitions(_BATCH):
         text = "".join(
             f"{'+' if made else '-'}\x1e{key}\x1e{value}\x1e{begin}\x1e{end}\n"

@@ -1,0 +1,187 @@
+"""Searching the entries of a set, page by page; an index finds a page, nothing is counted off."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, and_, func, literal_column, select, tuple_
+
+from openreg_airflow.errors import MappingError
+from openreg_airflow.mappings.cells import SEPARATOR
+from openreg_airflow.mappings.entries import entry_of
+from openreg_airflow.mappings.model import MappingEntry
+from openreg_airflow.mappings.reading import find_set, ready, revision_at
+from openreg_airflow.records import Record
+from openreg_airflow.store.engine import transaction
+from openreg_airflow.store.mapping_models import CURRENT, MappingEntryRow, MappingRevisionRow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Select
+
+    from openreg_airflow.mappings.model import MappingSet
+
+#: Entries of a page, unless told, and at most.
+PAGE = 100
+MOST = 1000
+#: Records of so few revisions are found through these; of more, through the keys.
+_FEW = 5000
+#: After every character that a key can go on with.
+_LAST = "\U0010ffff"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryFilter:
+    """Which entries are wanted; what is None does not matter.
+
+    Attributes:
+        prefix: the first key column begins so; more key columns before it are given whole,
+            divided by :data:`openreg_airflow.mappings.cells.SEPARATOR`.
+        text: a key or value holds this; letters A to Z in either case.
+        business_date: true on that day.
+        recorded_at: as it was known at that instant; as it is known now when None.
+        changed_since: recorded at that instant or later.
+        actor: recorded by this one.
+    """
+
+    prefix: str | None = None
+    text: str | None = None
+    business_date: date | None = None
+    recorded_at: datetime | None = None
+    changed_since: datetime | None = None
+    actor: str | None = None
+
+
+class Page(Record):
+    """A page of a search.
+
+    Attributes:
+        entries: by the keys' text and beginning.
+        revision: the state of the set that is searched; the pages that follow are of the same.
+        next: what to pass as ``after`` for the page that follows; None after the last.
+    """
+
+    entries: tuple[MappingEntry, ...]
+    revision: int
+    next: str | None
+
+
+def search(
+    url: str,
+    name: str,
+    wanted: EntryFilter | None = None,
+    *,
+    tenant: str = "",
+    limit: int = PAGE,
+    after: str | None = None,
+) -> Page:
+    """A page of the entries of a set.
+
+    Args:
+        url: SQLAlchemy URL of the store.
+        name: the set's name.
+        wanted: which entries; all that are known now when None.
+        tenant: whose set it is.
+        limit: entries of a page, 1 to 1000.
+        after: ``next`` of the page before.
+
+    Raises:
+        MappingError: there is no such set, or ``after`` is no place in a search.
+        StoreUnavailableError: the database cannot be reached.
+    """
+    wanted = wanted or EntryFilter()
+    limit = max(1, min(limit, MOST))
+    place = _place(after) if after is not None else None
+    with transaction(ready(url), write=False) as connection:
+        found = find_set(connection, name, tenant)
+        revision = place[0] if place else _revision(connection, found, wanted)
+        query = _query(connection, found, revision, wanted)
+        if place:
+            row = MappingEntryRow
+            query = query.where(tuple_(row.key, row.effective_from) > tuple_(*_bound(place)))
+        rows = connection.execute(query.limit(limit + 1)).mappings().all()
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        entries=tuple(entry_of(found, row) for row in rows[:limit]),
+        revision=revision,
+        next=_token(revision, last["key"], last["effective_from"]) if last else None,
+    )
+
+
+def _query(
+    connection: Connection, found: MappingSet, revision: int, wanted: EntryFilter
+) -> Select[Any]:
+    row = MappingEntryRow
+    conditions: list[ColumnElement[bool]] = [row.set_id == found.id]
+    if revision == found.revision:
+        conditions.append(row.revision_to == CURRENT)
+    else:
+        conditions += [row.revision_from <= revision, row.revision_to > revision]
+    if wanted.prefix:
+        conditions += [row.key >= wanted.prefix, row.key < wanted.prefix + _LAST]
+    if wanted.business_date is not None:
+        day = wanted.business_date
+        conditions += [row.effective_from <= day, row.effective_to > day]
+    if wanted.text:
+        whole = row.key + SEPARATOR + row.value
+        pattern = _escaped(wanted.text)
+        conditions.append(whole.ilike(f"%{pattern}%", escape="\\"))
+    if wanted.changed_since is not None or wanted.actor is not None:
+        conditions.append(_recorded(connection, found, revision, wanted))
+    query = select(row.__table__).where(and_(*conditions))
+    return query.order_by(row.key, row.effective_from)
+
+
+def _recorded(
+    connection: Connection, found: MappingSet, revision: int, wanted: EntryFilter
+) -> ColumnElement[bool]:
+    """Of the revisions that are wanted; by the index of these only where they are short."""
+    made = MappingRevisionRow
+    conditions = [made.set_id == found.id, made.revision <= revision]
+    if wanted.changed_since is not None:
+        conditions.append(made.recorded_at >= wanted.changed_since)
+    if wanted.actor is not None:
+        conditions.append(made.actor == wanted.actor)
+    revisions = select(made.revision).where(*conditions)
+    added = connection.scalar(select(func.sum(made.added)).where(*conditions)) or 0
+    column: ColumnElement[int] = MappingEntryRow.revision_from.expression
+    if added > _FEW and connection.dialect.name == "sqlite":
+        # SQLite cannot know how many there are, and a unary plus keeps it from the index.
+        column = literal_column("+openreg_mapping_entry.revision_from")
+    return column.in_(revisions)
+
+
+def _revision(connection: Connection, found: MappingSet, wanted: EntryFilter) -> int:
+    if wanted.recorded_at is None:
+        return found.revision
+    return revision_at(connection, found, wanted.recorded_at).revision
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _token(revision: int, key: str, begin: date) -> str:
+    text = json.dumps([revision, key, begin.isoformat()])
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _place(token: str) -> tuple[int, str, date]:
+    try:
+        revision, key, begin = json.loads(base64.urlsafe_b64decode(token.encode()))
+        return int(revision), str(key), date.fromisoformat(begin)
+    except (ValueError, TypeError, binascii.Error) as error:
+        message = "this is no place in a search"
+        raise MappingError(message, hint="Pass `next` of the page before.") from error
+
+
+def _bound(place: tuple[int, str, date]) -> tuple[Any, Any]:
+    from sqlalchemy import bindparam
+
+    row = MappingEntryRow
+    key = bindparam("after_key", place[1], type_=row.key.type)
+    return key, bindparam("after_from", place[2], type_=row.effective_from.type)
