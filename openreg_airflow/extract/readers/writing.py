@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import TokenType
 from sqlglot.dialects.mysql import MySQL
+from sqlglot.dialects.oracle import Oracle
 from sqlglot.dialects.tsql import TSQL
 
 from openreg_airflow.errors import SpecError
@@ -79,4 +80,17 @@ def refuse_other_statements(query: Query) -> None:
             raise SpecError(message, where=query.file, hint=hint)
         if word == "NEXT" and following == ["VALUE", "FOR"]:
             message = "this does more than read: NEXT VALUE FOR moves a sequence"
+            raise SpecError(message, where=query.file, hint="Leave it out.")
+
+
+def refuse_sequences(query: Query) -> None:
+    """Refuse what Oracle's READ ONLY transaction lets through: the next value of a sequence.
+
+    Raises:
+        SpecError: the query asks for one.
+    """
+    quoted = (TokenType.STRING, TokenType.NATIONAL_STRING)
+    for token in Oracle().tokenize(query.text):
+        if token.token_type not in quoted and token.text.upper() == "NEXTVAL":
+            message = "this does more than read: NEXTVAL moves a sequence"
             raise SpecError(message, where=query.file, hint="Leave it out.")
