@@ -37,6 +37,7 @@ _STAGE_COMMAND = {
     "quality": ("openreg_airflow.validate.quality_command", "quality"),
     "transform": ("openreg_airflow.transform.trial_command", "transform"),
     "validate": ("openreg_airflow.validate.commands", "validate"),
+    "verify": ("openreg_airflow.artifacts.verify_command", "verify"),
 }
 _console = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)

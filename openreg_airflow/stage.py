@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 BUSINESS_DATE = "{{ business_date(dag_run, params) }}"
 
 
+def open_workspace(settings: settings.Settings) -> Workspace:
+    """The workspace that the settings name."""
+    return Workspace(ObjectStoragePath(settings.workspace, conn_id=settings.workspace_conn_id))
+
+
 class StageMixin:
     """Run key, workspace and error edge of one stage of one report.
 
@@ -81,8 +86,7 @@ class StageMixin:
     @cached_property
     def workspace(self) -> Workspace:
         """The workspace that the settings name."""
-        root = ObjectStoragePath(self.settings.workspace, conn_id=self.settings.workspace_conn_id)
-        return Workspace(root)
+        return open_workspace(self.settings)
 
 
 class StageOperator(StageMixin, BaseOperator):

@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from openreg_airflow.errors import IntegrityError, StorageError
 from openreg_airflow.records import FileRef
@@ -86,6 +86,32 @@ class Workspace:
         """Remove a file that was recorded; harmless when it is gone."""
         path = Path(uri) if self.local is not None else self._remote(uri)
         path.unlink(missing_ok=True)
+
+    def open_stream(self, ref: FileRef) -> BinaryIO:
+        """Open a recorded file where it lies, to look at its beginning; it is not checked.
+
+        Raises:
+            IntegrityError: the file is gone.
+        """
+        path = Path(ref.uri) if self.local is not None else self._remote(ref.uri)
+        try:
+            opened: BinaryIO = path.open("rb")
+        except FileNotFoundError as error:
+            raise _gone(ref) from error
+        return opened
+
+    def stages(self, run: RunKey) -> dict[str, tuple[Any, ...]]:
+        """The files of a run that lie in its folder, by stage."""
+        folder = (self.local or self.root).joinpath(
+            run.report_id, run.business_date.isoformat(), run_slug(run.run_id)
+        )
+        found: dict[str, tuple[Any, ...]] = {}
+        if folder.is_dir():
+            for stage in sorted(folder.iterdir(), key=str):
+                if stage.is_dir():
+                    files = (path for path in stage.rglob("*") if path.is_file())
+                    found[stage.name] = tuple(sorted(files, key=str))
+        return found
 
     @contextmanager
     def scratch_folder(self) -> Iterator[Path]:

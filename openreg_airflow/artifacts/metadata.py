@@ -80,6 +80,7 @@ def about(
         if report.is_file()
         else None,
         "spec_files": named_files(spec, folder),
+        "spec": _plain(spec),
         "table": spec.table,
         "key": list(spec.key),
         "inputs": {

@@ -31,6 +31,8 @@ class ArtifactOperator(StageOperator):
             report has no rules. Its tables, if it has any, are the ones that are written. Nothing
             is written when a blocking rule failed, whatever became of the task that should have
             stopped the run.
+        routes: the routes that its files go over, each with whether an acknowledgement is awaited
+            there; the retention policy keeps them until all of that has happened.
     """
 
     stage: ClassVar[str] = "artifact"
@@ -44,9 +46,11 @@ class ArtifactOperator(StageOperator):
         spec: ArtifactSpec,
         tables: Mapping[str, Any],
         verdict: Any = None,
+        routes: Mapping[str, bool] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.routes = dict(routes or {})
         self.folder = folder
         self.artifact = artifact
         self.spec = spec
@@ -71,6 +75,7 @@ class ArtifactOperator(StageOperator):
             workspace=self.workspace,
             schema_folders=self.settings.schema_folders,
             verdict=verdict,
+            routes=self.routes,
             allocate=lambda begun, parts: numbering.allocate(
                 run, begun, parts, self._numbers(run, parts)
             ),

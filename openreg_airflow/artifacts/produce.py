@@ -66,6 +66,7 @@ def _produce(order: Order) -> Artifact:
         }
         records = inputs[spec.table].rows
         told = metadata.about(spec, order.folder, order.run, inputs, order.verdict)
+        told["routes"] = dict(order.routes)
         artifact = Artifact(
             name=name,
             format=order.format,
