@@ -11,7 +11,7 @@ BENCHMARK_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down test test-unit test-integration test-e2e lint types format \
-	schema lock dist clean benchmark-dag-parse benchmark-sandbox benchmark-validate
+	schema lock dist clean benchmark-artifacts benchmark-dag-parse benchmark-sandbox benchmark-validate
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -85,6 +85,9 @@ lock: ## Resolve the dependencies anew, the sandbox image's too (needs uv on the
 			--generate-hashes --only-binary :all: --no-annotate --constraint constraints.txt \
 			--quiet --custom-compile-command "make lock" --output-file $(IMAGE)/$$file.txt; \
 	done
+
+benchmark-artifacts: install ## Measure writing files beside lxml, pandas and json
+	@$(BIN)/python -m benchmarks.artifacts $(BENCHMARK_ARGS)
 
 benchmark-dag-parse: install ## Measure Dag parsing beside dag-factory
 	@test -d .benchmarks/dag-factory || $(BIN)/python -m pip install --quiet --no-deps \

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openreg_airflow.artifacts.json_spec import JsonLinesArtifact
-    from openreg_airflow.artifacts.writer import Job
+    from openreg_airflow.artifacts.writer import Job, Relation
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,12 @@ class JsonLinesWriter:
         if spec.template is None:
             return frozenset({spec.table})
         return json_template.line(folder / spec.template, spec.table).tables
+
+    def relations(self, spec: JsonLinesArtifact, folder: Path) -> tuple[Relation, ...]:
+        """The tables that stand inside its lines."""
+        if spec.template is None:
+            return ()
+        return json_template.line(folder / spec.template, spec.table).relations(spec.table)
 
     def write(self, job: Job, target: Path) -> str:
         """Write the lines and check them; see :meth:`~openreg_airflow.artifacts.writer.Writer`."""
@@ -45,6 +51,8 @@ class JsonLinesWriter:
         document = _line(spec, job)
         refuse_unknown_columns(document, job)
         write_lines(document, job, target, form(spec, lines=True))
+        if job.draft:
+            return outcome
         if outcome != VALID:
             log.warning("%s: %s", job.filename, outcome)
         if schema is not None:
