@@ -11,9 +11,10 @@ may (unreachable, reset, time-out, disk full). No message contains a secret.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+from openreg_airflow.deliver.progress import Progress
 from openreg_airflow.errors import DeliveryRefusedError
 
 if TYPE_CHECKING:
@@ -26,6 +27,57 @@ Verify = Literal["size", "content"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unsettled:
+    """An earlier try of which nobody knows whether its file became visible.
+
+    Attributes:
+        key: tells the file.
+        temporary: the name from which it was to be renamed; None where there is none.
+    """
+
+    key: str
+    temporary: str | None
+
+
+class Journal(Protocol):
+    """What is noted of the tries at one destination, so that no death leaves a doubt.
+
+    The step that makes a file visible to the receiver comes after :meth:`publishing`. A try that
+    dies between the two leaves an unsettled entry; the next one finds out what became of it.
+    """
+
+    def unsettled(self) -> tuple[Unsettled, ...]:
+        """The tries at this destination whose end is not known."""
+
+    def settle(self, earlier: Unsettled, *, published: bool) -> bool:
+        """Note how an earlier try ended; True when it published this very file."""
+
+    def publishing(self, temporary: str | None) -> None:
+        """Note that the next step makes this file visible."""
+
+    def withdrawn(self) -> None:
+        """Note that the step did not take effect."""
+
+
+class NoJournal:
+    """Nothing is noted: for a single try, with nothing known of earlier ones."""
+
+    def unsettled(self) -> tuple[Unsettled, ...]:
+        """Nothing."""
+        return ()
+
+    def settle(self, earlier: Unsettled, *, published: bool) -> bool:  # noqa: ARG002
+        """Nothing."""
+        return False
+
+    def publishing(self, temporary: str | None) -> None:
+        """Nothing."""
+
+    def withdrawn(self) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Parcel:
     """A local file on its way: already checked against its recorded size and SHA-256.
 
@@ -34,12 +86,22 @@ class Parcel:
         filename: the name that it gets at the destination.
         bytes: its size.
         sha256: lower-case hexadecimal SHA-256 of its bytes.
+        journal: what is known of earlier tries at its destination, and noted of this one.
+        bytes_per_second: the most that may go over the line; None for no limit.
     """
 
     path: Path
     filename: str
     bytes: int
     sha256: str
+    journal: Journal = field(default_factory=NoJournal, repr=False)
+    bytes_per_second: int | None = None
+
+    def progress(self, verb: str) -> Progress:
+        """What tells how far its way is and holds it to its speed; ``verb`` such as ``sent``."""
+        return Progress(
+            f"{verb} {self.filename}", self.bytes, bytes_per_second=self.bytes_per_second
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +110,8 @@ class Outcome:
 
     Attributes:
         bytes_sent: bytes that went over the line; 0 when the file was already there.
-        already_there: the destination had the same bytes under the final name.
+        already_there: the destination had the same bytes under the final name, or had them
+            before the receiver took them.
     """
 
     bytes_sent: int
@@ -60,6 +123,9 @@ class Session(Protocol):
 
     def deliver(self, parcel: Parcel, folder: str, verify: Verify) -> Outcome:
         """Bring one parcel to a folder, so that it is there once, complete and unchanged."""
+
+    def look(self, parcel: Parcel, folder: str) -> str:
+        """Say what delivering it would find and do; nothing is changed."""
 
 
 class Channel(Protocol):

@@ -34,6 +34,16 @@ class Connection:
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     s3: Callable[[float], Any] | None = field(default=None, repr=False)
 
+    @property
+    def account(self) -> str:
+        """What tells two destinations of the same address apart: whose folder is meant.
+
+        An access key of S3 is not: keys change, and a bucket is the same for all of them.
+        """
+        if self.type == "aws":
+            return str(self.extra.get("endpoint_url") or "")
+        return self.login or ""
+
     def refused(self, *, fault: str, hint: str) -> DeliveryRefusedError:
         """The error for a connection that cannot be used as it is.
 

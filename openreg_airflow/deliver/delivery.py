@@ -9,21 +9,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from openreg_airflow.deliver.channel import Parcel
+from openreg_airflow.deliver.channel import Outcome, Parcel
+from openreg_airflow.deliver.journal import LedgerJournal
+from openreg_airflow.deliver.progress import MIB
 from openreg_airflow.deliver.registry import load_channel
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.records import DeliveryAttempt, Receipt
+from openreg_airflow.store.deliveries import LedgerEntry, content_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from openreg_airflow.deliver.channel import Channel, Outcome, Session
+    from openreg_airflow.deliver.channel import Channel, Journal, Session
     from openreg_airflow.deliver.connection import Connection
     from openreg_airflow.deliver.spec import RouteSpec
     from openreg_airflow.records import Artifact, ArtifactFile, RunKey
-    from openreg_airflow.store import Store
+    from openreg_airflow.store.deliveries import Deliveries
     from openreg_airflow.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -38,14 +41,14 @@ class Delivery:
         route: name of the route in the spec.
         spec: the route.
         artifact: the record of the artifact.
-        number: number of this attempt within the run, from 1.
+        again: the operator wants it sent even if it was delivered before.
     """
 
     run: RunKey
     route: str
     spec: RouteSpec
     artifact: Artifact
-    number: int = 1
+    again: bool = False
 
 
 def deliver(
@@ -53,19 +56,20 @@ def deliver(
     *,
     connect: Callable[[], Connection],
     workspace: Workspace,
-    store: Store,
+    store: Deliveries,
 ) -> tuple[Receipt, ...]:
     """Bring the files of an artifact to their destination and record each attempt, however it ends.
 
     The files go in their order over one connection, after all of them have been checked against
     their recorded size and hash. An attempt is on record before the first byte of its file is
-    sent: one that was killed stays ``started``. The first file that fails ends the delivery.
+    sent: one that was killed stays ``started``. The first file that fails ends the delivery. A
+    file that the ledger knows as delivered to its place is not sent again, whichever run sent it.
 
     Args:
-        delivery: what, where to, and the attempt's number.
+        delivery: what, and where to.
         connect: gives the connection; a failure to find it is on record too.
         workspace: where the files lie.
-        store: where the attempts are recorded.
+        store: where the attempts and the ledger are.
 
     Returns:
         A receipt for each file; none for an artifact without files.
@@ -79,28 +83,87 @@ def deliver(
     files, spec = delivery.artifact.files, delivery.spec
     if not files:
         log.info("artifact %s has no file, so nothing is delivered", delivery.artifact.name)
+    number = store.next_attempt(delivery.run, delivery.route, delivery.artifact.name)
     line = _Line()
     receipts = []
     with ExitStack() as stack:
         for position, file in enumerate(files, 1):
-            with _on_record(delivery, file, position, store) as attempt:
+            with _on_record(delivery, file, (number, position), store) as attempt:
                 if line.channel is None:
                     line.paths = [stack.enter_context(workspace.open_local(ref)) for ref in files]
                     line.prepare(spec, connect)
-                attempt.destination = line.destination(spec, file)
+                attempt.entry = entry = line.entry(delivery, file)
+                attempt.destination = entry.destination
                 attempt.record()
-                log.info("delivering %s to %s", file.filename, attempt.destination)
-                if line.session is None:
-                    line.session = stack.enter_context(line.open(spec))
-                parcel = Parcel(
-                    path=line.paths[position - 1],
-                    filename=file.filename,
-                    bytes=file.bytes,
-                    sha256=file.sha256,
-                )
-                attempt.outcome = line.session.deliver(parcel, spec.folder, spec.verify)
+                journal = LedgerJournal(store, entry, again=delivery.again)
+                if before := journal.delivered_before():
+                    log.info(
+                        "%s was delivered on %s by run %s; it is not sent again",
+                        entry.destination,
+                        before.updated_at,
+                        before.run_id,
+                    )
+                    attempt.outcome = Outcome(bytes_sent=0, already_there=True)
+                else:
+                    journal.refuse_taken_number()
+                    log.info("delivering %s to %s", file.filename, attempt.destination)
+                    if line.session is None:
+                        line.session = stack.enter_context(line.open(spec))
+                    parcel = parcel_of(file, line.paths[position - 1], spec, journal)
+                    attempt.outcome = line.session.deliver(parcel, spec.folder, spec.verify)
             receipts.append(attempt.receipt())
     return tuple(receipts)
+
+
+def parcel_of(file: ArtifactFile, path: Path, spec: RouteSpec, journal: Journal) -> Parcel:
+    """A finished file on its way.
+
+    Args:
+        file: its record.
+        path: where it can be read.
+        spec: the route.
+        journal: what is known of earlier tries.
+    """
+    return Parcel(
+        path=path,
+        filename=file.filename,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        journal=journal,
+        bytes_per_second=int(spec.mib_per_second * MIB) if spec.mib_per_second else None,
+    )
+
+
+def ledger_entry(
+    delivery: Delivery, file: ArtifactFile, destination: str, account: str
+) -> LedgerEntry:
+    """The ledger's entry for a file once it is delivered.
+
+    Args:
+        delivery: what, and where to.
+        file: one of its files.
+        destination: its place as a URL without credentials.
+        account: whose folder it is; see :attr:`.Connection.account`.
+    """
+    artifact, run = delivery.artifact, delivery.run
+    content = artifact.content or file.document_sha256 or file.sha256
+    numbers = artifact.numbers
+    return LedgerEntry(
+        content=content_of(run, artifact.name, content, file.part, file.role),
+        place=place_of(delivery.spec.channel, account, destination),
+        destination=destination,
+        state="delivered",
+        report_id=run.report_id,
+        business_date=run.business_date,
+        run_id=run.run_id,
+        route=delivery.route,
+        artifact=artifact.name,
+        filename=file.filename,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        sequence=artifact.sequence if numbers else None,
+        number=numbers[min(file.part, len(numbers)) - 1] if numbers else None,
+    )
 
 
 @dataclass
@@ -113,17 +176,12 @@ class _Line:
     paths: list[Path] = field(default_factory=list)
 
     def prepare(self, spec: RouteSpec, connect: Callable[[], Connection]) -> None:
-        channel = load_channel(spec.channel)
-        connection = connect()
-        if connection.type not in channel.connection_types:
-            fault = f"is of type {connection.type!r}, which channel {spec.channel} cannot use"
-            hint = f"Use type {' or '.join(channel.connection_types)}."
-            raise connection.refused(fault=fault, hint=hint)
-        self.channel, self.connection = channel, connection
+        self.channel, self.connection = channel_for(spec, connect())
 
-    def destination(self, spec: RouteSpec, file: ArtifactFile) -> str:
+    def entry(self, delivery: Delivery, file: ArtifactFile) -> LedgerEntry:
         channel, connection = self._prepared()
-        return channel.destination(connection, spec.folder, file.filename)
+        destination = channel.destination(connection, delivery.spec.folder, file.filename)
+        return ledger_entry(delivery, file, destination, connection.account)
 
     def open(self, spec: RouteSpec) -> AbstractContextManager[Session]:
         channel, connection = self._prepared()
@@ -136,13 +194,30 @@ class _Line:
         return self.channel, self.connection
 
 
+def channel_for(spec: RouteSpec, connection: Connection) -> tuple[Channel, Connection]:
+    """The route's channel, and the connection if the channel can use it.
+
+    Raises:
+        DeliveryRefusedError: the connection is of another type.
+        SpecError: there is no such channel.
+    """
+    channel = load_channel(spec.channel)
+    if connection.type not in channel.connection_types:
+        fault = f"is of type {connection.type!r}, which channel {spec.channel} cannot use"
+        hint = f"Use type {' or '.join(channel.connection_types)}."
+        raise connection.refused(fault=fault, hint=hint)
+    return channel, connection
+
+
 class _Attempt:
     """An attempt to deliver one file, while it runs."""
 
-    def __init__(self, delivery: Delivery, file: ArtifactFile, position: int, store: Store) -> None:
+    def __init__(
+        self, delivery: Delivery, file: ArtifactFile, number: tuple[int, int], store: Deliveries
+    ) -> None:
         self._delivery = delivery
         self._file = file
-        self._position = position
+        self._number, self._position = number
         self._store = store
         self._started = datetime.now(UTC)
         self._clock = time.monotonic()
@@ -152,6 +227,7 @@ class _Attempt:
             f"{spec.channel} connection {spec.connection}, folder {spec.folder}, "
             f"file {file.filename}"
         )
+        self.entry: LedgerEntry | None = None
         self.outcome: Outcome | None = None
         self.seconds = 0.0
 
@@ -162,7 +238,7 @@ class _Attempt:
         attempt = DeliveryAttempt(
             route=delivery.route,
             artifact=delivery.artifact.name,
-            attempt=delivery.number,
+            attempt=self._number,
             position=self._position,
             channel=delivery.spec.channel,
             destination=self.destination,
@@ -181,7 +257,10 @@ class _Attempt:
             end = {"result": result, "bytes": outcome.bytes_sent}
         if end:
             attempt = attempt.model_copy(update={**end, "seconds": self.seconds})
-        self._store.record_attempt(delivery.run, attempt)
+        if error is None and outcome is not None and self.entry is not None:
+            self._store.finish(delivery.run, attempt, self.entry)
+        else:
+            self._store.record_attempt(delivery.run, attempt)
 
     def receipt(self) -> Receipt:
         """The proof of a delivery that ended well."""
@@ -210,10 +289,10 @@ class _Attempt:
 
 @contextmanager
 def _on_record(
-    delivery: Delivery, file: ArtifactFile, position: int, store: Store
+    delivery: Delivery, file: ArtifactFile, number: tuple[int, int], store: Deliveries
 ) -> Iterator[_Attempt]:
     """Record an attempt when it begins and when it ends; a stopped task counts as failed."""
-    attempt = _Attempt(delivery, file, position, store)
+    attempt = _Attempt(delivery, file, number, store)
     attempt.record()
     try:
         yield attempt

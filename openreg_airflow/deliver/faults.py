@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openreg_airflow.errors import DeliveryError
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 
 if TYPE_CHECKING:
     import socket
@@ -33,4 +33,13 @@ def unreachable(where: str, doing: str, error: BaseException) -> DeliveryError:
     return DeliveryError(
         f"{where} cannot be reached or dropped the connection while {doing}: {error}",
         hint="It is tried again. If it stays so, check host, port and firewall.",
+    )
+
+
+def doubtful(filename: str, destination: str) -> DeliveryRefusedError:
+    """An earlier try died around its sending, and the destination shows nobody what it has."""
+    return DeliveryRefusedError(
+        f"an earlier try may have sent {filename} to {destination}: it died before it could tell",
+        hint="Ask the receiver. If it has the file, run openreg deliver with --already-there; if "
+        "not, openreg deliver sends it again. Either wants a reason, which is kept.",
     )

@@ -39,24 +39,23 @@ class DeliverOperator(StageOperator):
         self.spec = spec
         self.artifact = artifact
 
-    def run_stage(self, context: Context, run: RunKey) -> list[dict[str, Any]]:
+    def run_stage(self, context: Context, run: RunKey) -> list[dict[str, Any]]:  # noqa: ARG002
         """Deliver; see :func:`openreg_airflow.deliver.delivery.deliver`."""
         from openreg_airflow.deliver.delivery import Delivery, deliver
         from openreg_airflow.records import Artifact
-        from openreg_airflow.store import Store
+        from openreg_airflow.store.deliveries import Deliveries
 
         delivery = Delivery(
             run=run,
             route=self.route,
             spec=self.spec,
             artifact=Artifact.model_validate(self.artifact),
-            number=context["ti"].try_number,
         )
         receipts = deliver(
             delivery,
             connect=self.connect,
             workspace=self.workspace,
-            store=Store(self.settings.store_url),
+            store=Deliveries(self.settings.store_url),
         )
         if standing := self.standing(run):
             log.info("Delivered %s.", standing)

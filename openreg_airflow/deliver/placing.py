@@ -2,7 +2,9 @@
 
 The file goes up under a temporary name, is verified, and is renamed without overwriting. So a
 process killed anywhere in between leaves either nothing or the complete file under the final
-name; the next try removes leftovers and recognises a file that is there.
+name; the next try removes leftovers and recognises a file that is there. The rename is noted before
+it is done, with the temporary name: when that name is gone, the file was delivered, also if the
+receiver took it before anybody could note so.
 """
 
 from __future__ import annotations
@@ -40,8 +42,12 @@ def place(files: RemoteFiles, parcel: Parcel, folder: str, verify: Verify) -> Ou
     """
     check_parcel(parcel)
     final = posixpath.join(folder, parcel.filename)
+    published_before = _settle(files, parcel)
     if is_there(files, parcel, final):
         _remove_leftovers(files, parcel, folder)
+        return Outcome(bytes_sent=0, already_there=True)
+    if published_before:
+        log.info("%s was delivered by an earlier try and is gone since: it was taken", final)
         return Outcome(bytes_sent=0, already_there=True)
     files.make_folder(folder)
     _remove_leftovers(files, parcel, folder)
@@ -49,21 +55,42 @@ def place(files: RemoteFiles, parcel: Parcel, folder: str, verify: Verify) -> Ou
     try:
         files.upload(parcel, temporary)
         _verify(files, parcel, temporary, verify)
+        parcel.journal.publishing(temporary)
+    except OpenRegError:
+        _tidy(files, temporary)
+        raise
+    try:
         files.publish(temporary, final)
     except NameTakenError:
         # Another process published between our look and our rename.
-        _tidy(files, temporary)
+        _withdraw(files, parcel, temporary)
         if is_there(files, parcel, final):
             return Outcome(bytes_sent=parcel.bytes, already_there=True)
         raise
     except OpenRegError:
-        _tidy(files, temporary)
+        _withdraw(files, parcel, temporary)
         raise
     found = files.size(final)
     if found is not None and found != parcel.bytes:
         message = f"{final} has {found} bytes after renaming, sent were {parcel.bytes}"
         raise DeliveryError(message, hint="Ask the receiving side what happened to the file.")
     return Outcome(bytes_sent=parcel.bytes, already_there=False)
+
+
+def look(files: RemoteFiles, parcel: Parcel, folder: str) -> str:
+    """Say what placing a parcel would find and do; nothing is changed.
+
+    Raises:
+        DeliveryRefusedError: it would be refused.
+        DeliveryError: the destination did not answer.
+    """
+    check_parcel(parcel)
+    final = posixpath.join(folder, parcel.filename)
+    if is_there(files, parcel, final):
+        return "the same file is there already"
+    if files.names(folder) is None:
+        return "the folder may not be listed; the file would be sent"
+    return "nothing is there under this name; the file would be sent"
 
 
 def check_parcel(parcel: Parcel) -> None:
@@ -141,6 +168,34 @@ def _remove_leftovers(files: RemoteFiles, parcel: Parcel, folder: str) -> None:
         if name.startswith(_prefix(parcel)) and name.endswith(_SUFFIX):
             log.info("removing %s, left behind by an interrupted try", name)
             files.remove(posixpath.join(folder, name))
+
+
+def _settle(files: RemoteFiles, parcel: Parcel) -> bool:
+    """Find out how earlier tries ended that died right around their rename.
+
+    Their temporary file is still there if they did not rename it, and gone if they did, whatever
+    the receiver has done with the file since.
+    """
+    published = False
+    for earlier in parcel.journal.unsettled():
+        renamed = earlier.temporary is not None and files.size(earlier.temporary) is None
+        published |= parcel.journal.settle(earlier, published=renamed) and renamed
+    return published
+
+
+def _withdraw(files: RemoteFiles, parcel: Parcel, temporary: str) -> None:
+    """Take a failed rename back, if it is certain that it did not take effect.
+
+    When the destination does not answer, or the temporary file is gone, the next try finds out.
+    """
+    try:
+        if files.size(temporary) is None:
+            return
+        parcel.journal.withdrawn()
+    except OpenRegError as error:
+        log.warning("the next try finds out what became of %s: %s", temporary, error.message)
+        return
+    _tidy(files, temporary)
 
 
 def _tidy(files: RemoteFiles, temporary: str) -> None:

@@ -8,6 +8,8 @@ import time
 log = logging.getLogger(__name__)
 
 MIB = 1 << 20
+#: Seconds.
+_LONGEST_WAIT = 1.0
 
 
 class Progress:
@@ -17,16 +19,24 @@ class Progress:
         what: verb and name, such as ``sent report.xml``.
         total: bytes to come.
         every: seconds between lines.
+        bytes_per_second: waits so that no more go through; None for no limit.
     """
 
-    def __init__(self, what: str, total: int, *, every: float = 5.0) -> None:
+    def __init__(
+        self, what: str, total: int, *, every: float = 5.0, bytes_per_second: int | None = None
+    ) -> None:
         self._what = what
         self._total = total
         self._every = every
+        self._limit = bytes_per_second
         self._began = self._said = time.monotonic()
 
     def reached(self, done: int) -> None:
-        """Note that ``done`` bytes are through."""
+        """Note that ``done`` bytes are through; wait when they are through too soon."""
+        if self._limit is not None:
+            early = done / self._limit - (time.monotonic() - self._began)
+            # In small steps, so that a connection never looks dead for long.
+            time.sleep(min(max(early, 0.0), _LONGEST_WAIT))
         now = time.monotonic()
         if now - self._said < self._every:
             return

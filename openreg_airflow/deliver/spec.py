@@ -51,6 +51,11 @@ class RouteSpec(Section):
     timeout_seconds: float = Field(
         default=60, gt=0, le=3600, description="Longest silence of the other side, in seconds."
     )
+    mib_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        description="The most that goes over the line, in MiB a second; default: no limit.",
+    )
     verify: Literal["size", "content"] = Field(
         default="size", description="What is compared at the destination after sending."
     )

@@ -42,6 +42,7 @@ class LedgerEntry(Record):
 
     Attributes:
         content: hash of what it reports; see :func:`content_of`.
+        place: hash of where it goes; see :func:`place_of`.
         temporary: the name from which it is renamed, while that is under way; None where there
             is none.
         sequence: the sequence that its number is of.
@@ -49,6 +50,7 @@ class LedgerEntry(Record):
     """
 
     content: str
+    place: str
     destination: str
     state: State
     report_id: str
@@ -89,13 +91,24 @@ def content_of(run: RunKey, artifact: str, content: str, part: int, role: str) -
     return hashlib.sha256(known.encode()).hexdigest()
 
 
+def place_of(channel: str, account: str, destination: str) -> str:
+    """The hash by which a place is recognised.
+
+    Args:
+        channel: name of the delivery channel.
+        account: whose folder it is, where the address alone does not tell.
+        destination: the file's place as a URL without credentials.
+    """
+    return hashlib.sha256("\n".join((channel, account, destination)).encode()).hexdigest()
+
+
 class Deliveries(Store):
     """The ledger and the attempts, read and written across runs."""
 
-    def at(self, destination: str) -> tuple[LedgerEntry, ...]:
-        """Everything that is known of a destination, oldest first."""
+    def at(self, place: str) -> tuple[LedgerEntry, ...]:
+        """Everything that is known of a place, oldest first."""
         with self._transaction(write=False) as connection:
-            return _entries(connection, Delivered.place == _place(destination))
+            return _entries(connection, Delivered.place == place)
 
     def of_number(self, sequence: str, number: int) -> tuple[LedgerEntry, ...]:
         """What carries a sequence number, oldest first."""
@@ -114,7 +127,7 @@ class Deliveries(Store):
                 update(Delivered)
                 .where(
                     Delivered.content == entry.content,
-                    Delivered.place == _place(entry.destination),
+                    Delivered.place == entry.place,
                     Delivered.state == "publishing",
                     Delivered.temporary == entry.temporary
                     if entry.temporary is not None
@@ -197,16 +210,9 @@ def _entries(connection: Connection, *wanted: ColumnElement[bool]) -> tuple[Ledg
 
 
 def _put_entry(connection: Connection, entry: LedgerEntry) -> None:
-    values: dict[str, Any] = entry.model_dump() | {
-        "place": _place(entry.destination),
-        "updated_at": datetime.now(UTC),
-    }
+    values: dict[str, Any] = entry.model_dump() | {"updated_at": datetime.now(UTC)}
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert = dialect.insert(Delivered).values(values)
     key = ("content", "place")
     new = {name: insert.excluded[name] for name in values if name not in key}
     connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=new))
-
-
-def _place(destination: str) -> str:
-    return hashlib.sha256(destination.encode()).hexdigest()

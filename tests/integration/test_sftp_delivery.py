@@ -1,13 +1,8 @@
 from __future__ import annotations
 
-import json
 import os
-import random
 import signal
 import subprocess
-import sys
-from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +12,15 @@ import pytest
 from openreg_airflow.deliver.channel import Parcel
 from openreg_airflow.deliver.channels.sftp import SftpChannel
 from openreg_airflow.deliver.connection import Connection
-from openreg_airflow.deliver.delivery import Delivery, deliver
-from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.errors import (
     DeliveryError,
     DeliveryRefusedError,
     IntegrityError,
     StoreNotReadyError,
 )
-from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, Receipt, RunKey
-from openreg_airflow.store import Store, schema
+from openreg_airflow.records import ArtifactFile
 from openreg_airflow.workspace import Workspace, describe
+from tests.delivery_house import MIB, RUN, House, make_house, start_victim
 from tests.services import free_port, unavailable
 from tests.services.sshd import other_host_key
 from tests.services.tcp_proxy import stalling_proxy
@@ -37,68 +30,8 @@ if TYPE_CHECKING:
 
     from tests.services.sshd import SshServer
 
-MIB = 1 << 20
 #: Never the right one, and nowhere to be read.
 WORD = "hunter2-correct-horse"
-RUN = RunKey(report_id="mifir_transactions", business_date=date(2026, 3, 2), run_id="manual__1")
-
-
-@dataclass
-class House:
-    """This side of a delivery: workspace, store and one artifact."""
-
-    folder: Path
-    store_url: str
-    content: bytes
-    artifact: Artifact
-
-    @property
-    def store(self) -> Store:
-        return Store(self.store_url)
-
-    def deliver(self, connection: Connection, *, number: int = 1, **spec: Any) -> Receipt:
-        """Deliver the only file."""
-        [receipt] = self.deliver_all(connection, number=number, **spec)
-        return receipt
-
-    def deliver_all(
-        self, connection: Connection, *, number: int = 1, **spec: Any
-    ) -> tuple[Receipt, ...]:
-        return deliver(
-            self.delivery(number=number, **spec),
-            connect=lambda: connection,
-            workspace=Workspace(self.folder),
-            store=self.store,
-        )
-
-    def delivery(self, *, number: int = 1, **spec: Any) -> Delivery:
-        return Delivery(
-            run=RUN, route="regulator", spec=route(**spec), artifact=self.artifact, number=number
-        )
-
-    @property
-    def attempts(self) -> tuple[DeliveryAttempt, ...]:
-        return self.store.attempts(RUN)
-
-
-def route(**spec: Any) -> RouteSpec:
-    return RouteSpec(
-        **({"channel": "sftp", "connection": "regulator_sftp", "folder": "in/mifir"} | spec)
-    )
-
-
-def make_house(folder: Path, size: int) -> House:
-    workspace = Workspace(folder / "workspace")
-    content = random.Random(size).randbytes(size)  # noqa: S311
-    with workspace.folder(RUN, "artifact").writing("transactions.xml") as pending:
-        pending.path.write_bytes(content)
-    file = ArtifactFile(**dict(pending.ref), filename="DEMO_DATTRA_DE_20260302.xml", records=1)
-    artifact = Artifact(
-        name="transactions", format="xml", records=1, schema_check="valid", files=(file,)
-    )
-    url = f"sqlite:///{folder / 'store.db'}"
-    schema.upgrade(url)
-    return House(folder / "workspace", url, content, artifact)
 
 
 @pytest.fixture
@@ -140,7 +73,7 @@ def test_same_content_under_the_name_is_recognised_and_not_sent_again(
     house.deliver(sshd.connection())
     written = (sshd.inbox / FINAL).stat()
 
-    receipt = house.deliver(sshd.connection(), number=2)
+    receipt = house.deliver(sshd.connection())
 
     assert receipt.already_there
     assert (sshd.inbox / FINAL).stat().st_mtime_ns == written.st_mtime_ns
@@ -211,7 +144,7 @@ def test_known_hosts_file_pins_the_host_key(sshd: SshServer, house: House, tmp_p
 
     known.write_text(f"[127.0.0.1]:{sshd.port} {other_host_key()}")
     with pytest.raises(DeliveryRefusedError, match="host key"):
-        house.deliver(sshd.connection(extra=extra), number=2)
+        house.deliver(sshd.connection(extra=extra), again=True)
 
 
 @pytest.mark.parametrize("content", ["", "# nothing\n", "other.example ssh-ed25519 AAAA"])
@@ -263,7 +196,7 @@ def test_private_key_with_passphrase_logs_in(sshd: SshServer, house: House) -> N
     assert sshd.files() == {FINAL: house.content}
     wrong = extra | {"private_key_passphrase": "other-phrase"}
     with pytest.raises(DeliveryRefusedError, match="private_key that cannot be read") as caught:
-        house.deliver(sshd.connection(extra=wrong), number=2)
+        house.deliver(sshd.connection(extra=wrong), again=True)
     assert "other-phrase" not in str(caught.value)
 
 
@@ -347,7 +280,7 @@ def test_retry_sends_only_the_files_that_are_not_there(sshd: SshServer, house: H
     ]
 
     (sshd.inbox / "in/mifir/m.xml").unlink()
-    receipts = house.deliver_all(sshd.connection(), number=2)
+    receipts = house.deliver_all(sshd.connection())
     assert [receipt.already_there for receipt in receipts] == [True, False, False]
 
 
@@ -400,7 +333,7 @@ def test_server_that_stalls_in_the_middle_ends_in_a_time_out_and_a_retry_succeed
     [leftover] = sshd.files()
     assert leftover.endswith(".part")
 
-    big_house.deliver(sshd.connection(), number=2)
+    big_house.deliver(sshd.connection())
 
     assert sshd.files() == {FINAL: big_house.content}
     assert [a.result for a in big_house.attempts] == ["failed", "delivered"]
@@ -417,7 +350,7 @@ def test_server_killed_in_the_middle_is_tried_again(sshd: SshServer, big_house: 
     assert [a.error_class for a in big_house.attempts] == ["DeliveryError"]
 
     sshd.start()
-    big_house.deliver(sshd.connection(), number=2)
+    big_house.deliver(sshd.connection())
 
     assert sshd.files() == {FINAL: big_house.content}
 
@@ -434,7 +367,7 @@ def test_process_killed_in_the_middle_of_sending_leaves_no_half_file(
     assert leftover.endswith(".part")
     assert [a.result for a in big_house.attempts] == ["started"]
 
-    big_house.deliver(sshd.connection(), number=2)
+    big_house.deliver(sshd.connection())
 
     assert sshd.files() == {FINAL: big_house.content}
     assert [a.result for a in big_house.attempts] == ["started", "delivered"]
@@ -455,7 +388,7 @@ def test_process_killed_at_any_step_ends_with_one_file_after_a_retry(
     assert victim.wait(60) == -signal.SIGKILL
     assert set(sshd.files().values()) <= {house.content}
 
-    receipt = house.deliver(sshd.connection(), number=2)
+    receipt = house.deliver(sshd.connection())
 
     assert sshd.files() == {FINAL: house.content}
     assert receipt.sha256 == house.artifact.files[0].sha256
@@ -480,7 +413,7 @@ def test_full_disk_at_the_destination_is_tried_again(sshd: SshServer, house: Hou
             house.deliver(sshd.connection(), folder="small")
         assert sshd.files() == {}
         subprocess.run(["mount", "-o", "remount,size=4m", str(small)], check=True)
-        house.deliver(sshd.connection(), folder="small", number=2)
+        house.deliver(sshd.connection(), folder="small")
         assert sshd.files() == {"small/DEMO_DATTRA_DE_20260302.xml": house.content}
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)
@@ -508,7 +441,7 @@ def test_crowded_folder_does_not_hide_a_leftover(sshd: SshServer, big_house: Hou
         big_house.deliver(sshd.connection(port=proxy.port), timeout_seconds=1)
     assert any(name.endswith(".part") for name in sshd.files())
 
-    big_house.deliver(sshd.connection(), number=2)
+    big_house.deliver(sshd.connection())
 
     assert not any(name.endswith(".part") for name in sshd.files())
 
@@ -578,23 +511,3 @@ def place_remote(sshd: SshServer, name: str, content: bytes) -> Path:
         for part in (path, *path.relative_to(sshd.inbox).parents):
             os.chown(sshd.inbox / part, owner.st_uid, owner.st_gid)
     return path
-
-
-def start_victim(
-    house: House, connection: Connection, *, kill: str | None = None, **spec: Any
-) -> subprocess.Popen[bytes]:
-    """Deliver in a process of its own."""
-    order = {
-        "run": RUN.model_dump(mode="json"),
-        "spec": route(**spec).model_dump(mode="json"),
-        "artifact": house.artifact.model_dump(mode="json"),
-        "connection": asdict(connection),
-        "number": 1,
-        "workspace": str(house.folder),
-        "store_url": house.store_url,
-        "kill": kill,
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.delivery_victim", json.dumps(order)],
-        stderr=subprocess.DEVNULL,
-    )

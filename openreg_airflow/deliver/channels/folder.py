@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from openreg_airflow.deliver.channel import NameTakenError, Outcome
-from openreg_airflow.deliver.placing import place
-from openreg_airflow.deliver.progress import Progress
+from openreg_airflow.deliver.placing import look, place
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 
 if TYPE_CHECKING:
@@ -72,6 +71,10 @@ class FolderSession:
         """Bring one parcel to a folder."""
         return place(self, parcel, folder, verify)
 
+    def look(self, parcel: Parcel, folder: str) -> str:
+        """Say what delivering it would find and do."""
+        return look(self, parcel, folder)
+
     def make_folder(self, folder: str) -> None:
         """Make a folder and those above it, where they are missing."""
         with self._doing(f"making folder {folder}"):
@@ -113,7 +116,7 @@ class FolderSession:
 
     def upload(self, parcel: Parcel, path: str) -> None:
         """Write a new file and flush it to the disk."""
-        progress = Progress(f"copied {parcel.filename}", parcel.bytes)
+        progress = parcel.progress("copied")
         with (
             self._doing(f"writing {path}"),
             parcel.path.open("rb") as source,
@@ -150,7 +153,7 @@ class FolderSession:
 
     def _at(self, path: str) -> Path:
         found = self._root / path.lstrip("/")
-        if not found.parent.resolve().is_relative_to(self._root):
+        if found != self._root and not found.parent.resolve().is_relative_to(self._root):
             message = f"{path} leads out of {self._root} by a link"
             raise DeliveryRefusedError(message, hint="Ask who manages that folder.")
         return found

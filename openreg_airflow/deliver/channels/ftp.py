@@ -20,7 +20,7 @@ from openreg_airflow.deliver.channel import NameTakenError, Outcome
 from openreg_airflow.deliver.channels import ftp_errors
 from openreg_airflow.deliver.channels.ftp_client import PlainClient, TlsClient
 from openreg_airflow.deliver.channels.ftp_login import FtpLogin
-from openreg_airflow.deliver.placing import place
+from openreg_airflow.deliver.placing import look, place
 from openreg_airflow.deliver.progress import Progress
 from openreg_airflow.errors import DeliveryRefusedError
 
@@ -96,6 +96,10 @@ class FtpSession:
         """Bring one parcel to a folder."""
         return place(self, parcel, folder, verify)
 
+    def look(self, parcel: Parcel, folder: str) -> str:
+        """Say what delivering it would find and do."""
+        return look(self, parcel, folder)
+
     def connect(self) -> None:
         """Connect, log in, and ask what the server can."""
         login = self._login
@@ -164,7 +168,7 @@ class FtpSession:
 
     def upload(self, parcel: Parcel, path: str) -> None:
         """Write a new file."""
-        progress = Progress(f"sent {parcel.filename}", parcel.bytes)
+        progress = parcel.progress("sent")
         done = 0
 
         def sent(block: bytes) -> None:

@@ -89,6 +89,8 @@ class HttpsSession:
         self._method = method
         self._timeout = timeout_seconds
         self._base = _base(connection)
+        #: Whether the server refused to be asked what it has.
+        self._blind = False
 
     def deliver(self, parcel: Parcel, folder: str, verify: Verify) -> Outcome:
         """Upload one parcel."""
@@ -96,6 +98,10 @@ class HttpsSession:
         path = _path(folder, parcel.filename)
         if is_there(self, parcel, path):
             return Outcome(bytes_sent=0, already_there=True)
+        for earlier in parcel.journal.unsettled():
+            if self._blind:
+                raise faults.doubtful(parcel.filename, f"{self._base}/{path}")
+            parcel.journal.settle(earlier, published=False)
         try:
             self._upload(parcel, path)
         except NameTakenError:
@@ -105,11 +111,21 @@ class HttpsSession:
         self._verify(parcel, path, verify)
         return Outcome(bytes_sent=parcel.bytes, already_there=False)
 
+    def look(self, parcel: Parcel, folder: str) -> str:
+        """Say what delivering it would find and do."""
+        check_parcel(parcel)
+        if is_there(self, parcel, _path(folder, parcel.filename)):
+            return "the same file is there already"
+        if self._blind:
+            return "the server lets nobody look; the file would be sent"
+        return "nothing is there under this name; the file would be sent"
+
     def size(self, path: str) -> int | None:
         """The size of a file; None when there is none or the server lets nobody look."""
         with self._doing(f"looking for {path}"):
             answer = self._client.head(f"{self._base}/{path}")
         length = answer.headers.get("Content-Length", "")
+        self._blind = answer.status_code in _NO_LOOKING
         if answer.status_code == httpx.codes.OK and length.isdigit():
             return int(length)
         if answer.status_code not in (200, 404, 410, *_NO_LOOKING):
@@ -143,10 +159,13 @@ class HttpsSession:
             "Repr-Digest": f"sha-256=:{digest}:",
             "Idempotency-Key": f'"{key}"',
         }
+        parcel.journal.publishing(None)
         with self._doing(doing):
             answer = self._client.request(
                 self._method, f"{self._base}/{path}", content=_blocks(parcel), headers=headers
             )
+        if not answer.is_success and not answer.is_server_error:
+            parcel.journal.withdrawn()
         if answer.status_code in _TAKEN:
             message = f"{self._base}/{path} is taken: {_said(answer)}"
             raise NameTakenError(
@@ -204,7 +223,7 @@ class HttpsSession:
 
 
 def _blocks(parcel: Parcel) -> Iterator[bytes]:
-    progress, done = Progress(f"sent {parcel.filename}", parcel.bytes), 0
+    progress, done = parcel.progress("sent"), 0
     with parcel.path.open("rb") as file:
         while block := file.read(_BLOCK):
             yield block

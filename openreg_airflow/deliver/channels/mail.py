@@ -31,7 +31,7 @@ from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openreg_airflow.deliver.channel import Parcel, Verify
+    from openreg_airflow.deliver.channel import Journal, Parcel, Verify
     from openreg_airflow.deliver.connection import Connection
     from openreg_airflow.errors import OpenRegError
 
@@ -101,13 +101,20 @@ class MailSession:
         """Send one mail, to all recipients or to none."""
         check_parcel(parcel)
         recipients = _recipients(folder)
+        if parcel.journal.unsettled():
+            raise faults.doubtful(parcel.filename, ", ".join(recipients))
         message = _message(parcel, _sender(self._connection), recipients)
         raw = message.as_bytes(policy=SMTP)
         with self._doing(f"sending {parcel.filename} to {', '.join(recipients)}"):
-            self._send(raw, recipients)
+            self._send(raw, recipients, parcel.journal)
         return Outcome(bytes_sent=len(raw), already_there=False)
 
-    def _send(self, raw: bytes, recipients: list[str]) -> None:
+    def look(self, parcel: Parcel, folder: str) -> str:
+        """Say to whom it would go; a mail server tells nothing of what it took."""
+        check_parcel(parcel)
+        return f"the mail would be sent to {', '.join(_recipients(folder))}"
+
+    def _send(self, raw: bytes, recipients: list[str], journal: Journal) -> None:
         smtp = self._smtp
         if smtp is None:
             message = "not connected"
@@ -127,8 +134,15 @@ class MailSession:
                 # sendmail() would send to the others; a report goes to all or to none.
                 smtp.rset()
                 raise smtplib.SMTPRecipientsRefused({recipient: (code, reply)})
-        code, reply = smtp.data(raw)
+        journal.publishing(None)
+        try:
+            code, reply = smtp.data(raw)
+        except smtplib.SMTPDataError:
+            # The server did not even want to see it.
+            journal.withdrawn()
+            raise
         if code != 250:
+            journal.withdrawn()
             raise smtplib.SMTPDataError(code, reply)
 
     @contextmanager

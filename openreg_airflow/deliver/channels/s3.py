@@ -107,6 +107,13 @@ class S3Session:
         self._verify(parcel, path, verify)
         return Outcome(bytes_sent=parcel.bytes, already_there=False)
 
+    def look(self, parcel: Parcel, folder: str) -> str:
+        """Say what delivering it would find and do."""
+        check_parcel(parcel)
+        if is_there(self, parcel, posixpath.join(*_parts(folder), parcel.filename)):
+            return "the same object is there already"
+        return "nothing is there under this name; the object would be sent"
+
     def size(self, path: str) -> int | None:
         """The size of an object; None when there is none."""
         bucket, key = self._split(path)
@@ -168,7 +175,7 @@ class S3Session:
         try:
             parts: list[dict[str, Any]] = []
             done = 0
-            progress = Progress(f"sent {parcel.filename}", parcel.bytes)
+            progress = parcel.progress("sent")
             # At most 10,000 parts, says the API.
             size = max(_PART, -(-parcel.bytes // 10_000))
             with parcel.path.open("rb") as file:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import asyncssh
 
 from openreg_airflow.deliver.channel import NameTakenError, Outcome
-from openreg_airflow.deliver.placing import place
+from openreg_airflow.deliver.placing import look, place
 from openreg_airflow.deliver.progress import Progress
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 from openreg_airflow.sftp import errors as sftp_errors
@@ -53,6 +53,10 @@ class SftpSession(SftpLink):
     def deliver(self, parcel: Parcel, folder: str, verify: Verify) -> Outcome:
         """Bring one parcel to a folder."""
         return place(self, parcel, folder, verify)
+
+    def look(self, parcel: Parcel, folder: str) -> str:
+        """Say what delivering it would find and do."""
+        return look(self, parcel, folder)
 
     def make_folder(self, folder: str) -> None:
         """Make a folder and those above it, where they are missing."""
@@ -140,7 +144,7 @@ class SftpSession(SftpLink):
         return digest.hexdigest()
 
     async def _upload(self, parcel: Parcel, path: str) -> None:
-        progress = Progress(f"sent {parcel.filename}", parcel.bytes)
+        progress = parcel.progress("sent")
 
         def reached(_local: bytes, _remote: bytes, done: int, _total: int) -> None:
             self._hear()

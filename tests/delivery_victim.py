@@ -1,6 +1,6 @@
 """A delivery in a process of its own, which kills itself where a test says so.
 
-Usage: ``python -m tests.integration.delivery_victim JSON``.
+Usage: ``python -m tests.delivery_victim JSON``.
 """
 
 from __future__ import annotations
@@ -12,49 +12,52 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from openreg_airflow.deliver.channels.folder import FolderSession
+from openreg_airflow.deliver.channels.ftp import FtpSession
 from openreg_airflow.deliver.channels.sftp import SftpSession
 from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.deliver.delivery import Delivery, deliver
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.records import Artifact, RunKey
-from openreg_airflow.store import Store
+from openreg_airflow.store.deliveries import Deliveries
 from openreg_airflow.workspace import Workspace
+
+SESSIONS = {"sftp": SftpSession, "ftp": FtpSession, "ftps": FtpSession, "folder": FolderSession}
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_at(point: str) -> None:
-    """Make the process die before or after a step, such as ``before publish``."""
+def kill_at(kind: type, point: str) -> None:
+    """Make the process die before or after a step of a session, such as ``before publish``."""
     when, step = point.split(" ")
-    original = getattr(SftpSession, step)
+    original = getattr(kind, step)
 
-    def doomed(self: SftpSession, *arguments: Any) -> Any:
+    def doomed(self: Any, *arguments: Any) -> Any:
         if when == "before":
             die()
         result = original(self, *arguments)
         die()
         return result
 
-    setattr(SftpSession, step, doomed)
+    setattr(kind, step, doomed)
 
 
 def run(order: dict[str, Any]) -> None:
     if order.get("kill"):
-        kill_at(order["kill"])
+        kill_at(SESSIONS[order["spec"]["channel"]], order["kill"])
     delivery = Delivery(
         run=RunKey.model_validate(order["run"]),
         route="regulator",
         spec=RouteSpec.model_validate(order["spec"]),
         artifact=Artifact.model_validate(order["artifact"]),
-        number=order["number"],
     )
     deliver(
         delivery,
         connect=lambda: Connection(**order["connection"]),
         workspace=Workspace(Path(order["workspace"])),
-        store=Store(order["store_url"]),
+        store=Deliveries(order["store_url"]),
     )
 
 
