@@ -29,6 +29,8 @@ TO = "effective_to"
 #: Days that stand for an open end: before and after every date.
 _FIRST = -(1 << 31)
 _LAST = (1 << 31) - 1
+#: Rows that are looked up at once: what is worked on stays in the processor's caches.
+_AT_ONCE = 65_536
 #: Digits of the widest decimal.
 _DIGITS = 76
 
@@ -104,6 +106,20 @@ class Entries:
         if len(columns) != len(self.keys):
             message = f"{len(columns)} columns for the {len(self.keys)} keys {', '.join(self.keys)}"
             raise KeyMismatchError(message)
+        rows = len(columns[0])
+        if rows <= _AT_ONCE:
+            return self._find(columns, as_of)
+        parts = []
+        for start in range(0, rows, _AT_ONCE):
+            days = as_of.slice(start, _AT_ONCE) if _is_array(as_of) else as_of
+            parts.append(self._find([one.slice(start, _AT_ONCE) for one in columns], days))
+        return Found(
+            pa.concat_arrays([part.entries for part in parts]),
+            np.concatenate([part.unmapped for part in parts]),
+            np.concatenate([part.blank for part in parts]),
+        )
+
+    def _find(self, columns: Sequence[Any], as_of: date | Any) -> Found:
         codes = np.zeros(len(columns[0]), np.int64)
         blank = np.zeros(len(codes), np.bool_)
         for name, index, column in zip(self.keys, self._indexes, columns, strict=True):

@@ -63,9 +63,11 @@ class Codes:
         as_of = given.get("as_of")
         name = self._value(call, codes, given.get("value"))
         kind = ANY if codes.values is None else codes.values[name]
-        source = _where(codes, keys, values, as_of, name)
-        # A key has one entry at most; the aggregate spares the database from proving it.
-        sql = f"(SELECT any_value(codes.openreg_value) FROM {source})"  # noqa: S608
+        sql = (
+            _entry_of(codes, keys, values, name)
+            if as_of is None
+            else _entry_on(codes, keys, values, as_of, name)
+        )
         return Value(sql, kind, call, columns=_columns([*values, *([as_of] if as_of else [])]))
 
     def _set(self, call: ast.Call) -> CodeSet:
@@ -120,12 +122,35 @@ class Codes:
         return wanted
 
 
+def _entry_of(codes: CodeSet, keys: Sequence[str], values: Sequence[Value], name: str) -> str:
+    # A key has one entry at most; the aggregate spares the database from proving it.
+    source = _where(codes, keys, values, value=name)
+    return f"(SELECT any_value(codes.openreg_value) FROM {source})"  # noqa: S608
+
+
+def _entry_on(
+    codes: CodeSet, keys: Sequence[str], values: Sequence[Value], as_of: Value, name: str
+) -> str:
+    """The value on a date: the history of the key is joined, and searched row by row.
+
+    A join on the period itself would first make every pair of key and date distinct.
+    """
+    source = _where(codes, keys, values, None, name, dated=True)
+    period = "'begin': codes.openreg_from, 'past': codes.openreg_to"
+    history = f"SELECT list({{{period}, 'value': codes.openreg_value}}) FROM {source}"  # noqa: S608
+    held = holding("entry", f"CAST({as_of.sql} AS DATE)")
+    held = held.replace(".effective_from", ".begin").replace(".effective_to", ".past")
+    return f"list_filter(({history}), lambda entry: {held})[1].value"
+
+
 def _where(
     codes: CodeSet,
     keys: Sequence[str],
     values: Sequence[Value],
-    as_of: Value | None,
+    as_of: Value | None = None,
     value: str | None = None,
+    *,
+    dated: bool = False,
 ) -> str:
     """The entries of some keys, as what follows FROM.
 
@@ -135,10 +160,10 @@ def _where(
     if value is not None:
         columns.append(f"{named(value)} AS openreg_value")
     same = [f"codes.openreg_key{number} = {one.sql}" for number, one in enumerate(values)]
-    view = codes.view
-    if as_of is not None:
-        view = codes.dated_view
+    view = codes.dated_view if dated or as_of is not None else codes.view
+    if view == codes.dated_view:
         columns += ["effective_from AS openreg_from", "effective_to AS openreg_to"]
+    if as_of is not None:
         held = holding("codes", f"CAST({as_of.sql} AS DATE)")
         same.append(held.replace(".effective_", ".openreg_"))
     return f"(SELECT {', '.join(columns)} FROM {named(view)}) AS codes WHERE {' AND '.join(same)}"  # noqa: S608
