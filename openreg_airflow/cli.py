@@ -28,6 +28,7 @@ _STAGE_COMMANDS = {
     "connections": "openreg_airflow.connection_commands",
     "db": "openreg_airflow.store.commands",
     "layout": "openreg_airflow.artifacts.commands",
+    "mappings": "openreg_airflow.mappings.commands",
     "rules": "openreg_airflow.validate.rules_commands",
     "sandbox": "openreg_airflow.transform.commands",
 }
@@ -35,6 +36,7 @@ _STAGE_COMMANDS = {
 _STAGE_COMMAND = {
     "extract": ("openreg_airflow.extract.commands", "extract"),
     "quality": ("openreg_airflow.validate.quality_command", "quality"),
+    "retention": ("openreg_airflow.artifacts.retention_command", "retention"),
     "transform": ("openreg_airflow.transform.trial_command", "transform"),
     "validate": ("openreg_airflow.validate.commands", "validate"),
     "verify": ("openreg_airflow.artifacts.verify_command", "verify"),

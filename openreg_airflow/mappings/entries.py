@@ -119,6 +119,11 @@ class Entries:
                 return entry_of(change.set, before)
             return self._write(change, "change", before, row)
 
+    def value_of(self, seen: int) -> dict[str, Any]:
+        """The value columns of a record that a caller saw."""
+        with changing(self._engine, self._name, self._tenant) as change:
+            return entry_of(change.set, _record(change, seen)).value
+
     def end(self, seen: int, on: date) -> MappingEntry:
         """End an entry: from that day on it is no longer true.
 
