@@ -97,6 +97,8 @@ def options(connection: SourceConnection) -> dict[str, Any]:
         "password": connection.password,
         "dsn": _dsn(connection),
         "tcp_connect_timeout": _CONNECT_SECONDS,
+        # A statement is described, then run with room for rows of its width: nothing is reused.
+        "stmtcachesize": 0,
     }
     given.update({name: extra[name] for name in _OPTIONS if extra.get(name) is not None})
     for name, kind in (("mode", oracledb.AuthMode), ("purity", oracledb.Purity)):
@@ -161,20 +163,28 @@ class OracleSession:
         refuse_sequences(query)
         values: dict[str, Value] = {}
         rendered = query.render(lambda name: _bind(query.parameters[name], values))
-        cursor = self._connection.cursor()
-        cursor.outputtypehandler = _fetched_as
+        text = rendered.text.lstrip()
+        skipped = len(rendered.text) - len(text)
         try:
-            cursor.parse(rendered.text)
-            described = cursor.description or ()
-            rows = max(1, min(_MOST_ROWS, _BATCH_BYTES // max(1, sum(map(width, described)))))
-            cursor.arraysize, cursor.prefetchrows = rows, rows
-            cursor.execute(None, values)
+            cursor = self._cursor(text)
+            cursor.execute(text, values)
         except (oracledb.Error, OSError) as error:
             raise query_error(
-                error, query.file, place=lambda offset: query.place(rendered, offset)
+                error, query.file, place=lambda offset: query.place(rendered, offset + skipped)
             ) from error
         columns = tuple(map(column, cursor.description or ()))
         return Stream(columns, _batches(cursor, columns, query.file))
+
+    def _cursor(self, text: str) -> Any:
+        """A cursor that fetches as many rows at a time as rows of this query's width allow."""
+        with self._connection.cursor() as described:
+            described.parse(text)
+            widest = sum(map(width, described.description or ()))
+        cursor = self._connection.cursor()
+        cursor.outputtypehandler = _fetched_as
+        cursor.arraysize = max(1, min(_MOST_ROWS, _BATCH_BYTES // max(1, widest)))
+        cursor.prefetchrows = cursor.arraysize
+        return cursor
 
     def cancel(self) -> None:
         """Ask the server to stop; see :class:`openreg_airflow.extract.reader.Session`."""

@@ -57,7 +57,7 @@ def connection_error(error: Exception, conn_id: str) -> SourceError | SourceUnav
     where = f"connection {conn_id}"
     # The driver puts what it was told into the text of its own error.
     inner = next(iter(re.findall(r"\b(?:ORA|DPY)-\d+", text)[1:]), code)
-    hint = _HINTS.get(inner) or _HINTS.get(code)
+    hint = _HINTS.get(f"ORA-{number:05}") or _HINTS.get(inner) or _HINTS.get(code)
     tls = _TLS.search(text) and not _NETWORK.search(text)
     reached = code not in _LOST | _UNREACHED and not isinstance(error, OSError)
     if tls or (reached and number not in _PASSING):
@@ -78,7 +78,7 @@ def query_error(
         place: the place in the file of a 0-based offset into the statement.
     """
     code, number, text = _parts(error)
-    hint = _HINTS.get(code)
+    hint = _HINTS.get(f"ORA-{number:05}") or _HINTS.get(code)
     if code in _LOST or number in (3113, 3114, 3135) or isinstance(error, OSError):
         message = f"the connection was lost: {text}"
         return SourceUnavailableError(message, where=where, hint=hint)
@@ -97,10 +97,13 @@ def _told(error: Exception) -> Any:
 
 
 def _parts(error: Exception) -> tuple[str, int, str]:
-    """The code, the server's number (0 when the error is not its) and the text on one line."""
+    """The code, the server's number (0 when the error is not its) and the text on one line.
+
+    The driver gives some of the server's errors a code of its own, and keeps the number.
+    """
     told = _told(error)
     text = re.sub(r"\s*Help: https?://\S+", "", str(error))
     text = re.sub(r"\s*\(CONNECTION_ID=[^)]*\)", "", text)
     code = str(getattr(told, "full_code", "") or "")
-    number = int(getattr(told, "code", 0) or 0) if code.startswith("ORA-") else 0
+    number = int(getattr(told, "code", 0) or 0)
     return code, number, " ".join(text.split())

@@ -25,6 +25,7 @@ _FINEST = 6
 _FLOATING = -127
 #: Bytes that a value of unknown length counts for when the rows of a fetch are chosen.
 _LONG_BYTES = 32_768
+_PLAIN_BYTES = 22
 
 _PLAIN: dict[Any, pa.DataType] = {
     oracledb.DB_TYPE_BINARY_DOUBLE: pa.float64(),
@@ -53,6 +54,14 @@ FETCHED_AS: dict[Any, Any] = {
     oracledb.DB_TYPE_NCLOB: oracledb.DB_TYPE_LONG_NVARCHAR,
     oracledb.DB_TYPE_BLOB: oracledb.DB_TYPE_LONG_RAW,
 }
+_LONG = (
+    oracledb.DB_TYPE_CLOB,
+    oracledb.DB_TYPE_NCLOB,
+    oracledb.DB_TYPE_BLOB,
+    oracledb.DB_TYPE_LONG,
+    oracledb.DB_TYPE_LONG_NVARCHAR,
+    oracledb.DB_TYPE_LONG_RAW,
+)
 _ZONED = (oracledb.DB_TYPE_TIMESTAMP_TZ, oracledb.DB_TYPE_TIMESTAMP_LTZ)
 
 
@@ -94,5 +103,7 @@ def array(values: Sequence[Any], found: SourceColumn) -> pa.Array:
 
 
 def width(described: Any) -> int:
-    """About how many bytes a value of the column takes, at most."""
-    return int(described.internal_size or described.display_size or _LONG_BYTES)
+    """About how many bytes a value of the column takes, at most; long ones are guessed."""
+    if described.type_code in _LONG:
+        return _LONG_BYTES
+    return int(described.internal_size or described.display_size or _PLAIN_BYTES)

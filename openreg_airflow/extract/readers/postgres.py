@@ -12,6 +12,7 @@ converted exactly; see https://arrow.apache.org/adbc/current/driver/postgresql.h
 from __future__ import annotations
 
 import json
+import re
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,9 @@ _DEFAULTS = {
 #: also of a database whose own encoding (SQL_ASCII) promises nothing.
 _ALWAYS = {"client_encoding": "UTF8"}
 
+#: How the server names a snapshot: it is the one thing that is written into a statement.
+_SNAPSHOT = re.compile(r"[0-9A-Fa-f]+(-[0-9A-Fa-f]+)*")
+
 _CASTS = {"date": "date", "decimal": "numeric", "integer": "bigint", "string": "text"}
 
 
@@ -66,21 +70,36 @@ class PostgresReader:
             SourceError: the login, the database or the options are refused.
             SourceUnavailableError: the server cannot be reached or takes no more sessions.
         """
-        try:
-            database = adbc_driver_postgresql.connect(conninfo(connection))
-        except adbc_driver_manager.Error as error:
-            raise connection_error(error, connection.conn_id) from error
-        try:
-            session = PostgresSession(database, adbc_driver_manager.AdbcConnection(database))
-        except adbc_driver_manager.Error as error:
-            database.close()
-            raise connection_error(error, connection.conn_id) from error
-        try:
-            session.begin(timeout_seconds)
-        except adbc_driver_manager.Error as error:
-            session.close()
-            raise query_error(error, f"connection {connection.conn_id}") from error
-        return session
+        return _opened(connection, None, timeout_seconds)
+
+    def open_in(self, connection: SourceConnection, state: str, *, timeout_seconds: int) -> Session:
+        """Log in and begin the transaction in the snapshot of another session.
+
+        Raises:
+            SourceError: the login is refused, or the other session is no longer there.
+            SourceUnavailableError: the server cannot be reached or takes no more sessions.
+        """
+        return _opened(connection, state, timeout_seconds)
+
+
+def _opened(
+    connection: SourceConnection, state: str | None, timeout_seconds: int
+) -> PostgresSession:
+    try:
+        database = adbc_driver_postgresql.connect(conninfo(connection))
+    except adbc_driver_manager.Error as error:
+        raise connection_error(error, connection.conn_id) from error
+    try:
+        session = PostgresSession(database, adbc_driver_manager.AdbcConnection(database))
+    except adbc_driver_manager.Error as error:
+        database.close()
+        raise connection_error(error, connection.conn_id) from error
+    try:
+        session.begin(timeout_seconds, state)
+    except adbc_driver_manager.Error as error:
+        session.close()
+        raise query_error(error, f"connection {connection.conn_id}") from error
+    return session
 
 
 def conninfo(connection: SourceConnection) -> str:
@@ -112,10 +131,14 @@ class PostgresSession:
         self._lock = threading.Lock()  # cancel() comes from another thread than close()
         self.server = "PostgreSQL"
 
-    def begin(self, timeout_seconds: int) -> None:
-        """Begin the transaction and fix what the result must not depend on."""
+    def begin(self, timeout_seconds: int, state: str | None = None) -> None:
+        """Begin the transaction, in another one's ``state``; fix what the result depends on."""
         self._connection.set_autocommit(False)
         self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if state is not None:
+            if not _SNAPSHOT.fullmatch(state):
+                raise ValueError(state)
+            self._run(f"SET TRANSACTION SNAPSHOT '{state}'")
         found = self._run(
             "SELECT current_setting('server_version'), version(), "
             "current_setting('server_version_num')::int"
@@ -131,6 +154,14 @@ class PostgresSession:
         if number >= _CHECK_SINCE and "linux" in described:
             settings["client_connection_check_interval"] = _CONNECTION_CHECK
         self._set(settings)
+
+    def share(self) -> str:
+        """Export the snapshot; see :class:`openreg_airflow.extract.reader.SharingSession`."""
+        try:
+            [state] = self._run("SELECT pg_export_snapshot()").column(0).to_pylist()
+        except adbc_driver_manager.Error as error:
+            raise query_error(error, "pg_export_snapshot") from error
+        return str(state)
 
     def hold(self) -> None:
         """Nothing more: the transaction is REPEATABLE READ from its first query on."""
