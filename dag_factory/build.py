@@ -17,6 +17,7 @@ from airflow.sdk import (
     TaskGroup,
 )
 
+from dag_factory import read_back
 from dag_factory.business_date import business_date
 from dag_factory.deadline import alert
 from dag_factory.mapping_sets import used_sets
@@ -41,6 +42,7 @@ from openreg_airflow.mappings.operator import (
 )
 from openreg_airflow.mappings.spec import steps_of
 from openreg_airflow.transform.operator import transform_operator
+from openreg_airflow.validate.finished.operator import CheckArtifactsOperator
 from openreg_airflow.validate.operator import ValidateOperator
 from openreg_airflow.validate.phases import needed_sources
 from openreg_airflow.validate.spec import ValidateSection
@@ -132,8 +134,11 @@ def build_dag(
         artifacts = _artifacts(spec, folder, {} if spec.records else tables, verdict)
         for task in before:
             task >> list(artifacts.values())
+        checked = _check_artifacts(
+            spec, folder, {} if spec.records else tables, extracted, verdict, artifacts
+        )
         if spec.deliver is not None:
-            _deliveries(spec, spec.deliver.routes, artifacts)
+            _deliveries(spec, spec.deliver.routes, artifacts, checked)
         if spec.records:
             _last(dag) >> SettleOperator(
                 task_id="settle", report_id=spec.id, trigger_rule="none_failed_min_one_success"
@@ -286,13 +291,54 @@ def _artifacts(
                 spec=artifact,
                 tables=tables,
                 verdict=verdict,
+                routes=_routes(spec, name),
             )
             for name, artifact in spec.artifacts.items()
         }
 
 
+def _check_artifacts(  # noqa: PLR0917 - what the run has so far
+    spec: ReportSpec,
+    folder: Path,
+    tables: Any,
+    extracted: Any,
+    verdict: Any,
+    artifacts: Mapping[str, ArtifactOperator],
+) -> CheckArtifactsOperator | None:
+    """The task that holds finished files against rules; None when no rule speaks of them."""
+    forms = read_back.forms(spec)
+    if not forms or spec.validate_ is None:
+        return None
+    return CheckArtifactsOperator(
+        task_id="check",
+        report_id=spec.id,
+        folder=folder,
+        spec=spec.validate_,
+        forms=forms,
+        artifacts={name: artifacts[name].output for name in forms},
+        tables=tables,
+        sources={name: extracted[name] for name in spec.validate_.sources},
+        verdict=verdict,
+        notify=spec.notify,
+        deadline=_deadline(spec),
+    )
+
+
+def _routes(spec: ReportSpec, artifact: str) -> dict[str, bool]:
+    """The routes of an artifact, each with whether an acknowledgement is awaited there."""
+    routes = spec.deliver.routes if spec.deliver is not None else {}
+    return {
+        name: bool(getattr(route, "awaits_acknowledgement", False))
+        for name, route in routes.items()
+        if route.artifacts is None or artifact in route.artifacts
+    }
+
+
 def _deliveries(
-    spec: ReportSpec, routes: Mapping[str, RouteSpec], artifacts: Mapping[str, ArtifactOperator]
+    spec: ReportSpec,
+    routes: Mapping[str, RouteSpec],
+    artifacts: Mapping[str, ArtifactOperator],
+    checked: CheckArtifactsOperator | None,
 ) -> None:
     pairs = {
         f"{name}_to_{route}": (name, route)
@@ -301,7 +347,7 @@ def _deliveries(
     }
     with _stage("deliver", pairs):
         for task_id, (name, route) in pairs.items():
-            DeliverOperator(
+            delivery = DeliverOperator(
                 task_id="deliver" if len(pairs) == 1 else task_id,
                 report_id=spec.id,
                 route=route,
@@ -309,6 +355,8 @@ def _deliveries(
                 deadline=_deadline(spec),
                 artifact=artifacts[name].output,
             )
+            if checked is not None:
+                checked >> delivery
 
 
 def _deadline(spec: ReportSpec) -> Deadline | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dag_factory import read_back
 from dag_factory.finding import Finding, InvalidSpecError
 from dag_factory.load import FILE_NAME, load, report_folders
 from openreg_airflow.yaml_source import Places
@@ -65,6 +66,7 @@ def _problems(spec: ReportSpec, folder: Path) -> Iterator[Problem]:
         yield from _below(
             "validate", check_validate(spec.validate_, folder, spec.columns(), records=spec.records)
         )
+    yield from read_back.check(spec)
     yield from _below("artifacts", check_artifacts(spec.artifacts, folder))
     if spec.deliver is not None:
         yield from _below("deliver", check_deliver(spec.deliver, folder))

@@ -94,6 +94,7 @@ class Extract(FileRef):
         mark: the largest value of an incremental source's column, or the start of its window when
             it had no rows; None for other sources.
         cache: where the rows came from if they were not read anew.
+        splits: where the parts of a source that was read in parts begin, but for the first.
     """
 
     source: str
@@ -109,6 +110,7 @@ class Extract(FileRef):
     attempt: int = 1
     mark: str | None = None
     cache: CacheOrigin | None = None
+    splits: tuple[str, ...] = ()
 
 
 class Window(Record):
@@ -141,6 +143,7 @@ class RuleResult(Record):
         at_most: how many failing rows a blocking rule puts up with, or a correctable one sets
             aside, in words.
         tolerated: whether the failing rows are no more than that.
+        phase: what the rule speaks of: ``source``, ``transformed`` or ``artifact``.
     """
 
     rule_id: str
@@ -158,6 +161,7 @@ class RuleResult(Record):
     error: str | None = None
     at_most: str | None = None
     tolerated: bool = False
+    phase: str = "transformed"
 
     @property
     def blocks(self) -> bool:

@@ -61,20 +61,25 @@ def rule_outcomes(
         of_report.append(row.business_date >= since)
     if until is not None:
         of_report.append(row.business_date <= until)
-    last = (
-        select(row.business_date, func.max(row.recorded_at).label("recorded_at"))
+    runs = (
+        select(row.business_date, row.run_id, func.max(row.recorded_at).label("recorded_at"))
         .where(*of_report)
-        .group_by(row.business_date)
+        .group_by(row.business_date, row.run_id)
         .subquery()
     )
+    # A run records the rules over its finished files later than the others.
+    newest = func.row_number().over(
+        partition_by=runs.c.business_date, order_by=(runs.c.recorded_at.desc(), runs.c.run_id)
+    )
+    ranked = select(runs.c.business_date, runs.c.run_id, newest.label("place")).subquery()
     columns = {name: getattr(row, name) for name in RuleOutcome.model_fields}
     query = (
         select(*(column.label(name) for name, column in columns.items()))
         .join(
-            last,
-            and_(row.business_date == last.c.business_date, row.recorded_at == last.c.recorded_at),
+            ranked,
+            and_(row.business_date == ranked.c.business_date, row.run_id == ranked.c.run_id),
         )
-        .where(*of_report)
+        .where(*of_report, ranked.c.place == 1)
         .order_by(row.business_date, row.position, row.rule_id)
     )
     with transaction(engine, write=False) as connection:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from openreg_airflow.records import RunKey
 
 R = TypeVar("R", bound=Record)
+#: Positions from here on are those of rules over finished files.
+_AFTER_ALL_OTHERS = 1_000_000
 
 
 class Store:
@@ -93,8 +95,14 @@ class Store:
             later = connection.execute(after.limit(1)).first()
         return earlier.mark if earlier else None, later.since if later else None
 
-    def record_verdict(self, run: RunKey, verdict: Verdict) -> None:
-        """Record how each rule of the run ended; rules that are no longer there go."""
+    def record_verdict(self, run: RunKey, verdict: Verdict, *, finished: bool = False) -> None:
+        """Record how each rule of the run ended; rules that are no longer there go.
+
+        Args:
+            run: the run.
+            verdict: of the rules over finished files when ``finished``, else of all others.
+            finished: which of the two; the other's results stay.
+        """
         failures = verdict.failures.model_dump(mode="json") if verdict.failures else None
         columns = _columns(ValidationResult)
         rows = []
@@ -102,12 +110,15 @@ class Store:
             fields = result.model_dump(mode="json")
             row = {name: value for name, value in fields.items() if name in columns}
             detail = {name: value for name, value in fields.items() if name not in columns}
-            rows.append(row | {"position": position, "detail": detail, "failures": failures})
+            place = position + (_AFTER_ALL_OTHERS if finished else 0)
+            rows.append(row | {"position": place, "detail": detail, "failures": failures})
         kept = [row["rule_id"] for row in rows]
+        place_of = ValidationResult.position
+        same = place_of >= _AFTER_ALL_OTHERS if finished else place_of < _AFTER_ALL_OTHERS
         with self._transaction(write=True) as connection:
             connection.execute(
                 delete(ValidationResult)
-                .where(*_of_run(ValidationResult, run))
+                .where(*_of_run(ValidationResult, run), same)
                 .where(ValidationResult.rule_id.not_in(kept))
             )
             _put(connection, ValidationResult, run, rows)
@@ -127,9 +138,10 @@ class Store:
         rows = self._rows(ExtractFile, run, "source")
         return tuple(_record(Extract, row | row["detail"]) for row in rows)
 
-    def verdict(self, run: RunKey) -> Verdict | None:
-        """The run's verdict; None when no rule was recorded."""
-        rows = self._rows(ValidationResult, run, "position")
+    def verdict(self, run: RunKey, *, finished: bool = False) -> Verdict | None:
+        """The run's verdict, or that on its finished files; None when no rule was recorded."""
+        every = self._rows(ValidationResult, run, "position")
+        rows = [row for row in every if (row["position"] >= _AFTER_ALL_OTHERS) == finished]
         if not rows:
             return None
         failures = rows[0]["failures"]

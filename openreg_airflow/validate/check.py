@@ -61,6 +61,10 @@ def check(
         )
         shared = {}
     for rule_id, rule in shared.items():
+        if rule.spec.phase == "artifact":
+            message = f"rule {rule_id} of a pack speaks of finished files"
+            hint = "Such a rule stands in the report, which alone knows its artifacts."
+            yield _in_pack(Problem(message=message, hint=hint, keys=("rules", rule_id)), rule)
         for problem in _check_rule(rule_id, rule.spec, folder, tables, sets):
             yield _in_pack(problem, rule)
         for problem in _check_record(rule_id, rule.spec, records or {}):
@@ -116,7 +120,7 @@ def _check_rule(
     if rule.in_sql:
         yield from _check_sql(rule_id, rule, folder)
         return
-    if rule.phase == "source":
+    if rule.phase != "transformed":
         tables = None
     if tables is not None and rule.table not in tables:
         message = f"rule {rule_id}: there is no table {rule.table!r}"

@@ -147,6 +147,7 @@ class _Run:
             seconds=round(time.perf_counter() - started + shared, 6),
             fields=rule.spec.fields,
             reference=rule.spec.reference,
+            phase=rule.spec.phase,
             **_tolerance(rule, outcome, table.rows if table else 0),
             **outcome,
         )

@@ -22,9 +22,19 @@ log = logging.getLogger(__name__)
 
 
 def read_rules(
-    spec: ValidateSection, folder: Path, records: Mapping[str, RecordTable] | None = None
+    spec: ValidateSection,
+    folder: Path,
+    records: Mapping[str, RecordTable] | None = None,
+    *,
+    finished: bool = False,
 ) -> tuple[Rule, ...]:
     """The rules with their SQL.
+
+    Args:
+        spec: the section.
+        folder: the report's folder.
+        records: the report's tables of records.
+        finished: give the rules of the phase ``artifact``, and otherwise all others.
 
     Raises:
         SpecError: a file is missing or a statement is refused; nothing has run then.
@@ -43,6 +53,7 @@ def read_rules(
     return tuple(
         Rule(rule_id=rule_id, spec=rule, sql=read_sql(rule, folder))
         for rule_id, rule in (shared | spec.rules).items()
+        if (rule.phase == "artifact") == finished
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from openreg_airflow.records import Severity
 from openreg_airflow.section import Name, RelativeFile, Section
 from openreg_airflow.validate.body import RuleBody, Text
+from openreg_airflow.validate.finished.spec import ReadBack
 from openreg_airflow.validate.message import MessageTemplate
 from openreg_airflow.validate.threshold import Threshold  # noqa: TC001 - a field
 
@@ -38,10 +39,11 @@ class RuleSpec(RuleBody):
         description="How many failing rows a blocking rule puts up with: up to so many it only "
         "warns. A correctable rule sets up to so many aside; more are blocking.",
     )
-    phase: Literal["source", "transformed"] = Field(
+    phase: Literal["source", "transformed", "artifact"] = Field(
         default="transformed",
         description="source: the rule speaks of an extracted table, as it was before the "
-        "transform. transformed: of a table of the report.",
+        "transform. transformed: of a table of the report. artifact: of an artifact's finished "
+        "files, read back before they are delivered; see read_back.",
     )
     fields: tuple[Text, ...] = Field(
         default=(), description="The columns that the rule speaks of; samples show only these."
@@ -64,7 +66,7 @@ class RuleSpec(RuleBody):
     def _correctable_rules_speak_of_rows(self) -> Self:
         if self.severity != "correctable":
             return self
-        if self.phase == "source":
+        if self.phase != "transformed":
             message = "a correctable rule speaks of a table of the report: phase: transformed"
             raise ValueError(message)
         if self.of_whole_table:
@@ -124,6 +126,10 @@ class ValidateSection(Section):
         default=(),
         description="Sources whose tables rules may read beside the report's own, for example to "
         "look values up.",
+    )
+    read_back: dict[Name, ReadBack] = Field(
+        default_factory=dict,
+        description="What rules of the phase artifact see of the finished files, by artifact.",
     )
     failing_rows: int = Field(
         default=1000,

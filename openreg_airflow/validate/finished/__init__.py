@@ -1,0 +1,1 @@
+"""Finished files read back into tables, so that rules can speak of what is delivered."""

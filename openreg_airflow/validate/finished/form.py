@@ -1,0 +1,58 @@
+"""What is known of how an artifact's files were written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openreg_airflow.validate.finished.spec import ReadBack
+
+#: Formats that can be read back.
+FORMATS = ("csv", "jsonl", "parquet", "xml")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileForm:
+    """How files look; those of other formats cannot be read back.
+
+    Attributes:
+        format: of the artifact.
+        delimiter, quote, quoted, encoding, null: of CSV.
+        decimal_mark: of numbers in CSV.
+        header: whether a line names the columns.
+        names: the columns when none does.
+        before, after: lines before that line and after the last record.
+    """
+
+    format: str
+    delimiter: str = ","
+    quote: str = '"'
+    quoted: bool = True
+    encoding: str = "utf-8"
+    null: str = ""
+    decimal_mark: str = "."
+    header: bool = True
+    names: tuple[str, ...] = ()
+    before: int = 0
+    after: int = 0
+    encrypted: bool = False
+
+
+def fault(form: FileForm, reading: ReadBack) -> str | None:
+    """Why an artifact of this form cannot be read back in this way; None when it can."""
+    if form.format not in FORMATS:
+        return f"files of format {form.format} cannot be read back; {', '.join(FORMATS)} can"
+    if form.encrypted:
+        return "encrypted files cannot be read back: only the receiver can open them"
+    if form.format == "xml" and (reading.record is None or not reading.fields):
+        return "of XML read_back must say record and fields"
+    if form.format != "xml" and (reading.record or reading.document):
+        return f"record and document go with XML, and this is {form.format}"
+    if form.format == "csv" and not form.header and not form.names:
+        return "the file has no line with names, and the artifact declares no columns"
+    if strange := [
+        name for name in reading.columns if reading.fields and name not in reading.fields
+    ]:
+        return f"columns gives types of {', '.join(strange)}, which fields does not name"
+    return None

@@ -1,0 +1,154 @@
+"""The Airflow skin of the rules over finished files."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from openreg_airflow.stage import StageOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from airflow.sdk import Context
+
+    from openreg_airflow.notify.spec import NotifySection
+    from openreg_airflow.records import Artifact, Dataset, RunKey, Verdict
+    from openreg_airflow.validate.finished.form import FileForm
+    from openreg_airflow.validate.spec import ValidateSection
+
+log = logging.getLogger(__name__)
+
+
+class CheckArtifactsOperator(StageOperator):
+    """Reads finished artifacts back and evaluates rules over them, before anything is delivered.
+
+    Args:
+        report_id: the report.
+        folder: the report's folder, where the rules' SQL files are.
+        spec: the ``validate`` section of its spec.
+        forms: how the artifacts that rules need were written, by name.
+        artifacts: those artifacts, as dumped records.
+        tables: the tables of the stage before, as dumped datasets.
+        verdict: of the validation before, whose tables, if it has any, are the ones that were
+            written; None when there was none.
+        notify: who is told when rules fail; that it fails does not change the result.
+
+    Returns (to XCom):
+        The dumped :class:`~openreg_airflow.records.Verdict`.
+
+    Raises:
+        BlockingRulesError: a blocking rule failed; the verdict is recorded all the same.
+        ArtifactError: a file cannot be read back.
+    """
+
+    stage: ClassVar[str] = "check"
+    template_fields: Sequence[str] = (
+        *StageOperator.template_fields,
+        "artifacts",
+        "tables",
+        "sources",
+        "verdict",
+    )
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        spec: ValidateSection,
+        forms: Mapping[str, FileForm],
+        artifacts: Any,
+        tables: Any,
+        sources: Any = None,
+        verdict: Any = None,
+        notify: NotifySection | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.folder = folder
+        self.spec = spec
+        self.forms = dict(forms)
+        self.artifacts = artifacts
+        self.tables = tables
+        self.sources = sources or {}
+        self.verdict = verdict
+        self.notify = notify
+
+    def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
+        """Evaluate the rules; raise when one that blocks failed."""
+        from openreg_airflow.records import Artifact, Verdict
+        from openreg_airflow.store import Store
+        from openreg_airflow.validate import summary
+
+        started = time.perf_counter()
+        artifacts = {name: Artifact.model_validate(one) for name, one in self.artifacts.items()}
+        before = None if self.verdict is None else Verdict.model_validate(self.verdict)
+        verdict = self.evaluate(run, artifacts, before)
+        Store(self.settings.store_url).record_verdict(run, verdict, finished=True)
+        for line in summary.lines(verdict):
+            log.info("%s", line)
+        log.info("%s in %.1f s.", summary.count(verdict), time.perf_counter() - started)
+        standing = self.standing(run)
+        if standing:
+            log.info("The run is %s.", standing)
+        if self.notify is not None:
+            from openreg_airflow.notify.send import tell
+
+            tell(self.notify, run, verdict, context, standing)
+        if verdict.blocking:
+            raise summary.blocking_error(verdict)
+        return verdict.model_dump(mode="json")
+
+    def evaluate(
+        self, run: RunKey, artifacts: Mapping[str, Artifact], before: Verdict | None
+    ) -> Verdict:
+        """Read the files back and evaluate the rules in a fenced process."""
+        from openreg_airflow.records import Dataset, Verdict
+        from openreg_airflow.validate.fence import run_fenced
+        from openreg_airflow.validate.finished.read_back import read_back
+        from openreg_airflow.validate.finished.spec import ReadBack
+        from openreg_airflow.validate.job import Job, TableFile
+        from openreg_airflow.validate.prepare import limits_within, read_rules
+
+        rules = read_rules(self.spec, self.folder, finished=True, records=None)
+        written = before.tables if before is not None and before.tables else None
+        given: dict[str, Dataset] = written or {
+            name: Dataset.model_validate(one) for name, one in self.tables.items()
+        }
+        extracted = {name: Dataset.model_validate(one) for name, one in self.sources.items()}
+        with ExitStack() as stack:
+            scratch = stack.enter_context(self.workspace.scratch_folder()).absolute()
+            into = stack.enter_context(self.workspace.scratch_folder()).absolute()
+            tables, sources = (
+                {
+                    name: TableFile(
+                        path=stack.enter_context(self.workspace.open_local(one)).absolute(),
+                        rows=one.rows,
+                    )
+                    for name, one in these.items()
+                }
+                for these in (given, extracted)
+            )
+            for name, artifact in artifacts.items():
+                reading = self.spec.read_back.get(name, ReadBack())
+                tables |= read_back(
+                    artifact, self.forms[name], reading, workspace=self.workspace, into=into
+                )
+            folder = self.workspace.folder(run, self.stage)
+            with folder.writing("failing_rows.parquet") as pending:
+                results = run_fenced(
+                    Job(
+                        rules=rules,
+                        tables=tables,
+                        sources=sources,
+                        business_date=run.business_date,
+                        limits=limits_within(self.spec.limits, self.settings),
+                        failing_rows=self.spec.failing_rows,
+                        failures=pending.path.absolute(),
+                        scratch=scratch,
+                    )
+                )
+        return Verdict(results=results, failures=pending.ref)

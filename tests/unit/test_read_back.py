@@ -1,0 +1,267 @@
+"""Finished files read back as their receiver would read them."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zipfile
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openreg_airflow.errors import ArtifactError, IntegrityError
+from openreg_airflow.records import Artifact, ArtifactFile
+from openreg_airflow.validate.finished.form import FileForm, fault
+from openreg_airflow.validate.finished.read_back import read_back
+from openreg_airflow.validate.finished.spec import ReadBack
+from openreg_airflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+XML = """<?xml version="1.0"?>
+<e:BizData xmlns:e="urn:envelope"><Hdr><Nb>2</Nb></Hdr><Pyld>
+<Document xmlns="urn:doc"><Rpt><Hdr Ccy="EUR"><NbOfTxs>2</NbOfTxs></Hdr>
+<Tx><New><Id>A&amp;1</Id><Amt Ccy="USD">10.50</Amt></New></Tx>
+<Tx><New><Id> B2 </Id><Amt Ccy="EUR"></Amt><Opt><Id>inner</Id></Opt></New></Tx>
+</Rpt></Document></Pyld></e:BizData>
+"""
+XML_READING = {
+    "record": "BizData/Pyld/Document/Rpt/Tx",
+    "fields": {"id": "New/Id", "amount": "New/Amt", "ccy": "New/Amt/@Ccy", "no": "New/None/@x"},
+    "columns": {"amount": "decimal(18,2)"},
+    "document": {"told": "BizData/Pyld/Document/Rpt/Hdr/NbOfTxs",
+                 "ccy": "BizData/Pyld/Document/Rpt/Hdr/@Ccy", "top": "BizData/Hdr/Nb"},
+}  # fmt: skip
+
+
+class Site:
+    """A workspace with finished files, and what is read of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.into = folder / "into"
+        self.into.mkdir()
+        self.files: list[ArtifactFile] = []
+
+    def add(self, name: str, content: bytes, records: int = 0, **more: Any) -> Path:
+        path = self.folder / name
+        path.write_bytes(content)
+        self.files.append(
+            ArtifactFile(
+                uri=str(path),
+                bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+                filename=name,
+                records=records,
+                part=len(self.files) + 1,
+                **more,
+            )
+        )
+        return path
+
+    def read(self, form: FileForm, **reading: Any) -> tuple[pa.Table, list[dict[str, Any]]]:
+        artifact = Artifact(
+            name="trades", format=form.format, records=0, schema_check="valid",
+            files=tuple(self.files),
+        )  # fmt: skip
+        tables = read_back(
+            artifact,
+            form,
+            ReadBack.model_validate(reading),
+            workspace=Workspace(self.folder),
+            into=self.into,
+        )
+        records = pq.read_table(tables["trades_records"].path)
+        assert tables["trades_records"].rows == len(records)
+        return records, pq.read_table(tables["trades_files"].path).to_pylist()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+CSV = FileForm(format="csv")
+XML_FORM = FileForm(format="xml")
+LINES = FileForm(format="jsonl")
+
+
+def test_csv_is_read_with_its_header_and_trailer_records(site: Site) -> None:
+    text = 'H;20260302\nid;"the price";note\nA;1,50;"x;\ny"\nB;;-\nT;2;1,50\n'
+    site.add("t.csv", text.encode("utf-16"), records=2)
+    form = FileForm(format="csv", delimiter=";", encoding="utf-16", null="-", decimal_mark=",",
+                    before=1, after=1)  # fmt: skip
+
+    with pytest.raises(ArtifactError, match="record 2, price: '' is no decimal"):
+        site.read(form, fields={"id": "id", "price": "the price"},
+                  columns={"price": "decimal(9,2)"})  # fmt: skip
+    records, [file] = site.read(form, fields={"id": "id", "note": "note"})
+
+    assert records.to_pylist() == [
+        {"file": "t.csv", "record": 1, "id": "A", "note": "x;\ny"},
+        {"file": "t.csv", "record": 2, "id": "B", "note": None},
+    ]
+    assert (file["declared"], file["found"], file["part"]) == (2, 2, 1)
+    assert (file["first_line"], file["last_line"]) == ("H;20260302", "T;2;1,50")
+
+
+def test_values_get_their_declared_types(site: Site) -> None:
+    site.add("t.csv", b"n,p,d,b,t\n7,1.50,2026-03-02,true,2026-03-02T10:00:00Z\n,,,,\n")
+    columns = {"n": "integer", "p": "decimal(9,2)", "d": "date", "b": "boolean",
+               "t": "timestamp_utc"}  # fmt: skip
+    records, _ = site.read(CSV, columns=columns)
+    first, second = records.drop_columns(["file", "record"]).to_pylist()
+    assert (first["n"], first["p"], first["d"], first["b"]) == (
+        7, Decimal("1.50"), date(2026, 3, 2), True,
+    )  # fmt: skip
+    assert first["t"].isoformat() == "2026-03-02T10:00:00+00:00"
+    assert set(second.values()) == {None}
+
+
+def test_xml_is_read_by_local_names_with_attributes_and_values_of_the_document(
+    site: Site,
+) -> None:
+    site.add("t.xml", XML.encode())
+    records, [file] = site.read(XML_FORM, **XML_READING)
+
+    assert records.drop_columns(["file"]).to_pylist() == [
+        {"record": 1, "id": "A&1", "amount": Decimal("10.50"), "ccy": "USD", "no": None},
+        {"record": 2, "id": "B2", "amount": None, "ccy": "EUR", "no": None},
+    ]
+    assert (file["told"], file["ccy"], file["top"], file["found"]) == ("2", "EUR", "2", 2)
+
+
+def test_json_lines_keep_the_digits_of_numbers(site: Site) -> None:
+    site.add("t.jsonl", b'{"id": 1, "p": {"v": 0.10000000000000000001, "x": [1]}}\n{"id": 2}\n')
+    records, _ = site.read(LINES, fields={"id": "id", "v": "p/v", "x": "p/x", "deep": "id/no"})
+    assert records.drop_columns(["file", "record"]).to_pylist() == [
+        {"id": "1", "v": "0.10000000000000000001", "x": '["1"]', "deep": None},
+        {"id": "2", "v": None, "x": None, "deep": None},
+    ]
+
+
+def test_parquet_keeps_its_types(site: Site) -> None:
+    table = pa.table({"id": [1, 2], "p": pa.array([Decimal("1.5"), None], pa.decimal128(9, 1))})
+    pq.write_table(table, site.folder / "x.parquet")
+    site.add("t.parquet", (site.folder / "x.parquet").read_bytes())
+    records, _ = site.read(FileForm(format="parquet"), fields={"price": "p"})
+    assert records.schema.field("price").type == pa.decimal128(9, 1)
+    assert records["record"].to_pylist() == [1, 2]
+
+
+@pytest.mark.parametrize("how", ["gzip", "zip"])
+def test_packed_files_are_unpacked(site: Site, how: str) -> None:
+    content = b"id\nA\nB\n"
+    if how == "gzip":
+        content = gzip.compress(content)
+    else:
+        with zipfile.ZipFile(site.folder / "z", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("t.csv", content)
+        content = (site.folder / "z").read_bytes()
+    site.add(f"t.{how}", content)
+    records, _ = site.read(CSV)
+    assert records["id"].to_pylist() == ["A", "B"]
+
+
+def test_parts_are_one_table_and_other_roles_are_left_out(site: Site) -> None:
+    site.add("1.csv", b"id\nA\nB\n", records=2)
+    site.add("1.csv.sha256", b"...", role="checksum")
+    site.add("2.csv", b"id\nC\n", records=1)
+    records, files = site.read(CSV)
+    assert [(r["file"], r["record"], r["id"]) for r in records.to_pylist()] == [
+        ("1.csv", 1, "A"), ("1.csv", 2, "B"), ("2.csv", 1, "C"),
+    ]  # fmt: skip
+    assert [file["found"] for file in files] == [2, 1]
+
+
+def test_files_without_records_have_the_columns_all_the_same(site: Site) -> None:
+    site.add("t.csv", b"id,price\n")
+    records, [file] = site.read(CSV)
+    assert (records.column_names, len(records)) == (["file", "record", "id", "price"], 0)
+    assert file["found"] == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "reading", "expected"),
+    [
+        (CSV, b"id,price\nA,1\nB\n", {}, "record 2 has 1 values for 2 columns"),
+        (CSV, b'id\n"A\n', {}, "not well written"),
+        (CSV, b"", {}, "no line with the names"),
+        (CSV, b"id,id\nA,B\n", {}, "names a column twice"),
+        (CSV, b"id\nA\n", {"fields": {"x": "price"}}, "lacks the columns price"),
+        (CSV, b"id\n\xff\n", {}, "cannot be read back"),
+        (CSV, gzip.compress(b"id\nA\n")[:-6], {}, "cannot be read back"),
+        (FileForm(format="csv", after=3), b"id\nA\n", {}, "ends within its trailer"),
+        (FileForm(format="csv", before=2), b"H\n", {}, "ends within its header"),
+        (LINES, b'{"id": 1}\n[]\n', {}, "line 2 is no object"),
+        (LINES, b'{"id": 1}\n{"id": \n', {}, "line 2 is not JSON"),
+        (LINES, b'{"id": 1}\n{"no": 1}\n', {}, "members that the first line has not: no"),
+        (XML_FORM, XML[:-12].encode(), XML_READING, "not well-formed"),
+        (XML_FORM, XML.replace("10.50", "ten").encode(), XML_READING,
+         "t, record 1, amount: 'ten' is no decimal128"),
+    ],
+)  # fmt: skip
+def test_file_that_a_receiver_would_refuse_is_refused(
+    site: Site, form: FileForm, content: bytes, reading: dict[str, Any], expected: str
+) -> None:
+    site.add("t", content)
+    with pytest.raises(ArtifactError, match=expected):
+        site.read(form, **reading)
+
+
+def test_entities_are_neither_unfolded_nor_fetched(site: Site) -> None:
+    secret = site.folder / "secret"
+    secret.write_text("hunter2")
+    bomb = '<!DOCTYPE d [<!ENTITY a "xxxxxxxxxx"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
+    bomb += f'<!ENTITY f SYSTEM "file://{secret}">]>'
+    text = f"{bomb}<d><r><id>&b;</id></r><r><id>&f;</id></r></d>"
+    site.add("t.xml", text.encode())
+    records, _ = site.read(XML_FORM, record="d/r", fields={"id": "id"})
+    assert records["id"].to_pylist() == [None, None]
+
+
+def test_changed_file_is_refused(site: Site) -> None:
+    path = site.add("t.csv", b"id\nA\n")
+    path.write_bytes(b"id\nB\n")
+    with pytest.raises(IntegrityError):
+        site.read(CSV)
+
+
+@pytest.mark.parametrize(
+    ("form", "reading", "expected"),
+    [
+        (FileForm(format="fixed"), {}, "format fixed cannot be read back"),
+        (FileForm(format="csv", encrypted=True), {}, "encrypted"),
+        (XML_FORM, {}, "must say record and fields"),
+        (CSV, {"record": "a/b"}, "go with XML"),
+        (FileForm(format="csv", header=False), {}, "declares no columns"),
+        (CSV, {"fields": {"a": "a"}, "columns": {"b": "date"}}, "gives types of b"),
+    ],
+)
+def test_what_cannot_be_read_back_is_said_before_anything_runs(
+    form: FileForm, reading: dict[str, Any], expected: str
+) -> None:
+    assert expected in (fault(form, ReadBack.model_validate(reading)) or "")
+
+
+@given(st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), max_size=30))
+def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
+    import csv
+
+    site = Site(tmp_path_factory.mktemp("site"))
+    clean = [[v.replace("\0", "").replace("\r", "") or "x" for v in row] for row in rows]
+    path = site.folder / "w"
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
+        csv.writer(file, lineterminator="\n").writerows([["a", "b"], *clean])
+    site.add("t.csv", path.read_bytes())
+    records, _ = site.read(CSV)
+    expected = [v.encode(errors="replace").decode() for row in clean for v in row]
+    assert [v for row in zip(records["a"].to_pylist(), records["b"].to_pylist(), strict=True)
+            for v in row] == expected  # fmt: skip
