@@ -107,6 +107,13 @@ def get_provider_info() -> dict[str, Any]:
                         default="0",
                         kind="integer",
                     ),
+                    "retention_days": _option(
+                        "How many days files of artifacts are kept at least; older ones that were "
+                        "delivered over all their routes are removed by openreg retention, their "
+                        "records never. 0 keeps all files.",
+                        default="0",
+                        kind="integer",
+                    ),
                     "artifact_threads": _option(
                         "How many files of one artifact that is split are written at a time. "
                         "Each takes memory of its own.",

@@ -41,6 +41,8 @@ class Settings:
         sandbox_imports: modules that a transform may import.
         sandbox_packages: packages that a spec may ask for, as ``name`` or ``name==version``.
         artifact_threads: how many files of one artifact are written at a time.
+        retention_days: how long files of artifacts are kept that nobody waits for any more; 0
+            keeps them for good.
         source_pool_slots: how many tasks may read one source connection at a time, each
             connection in an Airflow pool of its own; 0 leaves it to the specs.
         source_folders: folders of the worker's own disk that file sources may read.
@@ -66,6 +68,7 @@ class Settings:
     max_output_mb: int
     source_pool_slots: int = 0
     artifact_threads: int = 1
+    retention_days: int = 0
     source_folders: tuple[Path, ...] = ()
     kubernetes_conn_id: str | None = None
     kubernetes_namespace: str = "openreg-sandbox"
@@ -114,6 +117,7 @@ def load() -> Settings:
         sandbox_packages=names(text("sandbox_packages")),
         source_pool_slots=int(text("source_pool_slots", "0")),
         artifact_threads=int(text("artifact_threads", "1")),
+        retention_days=int(text("retention_days", "0")),
         source_folders=paths(text("source_folders")),
         max_memory_mb=int(text("max_memory_mb", "4096")),
         max_cpus=float(text("max_cpus", "2")),

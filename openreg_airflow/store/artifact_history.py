@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, Record, RunKey
+from openreg_airflow.store import audit
 from openreg_airflow.store.models import ArtifactFileRow, ArtifactRow
 from openreg_airflow.store.store import Store, _columns, _of_run, _record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from openreg_airflow.store.actor import Actor
     from openreg_airflow.store.models import RunRow
 
 
@@ -73,8 +75,16 @@ class ArtifactHistory(Store):
             )
         return tuple(sorted(found, key=lambda kept: (kept.recorded_at, kept.artifact.name)))
 
-    def mark_removed(self, kept: KeptArtifact) -> None:
+    def mark_removed(self, kept: KeptArtifact, actor: Actor) -> None:
         """Record that the files of an artifact were removed; what is known of them stays."""
+        files = [file.model_dump(include={"filename", "sha256"}) for file in kept.artifact.files]
+        entry = audit.AuditEntry(
+            actor=actor,
+            action="remove",
+            kind="artifact files",
+            subject=f"{kept.run.report_id} {kept.run.business_date} {kept.artifact.name}",
+            before={"run": kept.run.run_id, "files": files},
+        )
         row = ArtifactFileRow
         with self._transaction(write=True) as connection:
             connection.execute(
@@ -83,6 +93,7 @@ class ArtifactHistory(Store):
                 .where(row.name == kept.artifact.name, row.removed_at.is_(None))
                 .values(removed_at=datetime.now(UTC))
             )
+            audit.append(connection, entry)
 
     def _found(
         self,

@@ -1,0 +1,61 @@
+"""Removes files of artifacts that are old enough, and that nobody can still need to be sent."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openreg_airflow.store.artifact_history import unsettled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from openreg_airflow.store.actor import Actor
+    from openreg_airflow.store.artifact_history import ArtifactHistory, KeptArtifact
+    from openreg_airflow.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of one artifact.
+
+    Attributes:
+        kept: the artifact.
+        reason: why its files stay; None when they are removed.
+    """
+
+    kept: KeptArtifact
+    reason: str | None
+
+
+def decide(
+    history: ArtifactHistory, before: datetime, report: str | None = None
+) -> Iterator[Decision]:
+    """What becomes of each artifact that was recorded before an instant, the oldest first.
+
+    Args:
+        history: what the store knows.
+        before: younger artifacts are not looked at.
+        report: only this report.
+    """
+    for kept in history.find(report=report, before=before):
+        if kept.removed_at is None and kept.artifact.files:
+            yield Decision(kept, unsettled(kept.artifact, history.attempts(kept.run)))
+
+
+def remove(
+    history: ArtifactHistory, workspace: Workspace, kept: KeptArtifact, actor: Actor
+) -> None:
+    """Remove an artifact's files; its sidecar and everything in the store stay.
+
+    It is on record after the last file is gone, so that an interrupted removal is finished by
+    the next one.
+    """
+    for file in kept.artifact.files:
+        workspace.remove(file.uri)
+        log.info("removed %s", file.uri)
+    history.mark_removed(kept, actor)

@@ -1,0 +1,63 @@
+"""``openreg retention``: remove files of artifacts that were delivered long ago."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from openreg_airflow.errors import OpenRegError
+
+
+def retention(
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep files that are younger; [openreg] retention_days."),
+    ] = None,
+    report: Annotated[str | None, typer.Option(help="Only this report.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+    ] = False,
+) -> None:
+    """Remove files of artifacts that are old enough and were delivered over all their routes.
+
+    What is not delivered, or not acknowledged where an acknowledgement is awaited, stays however
+    old it is. Records in the store and sidecars stay for good.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    from openreg_airflow import settings
+    from openreg_airflow.artifacts.retention import decide, remove
+    from openreg_airflow.stage import open_workspace
+    from openreg_airflow.store.actor import Actor
+    from openreg_airflow.store.artifact_history import ArtifactHistory
+
+    removed = stayed = freed = 0
+    try:
+        here = settings.load()
+        age = days or here.retention_days
+        if not age:
+            typer.echo("Nothing is removed: [openreg] retention_days is 0, which keeps all files.")
+            return
+        workspace = open_workspace(here)
+        history = ArtifactHistory(here.store_url)
+        for decision in decide(history, datetime.now(UTC) - timedelta(days=age), report):
+            kept = decision.kept
+            run = f"{kept.run.report_id} {kept.run.business_date} {kept.run.run_id}"
+            name = f"{run}: {kept.artifact.name}"
+            if decision.reason is not None:
+                stayed += 1
+                typer.echo(f"stays    {name}: {decision.reason}")
+                continue
+            if not dry_run:
+                remove(history, workspace, kept, Actor.of_command_line())
+            removed += 1
+            freed += kept.artifact.bytes
+            files = len(kept.artifact.files)
+            verb = "would go" if dry_run else "removed "
+            typer.echo(f"{verb} {name}: {files} files, {kept.artifact.bytes} bytes")
+    except OpenRegError as error:
+        typer.secho(str(error), err=True, fg=typer.colors.RED)
+        raise typer.Exit(2) from error
+    verb = "would be removed" if dry_run else "removed"
+    typer.echo(f"{removed} artifacts {verb}, {freed} bytes; {stayed} old ones stay")

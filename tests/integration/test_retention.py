@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import select, update
+from typer.testing import CliRunner
+
+from openreg_airflow.artifacts import retention
+from openreg_airflow.cli import app
+from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, RunKey
+from openreg_airflow.store import schema
+from openreg_airflow.store.artifact_history import ArtifactHistory, unsettled
+from openreg_airflow.store.engine import connect_engine, parse_url, transaction
+from openreg_airflow.store.models import ArtifactRow, AuditRow
+from openreg_airflow.workspace import Workspace
+
+if TYPE_CHECKING:
+    from openreg_airflow.records import AttemptResult
+
+RUN = RunKey(report_id="mifir", business_date=date(2026, 3, 2), run_id="manual__1")
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
+    monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
+    schema.upgrade(url)
+    return url
+
+
+def artifact(folder: Path, routes: dict[str, bool] | None) -> Artifact:
+    files = []
+    stage = Workspace(folder / "workspace").folder(RUN, "artifact", "out")
+    for part in (1, 2):
+        with stage.writing(f"out_{part}.csv") as pending:
+            pending.path.write_text(f"part {part}\n")
+        files.append(
+            ArtifactFile(**dict(pending.ref), filename=f"out_{part}.csv", part=part, records=1)
+        )
+    with stage.writing("out.metadata.json") as side:
+        side.path.write_text("{}\n")
+    return Artifact(
+        name="out",
+        format="csv",
+        records=2,
+        schema_check="",
+        files=tuple(files),
+        sidecar=side.ref,
+        metadata={} if routes is None else {"routes": routes},
+    )
+
+
+def attempt(file: ArtifactFile, route: str, result: AttemptResult) -> DeliveryAttempt:
+    return DeliveryAttempt(
+        route=route,
+        artifact="out",
+        attempt=1,
+        position=file.part,
+        channel="sftp",
+        destination="sftp://x",
+        filename=file.filename,
+        sha256=file.sha256,
+        started_at=datetime(2026, 3, 2, tzinfo=UTC),
+        result=result,
+    )
+
+
+@pytest.mark.parametrize(
+    ("routes", "delivered", "reason"),
+    [
+        ({}, [], None),
+        (None, [], "it is not known over which routes it goes"),
+        ({"esma": False}, [(1, "esma", "delivered"), (2, "esma", "already-there")], None),
+        ({"esma": False}, [(1, "esma", "delivered")], "out_2.csv was not delivered over route"),
+        (
+            {"esma": False},
+            [(1, "esma", "delivered"), (2, "esma", "failed")],
+            "out_2.csv was not delivered over route esma",
+        ),
+        (
+            {"esma": False},
+            [(1, "esma", "delivered"), (2, "esma", "started")],
+            "out_2.csv was not delivered over route esma",
+        ),
+        (
+            {"esma": False, "bafin": False},
+            [(1, "esma", "delivered"), (2, "esma", "delivered")],
+            "out_1.csv was not delivered over route bafin",
+        ),
+        (
+            {"esma": True},
+            [(1, "esma", "delivered"), (2, "esma", "delivered")],
+            "route esma has no acknowledgement",
+        ),
+    ],
+)
+def test_what_is_not_delivered_and_acknowledged_stays(
+    tmp_path: Path, routes: dict[str, bool] | None, delivered: list[Any], reason: str | None
+) -> None:
+    made = artifact(tmp_path, routes)
+    attempts = [attempt(made.files[part - 1], route, how) for part, route, how in delivered]
+    found = unsettled(made, attempts)
+    assert (found or "").startswith(reason or "")
+    assert (found is None) == (reason is None)
+
+
+def test_delivery_of_an_earlier_content_does_not_count(tmp_path: Path) -> None:
+    made = artifact(tmp_path, {"esma": False})
+    other = made.files[0].model_copy(update={"sha256": "0" * 64})
+    attempts = [attempt(other, "esma", "delivered"), attempt(made.files[1], "esma", "delivered")]
+    assert unsettled(made, attempts) == "out_1.csv was not delivered over route esma"
+
+
+def aged(url: str, days: int) -> None:
+    then = datetime.now(UTC) - timedelta(days=days)
+    with transaction(connect_engine(parse_url(url)), write=True) as connection:
+        connection.execute(update(ArtifactRow).values(recorded_at=then))
+
+
+def run_command(*arguments: str) -> str:
+    done = CliRunner().invoke(app, ["retention", *arguments])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_old_delivered_files_go_and_their_evidence_stays(tmp_path: Path, url: str) -> None:
+    history = ArtifactHistory(url)
+    made = artifact(tmp_path, {"esma": False})
+    history.record_artifact(RUN, made)
+    files = [Path(file.uri) for file in made.files]
+    assert run_command("--days", "30") == "0 artifacts removed, 0 bytes; 0 old ones stay\n"
+    aged(url, 31)
+    assert "stays    mifir 2026-03-02 manual__1: out: out_1.csv was not" in run_command(
+        "--days", "30"
+    )
+    for file in made.files:
+        history.record_attempt(RUN, attempt(file, "esma", "delivered"))
+    said = run_command("--days", "30", "--dry-run")
+    assert "would go mifir 2026-03-02 manual__1: out: 2 files, 14 bytes" in said
+    assert all(path.exists() for path in files)
+
+    assert "1 artifacts removed, 14 bytes" in run_command("--days", "30")
+    assert not any(path.exists() for path in files)
+    assert made.sidecar is not None
+    assert Path(made.sidecar.uri).exists()
+    [kept] = history.find()
+    assert kept.artifact == made
+    assert kept.removed_at is not None
+    assert len(history.attempts(RUN)) == 2
+    assert run_command("--days", "30").startswith("0 artifacts removed")
+    verified = CliRunner().invoke(app, ["verify"])
+    assert verified.exit_code == 0
+    assert "removed  mifir 2026-03-02 manual__1: out" in verified.output
+    with transaction(connect_engine(parse_url(url)), write=False) as connection:
+        assert connection.scalars(select(AuditRow.action)).all() == ["remove"]
+
+
+def test_interrupted_removal_is_finished_by_the_next(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = ArtifactHistory(url)
+    made = artifact(tmp_path, {})
+    history.record_artifact(RUN, made)
+    aged(url, 31)
+    Path(made.files[0].uri).unlink()
+    monkeypatch.setenv("AIRFLOW__OPENREG__RETENTION_DAYS", "30")
+    assert "1 artifacts removed" in run_command()
+    assert history.find()[0].removed_at is not None
+
+
+def test_without_a_setting_nothing_goes(tmp_path: Path, url: str) -> None:
+    history = ArtifactHistory(url)
+    made = artifact(tmp_path, {})
+    history.record_artifact(RUN, made)
+    aged(url, 10_000)
+    assert run_command().startswith("Nothing is removed")
+    assert [d.reason for d in retention.decide(history, datetime.now(UTC))] == [None]
+    assert Path(made.files[0].uri).exists()
