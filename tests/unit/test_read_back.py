@@ -35,7 +35,7 @@ XML = """<?xml version="1.0"?>
 XML_READING = {
     "record": "BizData/Pyld/Document/Rpt/Tx",
     "fields": {"id": "New/Id", "amount": "New/Amt", "ccy": "New/Amt/@Ccy", "no": "New/None/@x"},
-    "columns": {"amount": "decimal(18,2)"},
+    "columns": {"amount": "decimal(18,2)", "told": "integer"},
     "document": {"told": "BizData/Pyld/Document/Rpt/Hdr/NbOfTxs",
                  "ccy": "BizData/Pyld/Document/Rpt/Hdr/@Ccy", "top": "BizData/Hdr/Nb"},
 }  # fmt: skip
@@ -135,7 +135,7 @@ def test_xml_is_read_by_local_names_with_attributes_and_values_of_the_document(
         {"record": 1, "id": "A&1", "amount": Decimal("10.50"), "ccy": "USD", "no": None},
         {"record": 2, "id": "B2", "amount": None, "ccy": "EUR", "no": None},
     ]
-    assert (file["told"], file["ccy"], file["top"], file["found"]) == ("2", "EUR", "2", 2)
+    assert (file["told"], file["ccy"], file["top"], file["found"]) == (2, "EUR", "2", 2)
 
 
 def test_json_lines_keep_the_digits_of_numbers(site: Site) -> None:
@@ -206,6 +206,8 @@ def test_files_without_records_have_the_columns_all_the_same(site: Site) -> None
         (XML_FORM, XML[:-12].encode(), XML_READING, "not well-formed"),
         (XML_FORM, XML.replace("10.50", "ten").encode(), XML_READING,
          "t, record 1, amount: 'ten' is no decimal128"),
+        (XML_FORM, XML.replace("<NbOfTxs>2", "<NbOfTxs>two").encode(), XML_READING,
+         "told of a document of t: "),
     ],
 )  # fmt: skip
 def test_file_that_a_receiver_would_refuse_is_refused(

@@ -51,8 +51,7 @@ def fault(form: FileForm, reading: ReadBack) -> str | None:
         return f"record and document go with XML, and this is {form.format}"
     if form.format == "csv" and not form.header and not form.names:
         return "the file has no line with names, and the artifact declares no columns"
-    if strange := [
-        name for name in reading.columns if reading.fields and name not in reading.fields
-    ]:
-        return f"columns gives types of {', '.join(strange)}, which fields does not name"
+    known = {*reading.fields, *reading.document}
+    if reading.fields and (strange := reading.columns.keys() - known):
+        return f"columns gives types of {', '.join(sorted(strange))}, which nothing names"
     return None

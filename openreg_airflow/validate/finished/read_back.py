@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openreg_airflow.column_types import arrow_type
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.validate.finished import form as forms
 from openreg_airflow.validate.finished.opening import opened
@@ -52,14 +53,15 @@ def read_back(
     began = time.monotonic()
     path = into / f"{artifact.name}_records.parquet"
     files: list[dict[str, Any]] = []
-    with RecordWriter(path, reading.columns, form.decimal_mark) as records:
+    types = {name: kind for name, kind in reading.columns.items() if name not in reading.document}
+    with RecordWriter(path, types, form.decimal_mark) as records:
         if reading.fields:
             records.names = tuple(reading.fields)
         for file in artifact.reports:
             with workspace.open_local(file) as local:
                 files.append(_about(file) | _read(local, file.filename, form, reading, records))
     about = into / f"{artifact.name}_files.parquet"
-    pq.write_table(pa.Table.from_pylist(files, schema=_schema(reading)), about)
+    pq.write_table(_typed(pa.Table.from_pylist(files, schema=_schema(reading)), reading), about)
     log.info(
         "read %d records back from %d files of %s in %.1f s",
         records.rows,
@@ -133,3 +135,18 @@ def _schema(reading: ReadBack) -> pa.Schema:
             *((name, pa.string()) for name in reading.document),
         ]
     )
+
+
+def _typed(files: pa.Table, reading: ReadBack) -> pa.Table:
+    """The values of documents with their declared types."""
+    for name in reading.document:
+        if (declared := reading.columns.get(name)) is None:
+            continue
+        place = files.schema.get_field_index(name)
+        try:
+            values = files.column(name).cast(arrow_type(declared))
+        except pa.ArrowException as error:
+            message = f"{name} of a document of {files['file'][0].as_py()}: {error}"
+            raise ArtifactError(message) from error
+        files = files.set_column(place, name, values)
+    return files

@@ -39,8 +39,8 @@ class ReadBack(Section):
     )
     columns: dict[Name, ColumnType] = Field(
         default_factory=dict,
-        description="Types of fields; text when left out. A value that is none is a failure of "
-        "the whole phase.",
+        description="Types of fields and of values of the document; text when left out. A value "
+        "that is none is a failure of the whole phase.",
     )
     document: dict[Name, ElementPath] = Field(
         default_factory=dict,
