@@ -26,12 +26,12 @@ from openreg_airflow.calendars.cut_off import Deadline
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import PermanentError
 from openreg_airflow.exception_queue.operator import (
-    RESUBMIT,
     ResubmitOperator,
     SettleOperator,
     skip_in_resubmission,
     skip_without_records,
 )
+from openreg_airflow.exception_queue.operator_names import RESUBMIT
 from openreg_airflow.extract.operator import ExtractOperator, MoveMarksOperator, SnapshotOperator
 from openreg_airflow.extract.pools import pool_of
 from openreg_airflow.mappings.operator import (

@@ -27,6 +27,7 @@ _STAGE_COMMANDS = {
     "cache": "openreg_airflow.extract.cache_commands",
     "connections": "openreg_airflow.connection_commands",
     "db": "openreg_airflow.store.commands",
+    "exceptions": "openreg_airflow.exception_queue.commands",
     "layout": "openreg_airflow.artifacts.commands",
     "mappings": "openreg_airflow.mappings.commands",
     "rules": "openreg_airflow.validate.rules_commands",
@@ -35,6 +36,7 @@ _STAGE_COMMANDS = {
 #: Single commands that stages bring along, by their name: module and function.
 _STAGE_COMMAND = {
     "extract": ("openreg_airflow.extract.commands", "extract"),
+    "resubmit": ("openreg_airflow.exception_queue.resubmit_command", "resubmit"),
     "quality": ("openreg_airflow.validate.quality_command", "quality"),
     "retention": ("openreg_airflow.artifacts.retention_command", "retention"),
     "transform": ("openreg_airflow.transform.trial_command", "transform"),

@@ -8,9 +8,8 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 from sqlalchemy import select, update
@@ -40,6 +39,23 @@ log = logging.getLogger(__name__)
 #: Items by id, each with the version that its decider has seen, or None to decide whatever it is.
 Seen = Mapping[int, int | None]
 
+#: The types of columns by table, for the runs and stages that set items aside.
+Kinds = dict[tuple[Any, ...], dict[str, pa.Schema]]
+
+
+class Decision(NamedTuple):
+    """What somebody decides about an item.
+
+    Attributes:
+        action: ``amend``, ``reject``, ``release`` or ``undo``.
+        why: the reason.
+        amendments: new values by column; with ``amend`` only.
+    """
+
+    action: str
+    why: str
+    amendments: Mapping[str, Any] | None = None
+
 
 def amend(
     store_url: str, amendments: Mapping[int, Mapping[str, Any]], seen: Seen, actor: Actor, why: str
@@ -63,58 +79,58 @@ def amend(
             a value does not fit its column. Nothing is changed then.
         ChangedMeanwhileError: somebody changed an item after it was seen; likewise.
     """
-    return _decide(store_url, "amend", seen, (actor, why), amendments)
+    plan = {number: Decision("amend", why, amendments.get(number)) for number in seen}
+    return decide(store_url, plan, seen, actor)
 
 
 def reject(store_url: str, seen: Seen, actor: Actor, why: str) -> int:
     """Leave items out of the report for good; see :func:`amend`."""
-    return _decide(store_url, "reject", seen, (actor, why))
+    return decide(store_url, dict.fromkeys(seen, Decision("reject", why)), seen, actor)
 
 
 def release(store_url: str, seen: Seen, actor: Actor, why: str) -> int:
     """Let items go out as they are, although they failed their rules; see :func:`amend`."""
-    return _decide(store_url, "release", seen, (actor, why))
+    return decide(store_url, dict.fromkeys(seen, Decision("release", why)), seen, actor)
 
 
 def undo(store_url: str, seen: Seen, actor: Actor, why: str) -> int:
     """Take back the last decision about items that were not resubmitted yet; see :func:`amend`."""
-    return _decide(store_url, "undo", seen, (actor, why))
+    return decide(store_url, dict.fromkeys(seen, Decision("undo", why)), seen, actor)
 
 
-def _decide(
-    store_url: str,
-    action: str,
-    seen: Seen,
-    by: tuple[Actor, str],
-    amendments: Mapping[int, Mapping[str, Any]] | None = None,
-) -> int:
-    """Decide about items in one transaction: all of them or none."""
-    actor, why = by
-    _check_why(why)
+def decide(store_url: str, plan: Mapping[int, Decision], seen: Seen, actor: Actor) -> int:
+    """Decide about items in one transaction: all of them or none; see :func:`amend`."""
+    for why in {decision.why for decision in plan.values()}:
+        _check_why(why)
     started = spoken = time.monotonic()
     changes: dict[tuple[str, date], list[Change]] = {}
+    full = any(decision.action == "amend" for decision in plan.values())
+    done = 0
+    kinds: Kinds = {}
     with queue_transaction(store_url, write=True) as connection:
-        waiting = iter(sorted(seen))
+        waiting = iter(sorted(plan))
         while numbers := list(islice(waiting, _CHUNK)):
-            there = list(_locked(connection, numbers, full=action == "amend"))
-            _require_decidable(numbers, there, seen)
-            new = [
-                _decided(connection, one, action, (amendments or {}).get(one.id)) for one in there
-            ]
-            decided = list(zip(there, new, strict=True))
-            _write(connection, decided, actor, why, undone=action == "undo")
+            there = list(_locked(connection, numbers, full=full))
+            if missing := sorted(set(numbers) - {one.id for one in there}):
+                message = f"there is no item {missing[0]}"
+                raise DecisionError(message, hint="openreg exceptions list shows the items.")
+            new: list[tuple[State, dict[str, Any] | None]] = []
+            for one in there:
+                require_decidable(one, seen.get(one.id))
+                new.append(_decided(connection, one, plan[one.id], kinds))
+            _write(connection, list(zip(there, new, strict=True)), plan, actor)
             for one, (state, amended) in zip(there, new, strict=True):
-                change = _change(one, action, state, amended, why)
+                change = _change(one, plan[one.id], state, amended)
                 changes.setdefault((one.report_id, one.business_date), []).append(change)
+            done += len(there)
             if time.monotonic() - spoken >= _PROGRESS:
                 spoken = time.monotonic()
-                done = sum(map(len, changes.values()))
-                log.info("%d of %d items are decided.", done, len(seen))
+                log.info("%d of %d items are decided.", done, len(plan))
         for (report_id, business_date), of_date in sorted(changes.items()):
             run = RunKey(report_id=report_id, business_date=business_date, run_id="")
             audit(connection, actor, run, of_date)
-    log.info("%s: %d items in %.1f s.", action, len(seen), time.monotonic() - started)
-    return len(seen)
+    log.info("%d items are decided in %.1f s.", done, time.monotonic() - started)
+    return done
 
 
 def _check_why(why: str) -> None:
@@ -133,13 +149,13 @@ class _Row:
         self.id: int = row.id
         self.report_id: str = row.report_id
         self.business_date: date = row.business_date
-        self.state: str = row.state
+        self.state: State = row.state
         self.version: int = row.version
         self.amendments: dict[str, Any] | None = row.amendments
         self.why: str | None = row.why
         self.claimed_by: str | None = row.claimed_by
         self.reported_by: str | None = row.reported_by
-        self.previous_state: str | None = row.previous_state
+        self.previous_state: State | None = row.previous_state
         self.previous_amendments: dict[str, Any] | None = row.previous_amendments
         self.previous_why: str | None = row.previous_why
         self.item: Item | None = None
@@ -161,47 +177,65 @@ def _locked(connection: Connection, numbers: Sequence[int], *, full: bool) -> It
     yield from rows.values()
 
 
-def _require_decidable(numbers: Sequence[int], there: Sequence[_Row], seen: Seen) -> None:
-    if missing := sorted(set(numbers) - {one.id for one in there}):
-        message = f"there is no item {missing[0]}"
-        raise DecisionError(message, hint="openreg exceptions list shows the items.")
-    for one in there:
-        if one.claimed_by is not None:
-            message = f"item {one.id} is being resubmitted by the run {one.claimed_by}"
-            raise DecisionError(
-                message, hint="Wait for that run, or give its records back: exceptions give-back."
-            )
-        if one.state not in DECIDABLE:
-            by = f" by the run {one.reported_by}" if one.reported_by else ""
-            message = f"item {one.id} is {one.state}{by}"
-            raise DecisionError(message, hint="It can no longer be changed here.")
-        version = seen[one.id]
-        if version is not None and version != one.version:
-            message = f"item {one.id} has version {one.version}, and version {version} was seen"
-            raise ChangedMeanwhileError(
-                message, hint="Somebody else changed it in the meantime: look at it again."
-            )
+def require_decidable(one: Item | _Row, version: int | None) -> None:
+    """See that an item may be decided about by somebody who has seen one of its versions.
+
+    Raises:
+        DecisionError: it is being resubmitted, or its state is final.
+        ChangedMeanwhileError: it has another version now.
+    """
+    if one.claimed_by is not None:
+        message = f"item {one.id} is being resubmitted by the run {one.claimed_by}"
+        raise DecisionError(
+            message, hint="Wait for that run, or give its records back: exceptions give-back."
+        )
+    if one.state not in DECIDABLE:
+        by = f" by the run {one.reported_by}" if one.reported_by else ""
+        message = f"item {one.id} is {one.state}{by}"
+        raise DecisionError(message, hint="It can no longer be changed here.")
+    if version is not None and version != one.version:
+        message = f"item {one.id} has version {one.version}, and version {version} was seen"
+        raise ChangedMeanwhileError(
+            message, hint="Somebody else changed it in the meantime: look at it again."
+        )
 
 
 def _decided(
-    connection: Connection, one: _Row, action: str, amendments: Mapping[str, Any] | None
+    connection: Connection, one: _Row, decision: Decision, kinds: Kinds
 ) -> tuple[State, dict[str, Any] | None]:
     """The state and the amendments after a decision."""
-    if action == "reject":
+    if decision.action == "reject":
         return "rejected", one.amendments
-    if action == "release":
+    if decision.action == "release":
         return "released", one.amendments
-    if action == "undo":
+    if decision.action == "undo":
         if one.previous_state is None:
             message = f"nothing can be undone of item {one.id}"
             raise DecisionError(message, hint="Only the last decision can be, and only once.")
-        return one.previous_state, one.previous_amendments  # type: ignore[return-value]
-    if not amendments or one.item is None:
+        return one.previous_state, one.previous_amendments
+    assert one.item is not None  # noqa: S101 - it was read in full
+    given = decision.amendments or {}
+    new = checked_values(one.item, given, schemas(connection, one.item, kinds)) if given else {}
+    if not new:
         message = f"item {one.id}: nothing is amended"
         raise DecisionError(message, hint="Give at least one column and its new value.")
-    kinds = schemas(connection, one.item)
-    new = {path: _value(one.item, path, value, kinds) for path, value in amendments.items()}
     return "amended", (one.amendments or {}) | new
+
+
+def checked_values(
+    one: Item, amendments: Mapping[str, Any], kinds: Mapping[str, pa.Schema]
+) -> dict[str, Any]:
+    """New values of an item as they are kept.
+
+    Args:
+        one: the item.
+        amendments: by column, as for :func:`amend`.
+        kinds: what :func:`schemas` gave.
+
+    Raises:
+        DecisionError: a column does not exist, or a value does not fit it.
+    """
+    return {path: _value(one, path, value, kinds) for path, value in amendments.items()}
 
 
 def _value(item_: Item, path: str, value: Any, kinds: Mapping[str, pa.Schema]) -> Any:
@@ -220,8 +254,21 @@ def _value(item_: Item, path: str, value: Any, kinds: Mapping[str, pa.Schema]) -
         raise DecisionError(message, hint="Nothing was changed.") from error
 
 
-def schemas(connection: Connection, item_: Item) -> dict[str, pa.Schema]:
-    """The types of an item's columns, by table, as its run's tables had them."""
+def schemas(connection: Connection, item_: Item, known: Kinds) -> dict[str, pa.Schema]:
+    """The types of an item's columns, by table, as its run's tables had them.
+
+    Args:
+        connection: inside a transaction.
+        item_: the item.
+        known: those that were looked up before; what is found is added.
+    """
+    place = (item_.report_id, item_.business_date, item_.run_id, item_.stage, item_.table)
+    if place not in known:
+        known[place] = _schemas(connection, item_)
+    return known[place]
+
+
+def _schemas(connection: Connection, item_: Item) -> dict[str, pa.Schema]:
     detail = connection.scalar(
         select(ExceptionCount.detail)
         .where(
@@ -239,7 +286,6 @@ def schemas(connection: Connection, item_: Item) -> dict[str, pa.Schema]:
     return {name: _schema(packed) for name, packed in detail["schemas"].items()}
 
 
-@lru_cache(maxsize=256)
 def _schema(packed: str) -> pa.Schema:
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(packed)))
 
@@ -247,24 +293,24 @@ def _schema(packed: str) -> pa.Schema:
 def _write(
     connection: Connection,
     decided: list[tuple[_Row, tuple[State, dict[str, Any] | None]]],
+    plan: Mapping[int, Decision],
     actor: Actor,
-    why: str,
-    *,
-    undone: bool,
 ) -> None:
     """Write decisions; items that end alike are written by one statement."""
-    by = {"decided_by": actor.name, "decided_at": datetime.now(UTC), "why": why}
+    by = {"decided_by": actor.name, "decided_at": datetime.now(UTC)}
     alike: dict[tuple[Any, ...], list[int]] = {}
     for one, (state, amended) in decided:
+        undone = plan[one.id].action == "undo"
         before = (None, None, None) if undone else (one.state, one.why, _frozen(one.amendments))
-        alike.setdefault((state, _frozen(amended), *before), []).append(one.id)
+        alike.setdefault((plan[one.id].why, state, _frozen(amended), *before), []).append(one.id)
     held = {_frozen(a): a for one, (_, new) in decided for a in (new, one.amendments)}
-    for (state, amended, old_state, old_why, old_amended), numbers in alike.items():
+    for (why, state, amended, old_state, old_why, old_amended), numbers in alike.items():
         connection.execute(
             update(ExceptionItem)
             .where(ExceptionItem.id.in_(numbers))
             .values(
                 state=state,
+                why=why,
                 amendments=held[amended],
                 previous_state=old_state,
                 previous_why=old_why,
@@ -279,15 +325,15 @@ def _frozen(amendments: dict[str, Any] | None) -> str | None:
     return None if amendments is None else json.dumps(amendments, sort_keys=True)
 
 
-def _change(one: _Row, action: str, state: str, amended: dict[str, Any] | None, why: str) -> Change:
+def _change(one: _Row, decision: Decision, state: str, amended: dict[str, Any] | None) -> Change:
     before: dict[str, Any] = {"state": one.state}
-    after: dict[str, Any] = {"state": state, "why": why}
+    after: dict[str, Any] = {"state": state, "why": decision.why}
     for path in sorted({*(amended or {}), *(one.amendments or {})}):
         old, new = _at(one, path, one.amendments), _at(one, path, amended)
         if old != new:
             before.setdefault("values", {})[path] = old
             after.setdefault("values", {})[path] = new
-    return Change(action, one.id, before, after)
+    return Change(decision.action, one.id, before, after)
 
 
 def _at(one: _Row, path: str, amended: Mapping[str, Any] | None) -> Any:

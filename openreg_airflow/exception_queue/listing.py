@@ -17,7 +17,7 @@ from openreg_airflow.store.audit_trail import AuditFilter
 from openreg_airflow.store.exception_models import ExceptionItem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import date, datetime
 
     from openreg_airflow.exception_queue.item import Item
@@ -34,6 +34,7 @@ class Wanted:
         rule: one that the record fails.
         key: the record's key; the values of several columns as a JSON array.
         run_id: the run that set it aside last.
+        unclaimed: only those that no resubmission is under way with.
         after: only items with a larger number, for paging.
         limit: at most so many.
     """
@@ -46,6 +47,7 @@ class Wanted:
     key: str | None = None
     origin: str | None = None
     run_id: str | None = None
+    unclaimed: bool = False
     after: int = 0
     limit: int | None = None
 
@@ -108,6 +110,13 @@ def get(store_url: str, number: int) -> Item:
     return item(row)
 
 
+def get_all(store_url: str, numbers: Collection[int]) -> list[Item]:
+    """Some items at once; those that are not there are left out."""
+    query = items().where(ExceptionItem.id.in_(numbers)).order_by(ExceptionItem.id)
+    with queue_transaction(store_url, write=False) as connection:
+        return [item(row) for row in connection.execute(query)]
+
+
 def history(store_url: str, one: Item) -> tuple[Happening, ...]:
     """What happened to an item, in order."""
     named = subject(one.report_id, one.business_date, one.id)
@@ -138,6 +147,8 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(column.state.in_(wanted.states))
     if wanted.rule:
         found.append(column.rules.contains(f"|{wanted.rule}|", autoescape=True))
+    if wanted.unclaimed:
+        found.append(column.claimed_by.is_(None))
     if wanted.key is not None:
         found.append(column.record_key.in_(_keys(wanted.key)))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from openreg_airflow.exception_queue.operator_names import RESUBMIT
 from openreg_airflow.stage import StageOperator
 
 if TYPE_CHECKING:
@@ -13,9 +14,6 @@ if TYPE_CHECKING:
 
     from openreg_airflow.exception_queue.spec import RecordTable
     from openreg_airflow.records import RunKey
-
-#: The Dag's parameter that makes a run a resubmission.
-RESUBMIT = "resubmit"
 
 
 class ResubmitOperator(StageOperator):
