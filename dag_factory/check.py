@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dag_factory import read_back
+from dag_factory import mapping_check, read_back
 from dag_factory.finding import Finding, InvalidSpecError
 from dag_factory.load import FILE_NAME, load, report_folders
 from openreg_airflow.yaml_source import Places
@@ -59,13 +59,20 @@ def _problems(spec: ReportSpec, folder: Path) -> Iterator[Problem]:
     from openreg_airflow.transform.check import check as check_transform
     from openreg_airflow.validate.check import check as check_validate
 
+    sets = mapping_check.stored_sets(spec)
     yield from _below("extract", check_extract(spec.extract, folder))
     if spec.transform is not None:
         yield from _below("transform", check_transform(spec.transform, folder))
     if spec.validate_ is not None:
-        yield from _below(
-            "validate", check_validate(spec.validate_, folder, spec.columns(), records=spec.records)
+        found = check_validate(
+            spec.validate_,
+            folder,
+            spec.columns(),
+            records=spec.records,
+            sets=mapping_check.code_sets(sets),
         )
+        yield from _below("validate", found)
+    yield from mapping_check.check(spec, folder, sets)
     yield from read_back.check(spec)
     yield from _below("artifacts", check_artifacts(spec.artifacts, folder))
     if spec.deliver is not None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from openreg_airflow.validate.spec import RuleSpec
 
 _CALLED = re.compile(r"""\bmapping\(\s*["']([a-z][a-z0-9_]{0,62})["']""")
-_TABLE = re.compile(r"\bmapping_([a-z][a-z0-9_]{0,62})\b", re.IGNORECASE)
+_TABLE = re.compile(r"\b((?:dated_)?mapping_([a-z][a-z0-9_]{0,62}))\b", re.IGNORECASE)
 
 
 def used_sets(spec: ReportSpec) -> tuple[str, ...]:
@@ -24,17 +24,22 @@ def used_sets(spec: ReportSpec) -> tuple[str, ...]:
     listed = spec.mappings.sets if spec.mappings else ()
     steps = (step.set_ for step in spec.map_.values())
     rules = spec.validate_.rules.values() if spec.validate_ else ()
-    tables = {*spec.extract.sources, *(spec.tables() or ())}
-    named = (name for rule in rules for name in _of_rule(rule, tables))
+    named = (name for rule in rules for name in listed_rule(rule, spec))
     return tuple(dict.fromkeys((*listed, *steps, *named)))
 
 
-def _of_rule(rule: RuleSpec, tables: set[str]) -> Iterator[str]:
+def listed_rule(rule: RuleSpec, spec: ReportSpec) -> Iterator[str]:
+    """The sets that a rule names, without those of its SQL file."""
     for text in (rule.condition, rule.when):
         yield from _CALLED.findall(text or "")
-    for name in _TABLE.findall(rule.sql or ""):
-        # A report may have a table of its own that is called so.
-        if f"mapping_{name}".casefold() not in tables:
-            yield name.casefold().removesuffix("_dated")
+    yield from sets_in_sql(rule.sql or "", spec)
     if rule.references is not None and rule.references.mapping is not None:
         yield rule.references.mapping
+
+
+def sets_in_sql(sql: str, spec: ReportSpec) -> Iterator[str]:
+    """The sets whose tables a statement names; a report may have a table that is called so."""
+    tables = {*spec.extract.sources, *(spec.tables() or ())}
+    for table, name in _TABLE.findall(sql):
+        if table.lower() not in tables:
+            yield name.lower()

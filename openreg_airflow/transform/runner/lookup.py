@@ -111,7 +111,9 @@ class Entries:
             return self._find(columns, as_of)
         parts = []
         for start in range(0, rows, _AT_ONCE):
-            days = as_of.slice(start, _AT_ONCE) if _is_array(as_of) else as_of
+            days: Any = as_of
+            if _is_array(as_of):
+                days = days.slice(start, _AT_ONCE)
             parts.append(self._find([one.slice(start, _AT_ONCE) for one in columns], days))
         return Found(
             pa.concat_arrays([part.entries for part in parts]),
