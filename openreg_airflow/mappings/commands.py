@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from openreg_airflow.mappings import entry_commands, file_commands, set_commands
+from openreg_airflow.mappings import entry_commands, file_commands, set_commands, unmapped_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "diff": entry_commands.diff_command,
     "import": file_commands.import_command,
     "export": file_commands.export_command,
+    "unmapped": unmapped_command.unmapped_command,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)

@@ -13,7 +13,10 @@ from openreg_airflow.store.store import Store, _columns, _of_run, _put, _record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractContextManager
     from datetime import date, datetime
+
+    from sqlalchemy import Connection
 
 #: Unmapped values of one step that are kept.
 MOST_KEPT = 10_000
@@ -82,6 +85,10 @@ class MappingRuns(Store):
                 .where(MappingUseRow.place.in_(list(places)))
             )
             _put(connection, MappingUseRow, run, rows)
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A transaction in which the store is read."""
+        return self._transaction(write=False)
 
     def uses(self, run: RunKey) -> tuple[MappingUse, ...]:
         """How the steps of a run fared, by place and set."""
