@@ -4,8 +4,11 @@ import secrets
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from openreg_airflow.store import schema
+from tests.bitemporal_machine import BitemporalMachine
 from tests.mappings_contract import MappingsContract
 
 if TYPE_CHECKING:
@@ -34,3 +37,10 @@ def url(postgres_server: PostgresServer, template: str) -> Iterator[str]:
 
 class TestPostgresql(MappingsContract):
     """The contract in PostgreSQL."""
+
+
+def test_set_behaves_as_the_simplest_model_of_one(url: str) -> None:
+    run_state_machine_as_test(
+        lambda: BitemporalMachine(url),
+        settings=settings(max_examples=6, stateful_step_count=12, deadline=None, database=None),
+    )
