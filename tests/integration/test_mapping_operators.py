@@ -249,12 +249,14 @@ def table(workspace: Workspace, content: pa.Table, name: str) -> Dataset:
     return Dataset(**pending.ref.model_dump(), rows=len(content), columns=columns)
 
 
-def filled(workspace: Workspace, content: pa.Table = TRADES, **steps: dict[str, Any]) -> pa.Table:
+def filled(
+    workspace: Workspace, content: pa.Table = TRADES, run: RunKey = RUN, **steps: dict[str, Any]
+) -> pa.Table:
     given = {
         "trades": table(workspace, content, "trades"),
         "other": table(workspace, TRADES, "other"),
     }
-    snapshots = snapshot(*dict.fromkeys(step["set"] for step in steps.values()))
+    snapshots = snapshot(*dict.fromkeys(step["set"] for step in steps.values()), run=run)
     with DAG(RUN.report_id):
         task = FillOperator(
             task_id="map",
@@ -266,7 +268,7 @@ def filled(workspace: Workspace, content: pa.Table = TRADES, **steps: dict[str, 
             tables={name: one.model_dump(mode="json") for name, one in given.items()},
             snapshots={name: one.model_dump(mode="json") for name, one in snapshots.items()},
         )
-    made = {name: Dataset.model_validate(one) for name, one in execute(task).items()}
+    made = {name: Dataset.model_validate(one) for name, one in execute(task, run).items()}
     assert made["other"] == given["other"]
     with workspace.open_local(made["trades"]) as path:
         content = pq.read_table(path)

@@ -1,0 +1,93 @@
+"""From unmapped values to entries: fail, write the file, fill it in, import it, run again."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from openreg_airflow.errors import UnmappedError
+from openreg_airflow.mappings.commands import app
+from tests.integration import test_mapping_operators as operators
+from tests.integration.test_mapping_operators import STEP, filled, of_run
+from tests.mapping_sets import make_set
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from openreg_airflow.workspace import Workspace
+
+# The fixtures of a store with the set of venues.
+empty_store, url, workspace, venues = (
+    operators.empty_store,
+    operators.url,
+    operators.workspace,
+    operators.venues,
+)
+runner = CliRunner()
+
+
+def test_unmapped_values_become_entries_of_the_next_run(
+    workspace: Workspace, venues: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "missing.csv"
+    with pytest.raises(UnmappedError):
+        filled(workspace, venue=STEP)
+
+    told = runner.invoke(app, ["unmapped", "positions", "--output", str(file), "--url", venues])
+
+    assert told.exit_code == 0, told.output
+    assert "1 values of venues" in told.output
+    with file.open(newline="") as opened:
+        assert list(csv.reader(opened)) == [
+            ["code", "mic", "effective_from", "effective_to"],
+            ["QQQ", "", "2026-03-31", ""],
+        ]
+    file.write_text(file.read_text().replace("QQQ,,", "QQQ,XQQQ,"))
+    done = runner.invoke(app, ["import", "venues", str(file), "--url", venues])
+    assert done.exit_code == 0, done.output
+
+    # The run that failed keeps seeing what it saw; the next one sees the entry.
+    with pytest.raises(UnmappedError):
+        filled(workspace, venue=STEP)
+    made = filled(workspace, run=of_run("manual__2"), venue=STEP)
+    assert made["venue_mic"].to_pylist() == ["XFRA", "XPAR", "XQQQ", None, "XQQQ"]
+
+
+def test_of_several_sets_one_must_be_named(workspace: Workspace, venues: str) -> None:
+    make_set(venues, "desks")
+    desk = STEP | {"set": "desks", "fill": {"desk": "mic"}}
+    with pytest.raises(UnmappedError):
+        filled(workspace, venue=STEP, desk=desk)
+
+    both = runner.invoke(app, ["unmapped", "positions", "--url", venues])
+    one = runner.invoke(app, ["unmapped", "positions", "--set", "desks", "--url", venues])
+
+    assert both.exit_code == 1
+    assert "several sets: desks, venues" in both.output
+    assert one.exit_code == 0
+    assert "QQQ,,2026-03-31,\nFRA,,2026-03-31,\nPAR,,2026-03-31,\n" in one.output
+
+
+def test_report_that_has_looked_nothing_up_is_told(venues: str) -> None:
+    told = runner.invoke(app, ["unmapped", "unknown", "--url", venues])
+
+    assert told.exit_code == 1
+    assert "no run of report 'unknown' has looked anything up" in told.output
+
+
+def test_value_that_a_spreadsheet_would_execute_is_written_safely(
+    workspace: Workspace, venues: str
+) -> None:
+    content = operators.TRADES.set_column(
+        1, "venue", [["=cmd|' /C calc'!A0", "PAR", "PAR", "PAR", "PAR"]]
+    )
+    with pytest.raises(UnmappedError):
+        filled(workspace, content, venue=STEP)
+
+    told = runner.invoke(app, ["unmapped", "positions", "--url", venues])
+
+    assert "'=cmd|" in told.output
+    assert "\n=cmd|" not in told.output
