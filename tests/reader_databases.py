@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from tests.extraction import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from decimal import Decimal
     from pathlib import Path
 
     from tests.services.mariadb import MariadbServer
@@ -34,6 +37,7 @@ class Spelling:
         constant: what follows a SELECT of constants.
         natural: Arrow types of the kinds when the spec declares none.
         truth: false and true.
+        number: the literal of a decimal.
         writing: queries that a parser takes for reading ones, and that write.
         zone: what marks a literal of an instant as UTC.
         differing: values of the highest row that the driver spells otherwise.
@@ -50,6 +54,7 @@ class Spelling:
     constant: str = ""
     natural: Mapping[str, str] = field(default_factory=dict)
     truth: tuple[str, str] = ("false", "true")
+    number: Callable[[Decimal], str] = "{:f}".format
     writing: tuple[str, ...] = ()
     zone: str = ""
     differing: Mapping[str, Any] = field(default_factory=dict)
@@ -144,7 +149,7 @@ MARIADB = Spelling(
         "clock": "time(6)",
         "local": "datetime(6)",
         "instant": "timestamp(6) NULL",
-        "uuid": "char(36)",
+        "uuid": "uuid",
     },
     sleep="SELECT sleep(600) AS x",
     many="SELECT seq AS id, repeat('x', 400) AS filler FROM seq_1_to_100000 ORDER BY seq",
@@ -158,6 +163,43 @@ MARIADB = Spelling(
         "SELECT 1 AS a /*! INTO OUTFILE '/tmp/openreg-never' */",
     ),
 )
+
+#: Decimals are kept as text, see :mod:`openreg_airflow.extract.readers.sqlite`.
+_TEXTS = ("price", "long", "whole", "tiny")
+SQLITE = Spelling(
+    types=POSTGRES.types
+    | dict.fromkeys(_TEXTS, "text")
+    | {"raw": "blob", "instant": "timestamp", "ratio": "double"},
+    sleep="WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n",
+    many=(
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000) "
+        "SELECT x AS id, printf('%.*c', 400, 'x') AS filler FROM n ORDER BY x"
+    ),
+    text=_standard,
+    binary=lambda value: f"x'{value.hex()}'",
+    natural=NATURAL | dict.fromkeys(_TEXTS, "string") | {"instant": "timestamp[us]"},
+    number=lambda value: f"'{value:f}'",
+    undeclared={
+        "price": "9999999999999.99999",
+        "long": "9999999999999999999999999999.9999999999",
+        "whole": "9" * 38,
+        "tiny": "0." + "9" * 38,
+        "instant": datetime(2037, 12, 31, 23, 59, 59, 999999),  # noqa: DTZ001
+    },
+)
+
+
+def sqlite_source(folder: Path) -> Source:
+    """A SQLite file; it has no logins, no sessions and no network."""
+    path = folder / "kinds.db"
+
+    def execute(sql: str) -> None:
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(sql)
+
+    execute("CREATE TABLE something (a int)")
+    connection = SourceConnection(conn_id="trades", conn_type="sqlite", host=str(path))
+    return Source(Database(folder, connection), SQLITE, execute, lambda: 0, lambda: None)
 
 
 def postgres_source(postgres: PostgresServer, folder: Path) -> Source:

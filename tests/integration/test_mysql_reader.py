@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecError
-from openreg_airflow.extract.query import parse
-from openreg_airflow.extract.reader import HoldingSession
-from openreg_airflow.extract.readers.mysql import MysqlReader
 from tests.extraction import columns
 from tests.reader_databases import Source, mariadb_source
 from tests.waiting import wait_until
@@ -248,22 +245,3 @@ def test_days_of_a_backfill_are_bound_as_dates(source: Source) -> None:
     )
 
     assert table.to_pylist() == [{"d": date(2026, 3, 3), "a": Decimal("0.00000000000000000001")}]
-
-
-def test_several_queries_of_a_session_see_one_state(source: Source) -> None:
-    source.execute("CREATE TABLE t (v int) ENGINE = InnoDB")
-    source.execute("INSERT INTO t VALUES (1)")
-    query = parse("SELECT v FROM t", file="t.sql", dialect="mysql", parameters={})
-    session = MysqlReader().open(source.database.connection, timeout_seconds=60)
-    assert isinstance(session, HoldingSession)
-    try:
-        session.hold()
-        first = list(session.read(query, {}).batches)
-        source.execute("INSERT INTO t VALUES (2)")
-        second = list(session.read(query, {}).batches)
-    finally:
-        session.close()
-
-    assert sum(batch.num_rows for batch in first) == 1
-    assert first == second
-    assert source.database.extract("SELECT v FROM t").num_rows == 2

@@ -14,6 +14,7 @@ import pyodbc
 import pytest
 
 from openreg_airflow.errors import PermanentError, SourceError, SourceUnavailableError
+from openreg_airflow.extract.shared_session import SharedSession
 from tests.extraction import columns
 from tests.reader_databases import (
     ODBC_DRIVERS,
@@ -23,6 +24,7 @@ from tests.reader_databases import (
     mariadb_source,
     odbc_source,
     postgres_source,
+    sqlite_source,
 )
 from tests.services import free_port, unavailable
 from tests.services.cut_proxy import cutting_proxy
@@ -87,8 +89,24 @@ LOWEST: dict[str, Any] = {
 NOTHING: dict[str, Any] = dict.fromkeys(DECLARED)
 
 
-@pytest.fixture(params=["postgres", "mariadb", "odbc-postgres", "odbc-mariadb"])
+SERVERS = ["postgres", "mariadb", "odbc-postgres", "odbc-mariadb"]
+
+
+@pytest.fixture(params=[*SERVERS, "sqlite"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
+    yield from _source(request, tmp_path)
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
+    """A source with logins, sessions and a network between."""
+    yield from _source(request, tmp_path)
+
+
+def _source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
+    if request.param == "sqlite":
+        yield sqlite_source(tmp_path)
+        return
     name = str(request.param).removeprefix("odbc-")
     through_odbc = name != request.param
     server = request.getfixturevalue(name)
@@ -133,7 +151,8 @@ def _spelled(source: Source, value: Any) -> str:
         return f"'{value.isoformat()}'"
     if isinstance(value, int | float):
         return repr(value)
-    return f"{value:f}" if isinstance(value, Decimal) else source.spelling.text(value)
+    spelling = source.spelling
+    return spelling.number(value) if isinstance(value, Decimal) else spelling.text(value)
 
 
 def rows_of(source: Source, names: str, **spec: Any) -> list[dict[str, Any]]:
@@ -189,10 +208,10 @@ def test_text_and_bytes_of_megabytes_arrive_whole(source: Source) -> None:
     assert second == {"note": "x", "raw": None}
 
 
-def test_sums_and_quotients_stay_exact(source: Source) -> None:
-    fill(source, *(NOTHING | {"price": Decimal("9999999999999.99999")} for _ in range(3)))
+def test_sums_and_quotients_stay_exact(server: Source) -> None:
+    fill(server, *(NOTHING | {"price": Decimal("9999999999999.99999")} for _ in range(3)))
 
-    table = source.database.extract(
+    table = server.database.extract(
         "SELECT sum(price) AS total FROM kinds", columns={"total": "decimal(38,5)"}
     )
 
@@ -221,11 +240,11 @@ def test_value_that_does_not_fit_is_named_with_column_and_row(
     assert caught.value.where == f"source.sql, column {kind}, row 2"
 
 
-def test_parameters_are_typed_and_never_part_of_the_text(source: Source) -> None:
+def test_parameters_are_typed_and_never_part_of_the_text(server: Source) -> None:
     hostile = "'; DROP TABLE kinds; -- \\ %s ? :x \" é€😀"
     day, price = date(2026, 3, 2), Decimal("1234567890123.00001")
     fill(
-        source,
+        server,
         NOTHING | {"day": day, "note": hostile, "price": price, "big": -7},
         NOTHING | {"day": date(2026, 3, 3), "note": "b", "price": Decimal(1), "big": 1},
         NOTHING | {"day": date(2026, 3, 1), "note": "\\", "price": Decimal(2), "big": 2**62},
@@ -241,7 +260,7 @@ def test_parameters_are_typed_and_never_part_of_the_text(source: Source) -> None
 
     def found(condition: str) -> list[int]:
         used = {name: value for name, value in given.items() if f":{name}" in condition}
-        table = source.database.extract(
+        table = server.database.extract(
             f"SELECT row_no FROM kinds WHERE {condition} ORDER BY row_no",
             parameters=used,
             columns={"row_no": "integer"},
@@ -288,10 +307,10 @@ def test_what_is_not_one_reading_query_is_refused(source: Source, sql: str) -> N
         source.database.extract(sql)
 
 
-def test_query_that_writes_in_disguise_is_refused(source: Source) -> None:
-    for sql in source.spelling.writing:
+def test_query_that_writes_in_disguise_is_refused(server: Source) -> None:
+    for sql in server.spelling.writing:
         with pytest.raises(PermanentError):
-            source.database.extract(sql)
+            server.database.extract(sql)
 
 
 @pytest.mark.parametrize(
@@ -307,19 +326,19 @@ def test_query_that_the_server_refuses_fails_at_once(source: Source, sql: str, s
     assert (caught.value.where or "").startswith("source.sql")
 
 
-def test_login_that_is_refused_fails_at_once(source: Source) -> None:
+def test_login_that_is_refused_fails_at_once(server: Source) -> None:
     for changes in ({"password": "wrong"}, {"login": "nobody_such"}, {"database": "nothere"}):
         with pytest.raises(SourceError, match="refuse") as caught:
-            source.elsewhere(**changes).extract("SELECT 1 AS a")
+            server.elsewhere(**changes).extract("SELECT 1 AS a")
 
         assert caught.value.where == "connection trades"
         assert PASSWORD not in str(caught.value)
 
 
-def test_server_that_cannot_be_reached_is_worth_another_try(source: Source) -> None:
+def test_server_that_cannot_be_reached_is_worth_another_try(server: Source) -> None:
     for changes in ({"port": free_port()}, {"host": "no-such-host.invalid"}):
         with pytest.raises(SourceUnavailableError, match="cannot be reached") as caught:
-            source.elsewhere(**changes).extract("SELECT 1 AS a")
+            server.elsewhere(**changes).extract("SELECT 1 AS a")
 
         assert PASSWORD not in str(caught.value)
 
@@ -337,27 +356,27 @@ def test_query_that_takes_too_long_is_gone_from_the_server(source: Source) -> No
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_killed_task_leaves_nothing_running_on_the_server(
-    *, source: Source, streaming: bool
+    *, server: Source, streaming: bool
 ) -> None:
-    sql = source.spelling.many if streaming else source.spelling.sleep
-    extraction = source.database.extraction(sql)
+    sql = server.spelling.many if streaming else server.spelling.sleep
+    extraction = server.database.extraction(sql)
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            extraction.run(source.database.file)
+            extraction.run(server.database.file)
         except SourceUnavailableError as error:
             failures.append(error)
 
     task = threading.Thread(target=run)
     task.start()
-    wait_until(lambda: source.active() > 0)
+    wait_until(lambda: server.active() > 0)
     extraction.cancel()
     task.join(20)
 
     assert not task.is_alive()
     assert "the task was stopped" in str(failures[0])
-    wait_until(lambda: source.active() == 0)
+    wait_until(lambda: server.active() == 0)
 
 
 def test_error_in_the_middle_stops_the_query_on_the_server(source: Source) -> None:
@@ -367,19 +386,19 @@ def test_error_in_the_middle_stops_the_query_on_the_server(source: Source) -> No
     wait_until(lambda: source.active() == 0)
 
 
-def test_session_killed_in_the_middle_is_worth_another_try(source: Source) -> None:
+def test_session_killed_in_the_middle_is_worth_another_try(server: Source) -> None:
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
-            source.database.extract(source.spelling.sleep)
+            server.database.extract(server.spelling.sleep)
         except SourceUnavailableError as error:
             failures.append(error)
 
     task = threading.Thread(target=run)
     task.start()
-    wait_until(lambda: source.active() > 0)
-    source.break_sessions()
+    wait_until(lambda: server.active() > 0)
+    server.break_sessions()
     task.join(20)
 
     assert not task.is_alive()
@@ -390,15 +409,15 @@ def test_session_killed_in_the_middle_is_worth_another_try(source: Source) -> No
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("passed", [2_000, 100_000, 20_000_000])
 def test_network_that_breaks_is_never_taken_for_the_end(
-    *, source: Source, passed: int, reset: bool
+    *, server: Source, passed: int, reset: bool
 ) -> None:
-    port = source.database.connection.port
+    port = server.database.connection.port
     assert port
     with (
         cutting_proxy(port, bytes_to_client=passed, reset=reset) as broken,
         pytest.raises(SourceUnavailableError, match=r"lost|cannot be reached"),
     ):
-        source.elsewhere(port=broken).extract(source.spelling.many)
+        server.elsewhere(port=broken).extract(server.spelling.many)
 
 
 def test_same_query_gives_the_same_bytes(source: Source) -> None:
@@ -412,3 +431,37 @@ def test_same_query_gives_the_same_bytes(source: Source) -> None:
 
 def test_server_is_recorded(source: Source) -> None:
     assert any(letter.isdigit() for letter in source.database.done("SELECT 1 AS a").server)
+
+
+def test_several_queries_of_a_session_see_one_state(source: Source) -> None:
+    if source.database.connection.conn_type == "sqlite":
+        source.execute("PRAGMA journal_mode = WAL")  # otherwise the reader keeps writers out
+    fill(source, NOTHING)
+
+    def rows(reader: SharedSession) -> int:
+        extraction = source.database.extraction("SELECT row_no FROM kinds", reader=reader)
+        return extraction.run(source.database.file).rows
+
+    with SharedSession(source.database.connection, timeout_seconds=60) as reader:
+        before = rows(reader)
+        source.execute("INSERT INTO kinds (row_no) VALUES (2)")
+        after = rows(reader)
+
+    assert (before, after) == (1, 1)
+    assert source.database.extract("SELECT row_no FROM kinds").num_rows == 2
+
+
+def test_retry_after_a_broken_connection_gives_the_same_bytes(server: Source) -> None:
+    server.database.extract(server.spelling.many)
+    expected = server.database.file.read_bytes()
+    port = server.database.connection.port
+    assert port
+    with (
+        cutting_proxy(port, bytes_to_client=10_000_000, reset=True) as broken,
+        pytest.raises(SourceUnavailableError),
+    ):
+        server.elsewhere(port=broken).extract(server.spelling.many)
+
+    server.database.extract(server.spelling.many)
+
+    assert server.database.file.read_bytes() == expected

@@ -28,7 +28,10 @@ _SECONDS_TO_START = 60
 
 @dataclass(frozen=True)
 class MariadbServer:
-    """A running server. ``user`` may do everything; logins need the password."""
+    """A running server. ``user`` may do everything; logins need the password.
+
+    ``options`` are further ones of its command line.
+    """
 
     folder: Path
     port: int
@@ -36,6 +39,7 @@ class MariadbServer:
     host: str = "127.0.0.1"
     user: str = "openreg"
     database: str = "mysql"
+    options: tuple[str, ...] = ()
     running: list[subprocess.Popen[bytes]] = field(default_factory=list, repr=False)
 
     @contextmanager
@@ -86,6 +90,7 @@ class MariadbServer:
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-buffer-pool-size=64M",
             "--skip-log-bin",
+            *self.options,
         ]
         log = (self.folder / "log").open("ab")
         process = subprocess.Popen(
@@ -127,11 +132,11 @@ def mariadb_server() -> Iterator[MariadbServer]:
 
 
 @contextmanager
-def started() -> Iterator[MariadbServer]:
-    """Give a new server that runs and is gone after the block."""
+def started(*options: str) -> Iterator[MariadbServer]:
+    """Give a new server that runs, with these options, and is gone after the block."""
     _program("mariadbd")
     folder = Path(tempfile.mkdtemp(prefix="openreg-mariadb-"))
-    server = MariadbServer(folder, free_port(), secrets.token_urlsafe(12))
+    server = MariadbServer(folder, free_port(), secrets.token_urlsafe(12), options=options)
     with _cleared_away(server):
         _make(server)
         server.start()
