@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dag_factory.check import check
+from dag_factory.load import load
+from dag_factory.mapping_sets import used_sets
+from openreg_airflow.store import schema
+from tests.mapping_sets import make_set
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPEC = """\
+openreg: 1
+id: demo
+title: A report
+mappings: {{sets: [{listed}]}}
+extract:
+  sources:
+    trades: {{connection: source, sql: trades.sql}}
+map:
+  venue:
+    table: trades
+    phase: source
+    set: venues
+    key: [{key}]
+    fill: {{venue_mic: {value}}}
+transform:
+  tables:
+    trades: {{columns: {{id: integer, venue: string}}}}
+validate:
+  rules:
+    known:
+      title: Venues are known
+      table: trades
+      condition: {condition}
+      message: "venue {{venue}}"
+    filed:
+      title: Venues are known
+      table: trades
+      sql_file: venues.sql
+      message: "venue {{venue}}"
+artifacts:
+  trades: {{format: csv, table: trades, filename: "x.csv"}}
+"""
+FIELDS = {
+    "listed": "desks",
+    "key": "venue",
+    "value": "mic",
+    "condition": """'venue in mapping("venues")'""",
+}
+SCRIPT = 'def transform(inputs, context):\n    return context.mapping("desks")\n'
+SQL = "SELECT * FROM trades WHERE venue NOT IN (SELECT code FROM mapping_venues)"
+
+
+@pytest.fixture
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store with the sets venues and desks, which the configuration names."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    schema.upgrade(url)
+    make_set(url)
+    make_set(url, "desks")
+    monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
+    return url
+
+
+def faults(folder: Path, script: str = SCRIPT, sql: str = SQL, **fields: str) -> list[str]:
+    report = folder / "demo"
+    report.mkdir()
+    (report / "report.yaml").write_text(SPEC.format(**FIELDS | fields))
+    (report / "trades.sql").write_text("SELECT id, venue FROM trades ORDER BY id\n")
+    (report / "transform.py").write_text(script)
+    (report / "venues.sql").write_text(sql)
+    return [f"{one.file.name}:{one.line}: {one.message}" for one in check(report)]
+
+
+def test_right_report_has_no_faults(tmp_path: Path, url: str) -> None:
+    del url
+    assert faults(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"listed": "deks"}, "report.yaml:4: there is no mapping set 'deks'"),
+        ({"key": "venue, id"}, "report.yaml:13: set venues has the keys code, but key names 2"),
+        ({"value": "bic"}, "report.yaml:14: set venues has no value 'bic'"),
+        (
+            {"condition": """'venue in mapping("venus")'"""},
+            "report.yaml:23: rule known: the report uses no mapping set 'venus'",
+        ),
+        (
+            {"condition": """'id in mapping("venues")'"""},
+            "rule known: key code of set venues is string, not integer",
+        ),
+        (
+            {"script": SCRIPT.replace("desks", "books")},
+            "transform.py:2: the spec does not list the mapping set 'books'",
+        ),
+        (
+            {"sql": SQL.replace("mapping_venues", "dated_mapping_mics")},
+            "the spec does not list the mapping set 'mics', which a rule uses",
+        ),
+    ],
+)
+def test_fault_about_a_set_is_found_with_its_place(
+    tmp_path: Path, url: str, fields: dict[str, str], fault: str
+) -> None:
+    del url
+    found = faults(tmp_path, **fields)
+
+    assert any(fault in one for one in found), found
+
+
+def test_store_that_cannot_be_asked_leaves_the_sets_to_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", f"sqlite:///{tmp_path / 'none.db'}")
+
+    assert faults(tmp_path, listed="deks, desks") == []
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_sets_of_steps_rules_and_the_list_are_used_once_each(tmp_path: Path) -> None:
+    faults(tmp_path)
+
+    assert used_sets(load(tmp_path / "demo")) == ("desks", "venues")
