@@ -20,6 +20,8 @@ DELIMITERS = ",;\t|"
 _CHUNK = 1 << 20
 #: Bytes from which an encoding that is not UTF-8 is guessed.
 _SAMPLE = 1 << 18
+#: Those that spreadsheets write without a mark; among many more, short texts look like anything.
+_LIKELY = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254"]
 #: Longer marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -97,38 +99,42 @@ def look(path: Path, encoding: str | None, delimiter: str | None, known: set[str
 
 
 def _encoding(path: Path, given: str | None) -> tuple[str, str]:
-    """The encoding of a file and the hash of its bytes; its bytes are read once, in pieces."""
+    """The encoding of a file and the hash of its bytes, which are read in pieces."""
     if given:
         codecs.lookup(given)
     sha256 = hashlib.sha256()
     decoder = codecs.getincrementaldecoder("utf-8")()
-    first, wrong, before = b"", b"", b""
+    first, is_utf8 = b"", True
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             sha256.update(chunk)
             first = first or chunk[:4]
-            if wrong:
-                continue
             try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError as error:
-                # Where it is not UTF-8 is where its encoding shows.
-                at = max(0, error.start - _SAMPLE // 2)
-                wrong = (before[-_SAMPLE // 2 :] if not at else b"") + chunk[at : at + _SAMPLE]
-            before = chunk
+                is_utf8 = is_utf8 and decoder.decode(chunk) is not None
+            except UnicodeDecodeError:
+                is_utf8 = False
     marked = next((name for mark, name in _MARKS if first.startswith(mark)), None)
-    return given or marked or (_guessed(wrong, path) if wrong else "utf-8"), sha256.hexdigest()
+    return given or marked or ("utf-8" if is_utf8 else _guessed(path)), sha256.hexdigest()
 
 
-def _guessed(sample: bytes, path: Path) -> str:
+def _guessed(path: Path) -> str:
+    """The encoding that the lines look like which are more than ASCII."""
     from charset_normalizer import from_bytes
 
-    # The encodings that spreadsheets write; among many more, short samples look like anything.
-    likely = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp932", "gb18030", "mac_roman"]
-    best = from_bytes(sample, cp_isolation=likely).best()
+    sample, size = [], 0
+    with path.open("rb") as file:
+        while size < _SAMPLE and (line := file.readline(_SAMPLE)):
+            if not line.isascii():
+                sample.append(line)
+                size += len(line)
+    text = b"".join(sample)
+    best = from_bytes(text, cp_isolation=_LIKELY).best()
     if best is None:
         message = "the file is not UTF-8, and its encoding cannot be told"
         raise MappingError(message, where=str(path), hint="Name it: --encoding cp1252")
+    # Of two encodings that say the same, the one that is met more often.
+    if text.decode("cp1252", "replace") == text.decode(best.encoding, "replace"):
+        return "cp1252"
     return best.encoding
 
 

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import zipfile
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+import openpyxl
+import psutil
+import pytest
+
+from openreg_airflow.errors import MappingError
+from openreg_airflow.mappings import csv_file, lines
+from openreg_airflow.mappings.exporting import export_file
+from openreg_airflow.mappings.importing import ImportOptions, LineOutcome, import_file
+from openreg_airflow.mappings.model import MappingColumn, Shape
+from openreg_airflow.mappings.reading import set_version, snapshot_entries
+from openreg_airflow.mappings.sets import Sets
+from openreg_airflow.store import schema
+from tests.mappings_contract import ANNA, content, now, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SHAPE = Shape(
+    keys=(MappingColumn(name="code"),),
+    values=(MappingColumn(name="mic"), MappingColumn(name="day", type="date")),
+)
+NAMES = {"code", "mic", "day", "effective_from", "effective_to"}
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    place = f"sqlite:///{tmp_path / 'store.db'}"
+    schema.upgrade(place)
+    Sets(place, ANNA).create(
+        "venues", keys=[("code", "string")], values=[("mic", "string"), ("day", "date")]
+    )
+    return place
+
+
+@pytest.mark.parametrize(
+    ("encoding", "found"),
+    [
+        ("utf-8", "utf-8"),
+        ("utf-8-sig", "utf-8-sig"),
+        ("utf-16", "utf-16"),
+        ("utf-32", "utf-32"),
+        ("cp1252", "cp1252"),
+        ("cp1251", "cp1251"),
+    ],
+)
+def test_encoding_is_found_out(tmp_path: Path, encoding: str, found: str) -> None:
+    word = "Площадка" if encoding == "cp1251" else "Börse München für Käufer"
+    rows = [f"{word} {number},X" for number in range(50)]
+    file = write(tmp_path / "v.csv", "code,mic", *rows, encoding=encoding)
+    text = csv_file.look(file, None, None, NAMES)
+    assert text.encoding == found
+    assert [row for _, row in text.rows()][1][0] == f"{word} 0"
+
+
+def test_encoding_shows_wherever_it_does(tmp_path: Path) -> None:
+    """The first letter that is not ASCII may be megabytes from the beginning."""
+    rows = [f"K{number:07d},X" for number in range(150_000)]
+    file = write(tmp_path / "v.csv", "code,mic", *rows, "Börse für Käufer,X", encoding="cp1252")
+    assert csv_file.look(file, None, None, NAMES).encoding == "cp1252"
+
+
+def test_file_in_another_encoding_than_given_is_refused(url: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "v.csv", "code,mic,day", *["A,B,"] * 9, "Ä,B,", encoding="cp1252")
+    with pytest.raises(MappingError, match="is not utf-8"):
+        import_file(url, "venues", file, ANNA, options=ImportOptions(encoding="utf-8"))
+    with pytest.raises(MappingError, match="no encoding 'klingon'"):
+        import_file(url, "venues", file, ANNA, options=ImportOptions(encoding="klingon"))
+    assert content(url) == []
+
+
+def test_bytes_of_no_encoding_are_refused_or_shown(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "v.csv"
+    file.write_bytes(b"code,mic,day\n" + bytes(range(128, 256)) * 50 + b"\x00\x01,B,\n")
+    try:
+        done = import_file(url, "venues", file, ANNA)
+        assert done.refused == 1
+    except MappingError:
+        pass
+    assert content(url) == []
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiter_is_told_by_the_columns(tmp_path: Path, delimiter: str) -> None:
+    file = tmp_path / "v.csv"
+    file.write_text(f'"code"{delimiter}"MIC"\r\n"a,b;c|d"{delimiter}X\r\n')
+    text = csv_file.look(file, None, None, NAMES)
+    assert text.delimiter == delimiter
+    assert [row for _, row in text.rows()] == [["code", "MIC"], ["a,b;c|d", "X"]]
+
+
+@pytest.mark.parametrize(
+    ("dates", "form"),
+    [
+        (["2026-03-31"], "YYYY-MM-DD"),
+        (["20260331"], "YYYYMMDD"),
+        (["31.03.2026"], "DD.MM.YYYY"),
+        (["01/02/2026", "13/02/2026"], "DD/MM/YYYY"),
+        (["01/02/2026", "02/13/2026"], "MM/DD/YYYY"),
+        ([], "YYYY-MM-DD"),
+        (["soon"], "YYYY-MM-DD"),
+        (["soon", "31.03.2026"], "DD.MM.YYYY"),
+    ],
+)
+def test_format_of_dates_is_told_by_all_of_them(dates: list[str], form: str) -> None:
+    header = lines.header_of(SHAPE, ["code", "mic", "day"], "x")
+    rows = [(place, ["a", "b", text]) for place, text in enumerate(dates)]
+    assert lines.date_format(SHAPE, header, rows, "x") == form
+
+
+def test_dates_that_may_be_either_are_asked_for(url: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "v.csv", "code,mic,day", "A,B,01/02/2026", "B,B,03/04/2026")
+    with pytest.raises(MappingError, match="may be DD/MM/YYYY or MM/DD/YYYY"):
+        import_file(url, "venues", file, ANNA)
+    import_file(url, "venues", file, ANNA, options=ImportOptions(date_format="MM/DD/YYYY"))
+    assert content(url)[0] == ("A", "B", date(2026, 1, 2), None, None)
+    with pytest.raises(MappingError, match="no date format 'DMY'"):
+        import_file(url, "venues", file, ANNA, options=ImportOptions(date_format="DMY"))
+
+
+@pytest.mark.parametrize("head", ["", "code,mic,day\n"])
+@pytest.mark.parametrize("cell", ["x", '"x', '"x\n'])
+def test_endless_line_is_refused_in_bounded_memory(
+    url: str, tmp_path: Path, head: str, cell: str
+) -> None:
+    file = tmp_path / "v.csv"
+    piece = (cell[:1] + cell[1:] * 99_999)[:100_000] if len(cell) > 1 else cell * 100_000
+    with file.open("w") as out:
+        out.write(head + cell)
+        for _ in range(2000):
+            out.write(piece.replace('"', "x"))
+    assert file.stat().st_size >= 200_000_000
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(MappingError, match=r"more than|no CSV"):
+        import_file(url, "venues", file, ANNA)
+    assert psutil.Process().memory_info().rss - before < 60_000_000
+    file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('A,"B"x,\n', "no CSV"),
+        ('A,"B\n', "no CSV"),
+    ],
+)
+def test_csv_that_is_none_is_refused_with_its_line(
+    url: str, tmp_path: Path, body: str, said: str
+) -> None:
+    file = tmp_path / "v.csv"
+    file.write_text("code,mic,day\n" + body)
+    with pytest.raises(MappingError, match=said) as caught:
+        import_file(url, "venues", file, ANNA)
+    assert "line" in (caught.value.where or "")
+
+
+def test_line_numbers_count_lines_not_rows(url: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "v.csv", "code,mic,day", '"two', 'lines",X,', "", "B,X,bad")
+    told: list[LineOutcome] = []
+    import_file(url, "venues", file, ANNA, told=told.append)
+    assert [(one.line, one.outcome) for one in told] == [(3, "added"), (5, "refused")]
+
+
+@pytest.fixture
+def workbook(tmp_path: Path) -> Callable[..., Path]:
+    def make(*rows: list[Any], sheet: str = "Venues") -> Path:
+        book = openpyxl.Workbook()
+        assert book.active
+        book.active.title = sheet
+        for row in rows:
+            book.active.append(row)
+        book.create_sheet("Notes").append(["nothing"])
+        book.save(tmp_path / "v.xlsx")
+        return tmp_path / "v.xlsx"
+
+    return make
+
+
+def test_sheet_of_people_is_imported(url: str, workbook: Callable[..., Path]) -> None:
+    file = workbook(
+        ["code", "mic", "day", "effective_from"],
+        [7, "XETR", datetime(2026, 3, 31), None],  # noqa: DTZ001 - a sheet's date has no zone
+        ["007", 1.5, None, date(2026, 4, 1)],
+        [None, None, None, None],
+        [True, "X"],
+    )
+    done = import_file(url, "venues", file, ANNA)
+    assert (done.applied, done.lines, done.form) == (True, 3, "Excel, YYYY-MM-DD")
+    assert content(url) == [
+        ("007", "1.5", None, date(2026, 4, 1), None),
+        ("7", "XETR", date(2026, 3, 31), None, None),
+        ("true", "X", None, None, None),
+    ]
+
+
+def test_formula_and_error_in_a_sheet_are_refused(url: str, workbook: Callable[..., Path]) -> None:
+    told: list[LineOutcome] = []
+    file = workbook(["code", "mic", "day"], ["A", "=1+1", None], ["B", "#N/A", None])
+    done = import_file(url, "venues", file, ANNA, told=told.append)
+    assert done.refused == 2
+    assert [one.reason for one in told] == ["mic: holds a formula", "mic: holds the error #N/A"]
+
+
+def test_workbook_that_is_none_is_refused(
+    url: str, tmp_path: Path, workbook: Callable[..., Path]
+) -> None:
+    file = workbook(["code", "mic", "day"], ["A", "B", None])
+    with pytest.raises(MappingError, match="no sheet 'Orders'") as caught:
+        import_file(url, "venues", file, ANNA, options=ImportOptions(sheet="Orders"))
+    assert "Venues, Notes" in (caught.value.hint or "")
+    text = tmp_path / "text.xlsx"
+    text.write_text("code,mic,day\n")
+    with pytest.raises(MappingError, match="no Excel workbook"):
+        import_file(url, "venues", text, ANNA)
+    archive = tmp_path / "archive.xlsx"
+    with zipfile.ZipFile(archive, "w") as out:
+        out.writestr("readme.txt", "no workbook")
+    with pytest.raises(MappingError, match="no Excel workbook"):
+        import_file(url, "venues", archive, ANNA)
+
+
+def test_workbook_that_grows_without_bound_is_refused(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workbook: Callable[..., Path]
+) -> None:
+    monkeypatch.setattr("openreg_airflow.mappings.excel_file._MOST_BYTES", 1000)
+    with pytest.raises(MappingError, match="larger than"):
+        import_file(url, "venues", workbook(["code", "mic", "day"]), ANNA)
+
+
+def test_exported_text_is_never_a_formula(url: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "v.csv", "code,mic,day", "'=cmd|x!A1,=1+1,", "@x,+1-2,")
+    assert import_file(url, "venues", file, ANNA).applied
+    assert [row[:2] for row in content(url)] == [("=cmd|x!A1", "=1+1"), ("@x", "+1-2")]
+
+    export_file(url, "venues", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[1:] == [
+        "'=cmd|x!A1,'=1+1,,,", "'@x,'+1-2,,,",
+    ]  # fmt: skip
+    export_file(url, "venues", tmp_path / "out.xlsx")
+    sheet = openpyxl.load_workbook(tmp_path / "out.xlsx").active
+    assert sheet
+    assert {cell.data_type for row in sheet.iter_rows() for cell in row if cell.value} == {"s"}
+
+
+def test_equal_entries_are_exported_as_equal_bytes(url: str, tmp_path: Path) -> None:
+    import_file(url, "venues", write(tmp_path / "v.csv", "code,mic,day", "A,B,", "C,D,"), ANNA)
+    for suffix in ("csv", "xlsx"):
+        files = [tmp_path / f"{number}.{suffix}" for number in range(2)]
+        for file in files:
+            export_file(url, "venues", file)
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_failed_export_leaves_no_file(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_file(url, "venues", write(tmp_path / "v.csv", "code,mic,day", "A,B,", "C,D,"), ANNA)
+    monkeypatch.setattr("openreg_airflow.mappings.excel_file.MOST_ROWS", 2)
+    with pytest.raises(MappingError, match="a sheet has 2 rows"):
+        export_file(url, "venues", tmp_path / "out.xlsx")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_snapshot_is_streamed_in_batches(url: str, tmp_path: Path) -> None:
+    rows = (f"K{number:06d},X,2026-01-01" for number in range(70_000))
+    import_file(url, "venues", write(tmp_path / "v.csv", "code,mic,day", *rows), ANNA)
+    with snapshot_entries(url, "venues", None, now()) as (version, batches):
+        sizes = [batch.num_rows for batch in batches]
+    assert (sum(sizes), len(sizes)) == (70_000, 2)
+    assert version.revision == set_version(url, "venues", now()).revision == 1
