@@ -33,6 +33,7 @@ def spec_of(**fields: Any) -> Any:
 def write(
     folder: Path,
     tables: Mapping[str, pa.Table],
+    /,
     *,
     schema_folders: tuple[Path, ...] = (),
     **fields: Any,

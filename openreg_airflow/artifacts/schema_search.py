@@ -30,17 +30,22 @@ def for_job(spec: SchemaFile, job: Job) -> tuple[Path | None, str]:
     Raises:
         ArtifactError: the schema is required and is in none of the folders.
     """
+    return look_up(spec.file, job, required=spec.required)
+
+
+def look_up(name: str, job: Job, *, required: bool) -> tuple[Path | None, str]:
+    """The same of a file that is named alone."""
     folders = (job.folder, *job.schema_folders)
-    if path := find(spec.file, folders):
+    if path := find(name, folders):
         return path, VALID
     looked = ", ".join(str(folder) for folder in folders)
     places = " or ".join(str(folder) for folder in folders)
     advice = (
-        f"Get {spec.file} from the authority that defines the format and put it into {places}; "
+        f"Get {name} from the authority that defines the format and put it into {places}; "
         "[openreg] schema_folders may name further folders."
     )
-    if spec.required:
-        message = f"schema {spec.file} was not found in {looked}"
+    if required:
+        message = f"schema {name} was not found in {looked}"
         raise ArtifactError(message, where=f"artifact {job.artifact}", hint=advice)
     log.warning("%s", advice)
-    return None, f"not checked: {spec.file} was not found in {looked}"
+    return None, f"not checked: {name} was not found in {looked}"

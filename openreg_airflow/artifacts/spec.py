@@ -12,6 +12,7 @@ from openreg_airflow.artifacts.fixed_spec import FixedArtifact
 from openreg_airflow.artifacts.json_spec import JsonArtifact, JsonLinesArtifact
 from openreg_airflow.artifacts.parquet_spec import ParquetArtifact
 from openreg_airflow.artifacts.spec_base import ArtifactBase
+from openreg_airflow.artifacts.xbrl_spec import XbrlCsvArtifact
 from openreg_airflow.artifacts.xml_spec import SchemaSpec, XmlArtifact
 
 __all__ = [
@@ -26,10 +27,11 @@ __all__ = [
     "OtherArtifact",
     "ParquetArtifact",
     "SchemaSpec",
+    "XbrlCsvArtifact",
     "XmlArtifact",
 ]
 
-BUILT_IN = ("csv", "excel", "fixed", "json", "jsonl", "parquet", "xml")
+BUILT_IN = ("csv", "excel", "fixed", "json", "jsonl", "parquet", "xbrl-csv", "xml")
 
 
 def _installed(name: str) -> str:
@@ -68,6 +70,7 @@ ArtifactSpec = Annotated[
     | Annotated[JsonArtifact, Tag("json")]
     | Annotated[JsonLinesArtifact, Tag("jsonl")]
     | Annotated[ParquetArtifact, Tag("parquet")]
+    | Annotated[XbrlCsvArtifact, Tag("xbrl-csv")]
     | Annotated[XmlArtifact, Tag("xml")]
     | Annotated[OtherArtifact, Tag("other")],
     Discriminator(_format),
