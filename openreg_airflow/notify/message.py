@@ -86,6 +86,7 @@ def message(
             "link": link,
             "standing": standing,
             "summary": summary.count(verdict),
+            "set_aside": verdict.set_aside,
             "rules": [
                 {
                     "id": result.rule_id,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from openreg_airflow.errors import OpenRegError
+from openreg_airflow.errors import OpenRegError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from openreg_airflow.records import Verdict
@@ -56,6 +56,7 @@ def validate(  # noqa: PLR0917 - what the command line takes
         if html is not None:
             text = page(
                 verdict,
+                counts=_counts(folder.name, business_date.date()),
                 report_id=folder.name,
                 title=title,
                 business_date=business_date.date(),
@@ -136,10 +137,28 @@ def _validate(
             settings=settings,
             scratch=scratch,
             failures=failures or scratch / "failing_rows.parquet",
+            records=spec.records,
             sources={n: extracted[n] for n in needed_sources(spec.validate_) if n in extracted},
         )
     # The file of the failing rows is gone with the folder unless it was asked for.
-    return spec.title, verdict if failures else Verdict(results=verdict.results), source
+    if not failures:
+        verdict = verdict.model_copy(update={"failures": None})
+    return spec.title, verdict, source
+
+
+def _counts(report_id: str, business_date: date) -> tuple[str, ...]:
+    """How the date's records reconcile by now, when a run was counted."""
+    from openreg_airflow import settings
+    from openreg_airflow.exception_queue.balance import balances
+    from openreg_airflow.store import schema
+
+    url = settings.load().store_url
+    try:
+        if schema.current(url) != schema.REVISION:
+            return ()
+        return tuple(balance.line() for balance in balances(url, report_id, business_date))
+    except StoreUnavailableError as error:
+        return (f"The exception queue cannot be read: {error.message}",)
 
 
 def _named(tables: list[str]) -> dict[str, Path]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.errors import SpecError
+from openreg_airflow.exception_queue.parting import Parting
 from openreg_airflow.records import Verdict
 from openreg_airflow.validate.fence import run_fenced
 from openreg_airflow.validate.job import Job, TableFile
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from openreg_airflow.exception_queue.spec import RecordTable
     from openreg_airflow.settings import Settings
     from openreg_airflow.validate.spec import ValidateSection
 
@@ -72,6 +74,7 @@ def validate(
     scratch: Path,
     failures: Path,
     sources: Mapping[str, Path] | None = None,
+    records: Mapping[str, RecordTable] | None = None,
 ) -> Verdict:
     """Evaluate a report's rules over Parquet files; nothing is recorded.
 
@@ -84,13 +87,14 @@ def validate(
         scratch: a private folder for temporary files.
         failures: where the failing rows are written as Parquet.
         sources: Parquet files of extracted tables that rules read, by name.
+        records: the report's tables of records; the verdict says how many would be set aside.
 
     Raises:
         SpecError: a rule, or a file that a rule names, is wrong, or a table is not Parquet.
         RuleLimitError: the time limit was reached.
         RuleEngineError: the process that evaluates the rules died.
     """
-    rules = read_rules(spec, folder)
+    rules = read_rules(spec, folder, records)
     if not rules:
         return Verdict(results=())
     results = run_fenced(
@@ -103,9 +107,17 @@ def validate(
             failing_rows=spec.failing_rows,
             failures=failures.absolute(),
             scratch=scratch.absolute(),
+            records=records or {},
+            reasons=scratch.absolute() / "reasons.parquet" if records else None,
         )
     )
-    return Verdict(results=results, failures=describe(failures))
+    verdict = Verdict(results=results, failures=describe(failures))
+    if not records or verdict.blocking:
+        return verdict
+    reasons = scratch.absolute() / "reasons.parquet"
+    with Parting(records, tables, reasons, scratch.absolute()) as parting:
+        aside = {name: parting.aside(name) for name in parting.roots if parting.aside(name)}
+    return verdict.model_copy(update={"set_aside": aside})
 
 
 def _table(name: str, file: Path) -> TableFile:

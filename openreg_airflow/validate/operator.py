@@ -108,6 +108,8 @@ class ValidateOperator(StageOperator):
                 )
         for line in summary.lines(verdict):
             log.info("%s", line)
+        for line in self.counts(run):
+            log.info("%s", line)
         log.info("%s in %.1f s.", summary.count(verdict), time.perf_counter() - started)
         if standing := self.standing(run):
             log.info("The run is %s.", standing)
@@ -118,6 +120,15 @@ class ValidateOperator(StageOperator):
         if verdict.blocking:
             raise summary.blocking_error(verdict)
         return verdict.model_dump(mode="json")
+
+    def counts(self, run: RunKey) -> tuple[str, ...]:
+        """How the records of the date reconcile at this moment, a line a table."""
+        from openreg_airflow.exception_queue.balance import balances
+
+        if not self.records:
+            return ()
+        found = balances(self.settings.store_url, run.report_id, run.business_date)
+        return tuple(balance.line() for balance in found)
 
     def verdict(
         self,

@@ -47,7 +47,15 @@ td.v { min-width: 9.5rem; } a { color: inherit; }
 """
 
 
-def page(verdict: Verdict, *, report_id: str, title: str, business_date: date, source: str) -> str:
+def page(
+    verdict: Verdict,
+    *,
+    report_id: str,
+    title: str,
+    business_date: date,
+    source: str,
+    counts: Sequence[str] = (),
+) -> str:
     """The page as text, to be written as UTF-8.
 
     Args:
@@ -56,6 +64,7 @@ def page(verdict: Verdict, *, report_id: str, title: str, business_date: date, s
         title: its title.
         business_date: the reported day.
         source: where the tables came from: a run, or files.
+        counts: how the records of the date reconcile by now, a line a table.
     """
     results = verdict.results
     broken = [result for result in results if not result.passed]
@@ -73,6 +82,7 @@ def page(verdict: Verdict, *, report_id: str, title: str, business_date: date, s
             f"{business_date.isoformat()}, {_text(source)}</p>",
             _state(verdict),
             *_tiles(verdict),
+            *(f'<p class="dim">{_text(line)}</p>' for line in counts),
             "<h2>Rules</h2>",
             *_table(listed),
             *_more(len(results) - len(listed)),
@@ -88,6 +98,8 @@ def _state(verdict: Verdict) -> str:
         kind, text = " blocked", "Blocked: nothing may be delivered"
     elif any(not result.passed for result in verdict.results):
         kind, text = " warned", "May be delivered, with warnings"
+        if aside := sum(verdict.set_aside.values()):
+            text = f"May be delivered, without {aside:,} records"
     elif not verdict.results:
         text = "There are no rules"
     return f'<p class="state{kind}">{text}</p>'
@@ -101,6 +113,7 @@ def _tiles(verdict: Verdict) -> Iterator[str]:
         ("passed", f"{sum(result.passed for result in results):,}", "good"),
         ("warned", f"{len(verdict.warnings):,}", "warn" if verdict.warnings else ""),
         ("blocked", f"{len(verdict.blocking):,}", "bad" if verdict.blocking else ""),
+        *_aside(verdict),
         ("rows checked", f"{sum(tables.values()):,}", ""),
         ("seconds", f"{sum(result.seconds for result in results):.1f}", ""),
     )
@@ -108,6 +121,11 @@ def _tiles(verdict: Verdict) -> Iterator[str]:
     for name, value, kind in tiles:
         yield f'<div class="tile card"><b class="{kind}">{value}</b>{name}</div>'
     yield "</div>"
+
+
+def _aside(verdict: Verdict) -> Iterator[tuple[str, str, str]]:
+    for table, records in verdict.set_aside.items():
+        yield f"{_text(table)} set aside", f"{records:,}", "warn"
 
 
 def _table(results: Sequence[RuleResult]) -> Iterator[str]:
@@ -122,7 +140,9 @@ def _table(results: Sequence[RuleResult]) -> Iterator[str]:
         if not result.passed:
             name = f'<a href="#{_anchor(result)}">{name}</a>'
         state = "passed" if result.passed else "error" if result.error else "failed"
-        if result.tolerated:
+        if result.sets_aside:
+            state = "set aside"
+        elif result.tolerated:
             state = "tolerated"
         yield (
             f'<tr id="r{number}"><td>{name}<br>{_text(result.title)}</td>'

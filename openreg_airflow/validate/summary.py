@@ -34,15 +34,19 @@ def lines(verdict: Verdict) -> Iterator[str]:
         yield f"... and {len(results) - len(listed):,} rules more."
     for result in broken[:LISTED]:
         yield from _details(result)
+    for table, records in verdict.set_aside.items():
+        yield f"Set aside: {records:,} records of {table}. See: openreg exceptions list"
     if verdict.failures:
         yield f"Failing rows: {verdict.failures.uri}"
 
 
 def count(verdict: Verdict) -> str:
-    """One line: how many rules passed, warned and blocked."""
+    """One line: how many rules passed, warned and blocked, and how many records are set aside."""
     blocking, warnings = len(verdict.blocking), len(verdict.warnings)
     passed = len(verdict.results) - blocking - warnings
-    return f"{passed} of {len(verdict.results)} rules passed, {warnings} warned, {blocking} blocked"
+    line = f"{passed} of {len(verdict.results)} rules passed, {warnings} warned, {blocking} blocked"
+    aside = sum(verdict.set_aside.values())
+    return f"{line}, {aside:,} records set aside" if aside else line
 
 
 def blocking_error(verdict: Verdict) -> BlockingRulesError:
@@ -63,7 +67,9 @@ def blocking_error(verdict: Verdict) -> BlockingRulesError:
 
 def _row(result: RuleResult) -> tuple[str, ...]:
     state = "passed" if result.passed else "ERROR" if result.error else "FAILED"
-    if result.tolerated:
+    if result.sets_aside:
+        state = "set aside"
+    elif result.tolerated:
         state = "tolerated"
     return (
         result.rule_id,
