@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from lxml import etree
 
@@ -10,16 +10,20 @@ from openreg_airflow.errors import ArtifactError
 from openreg_airflow.validate.finished.records import BATCH, transposed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from openreg_airflow.validate.finished.records import RecordWriter
     from openreg_airflow.validate.finished.spec import ReadBack
+
+#: Bytes that are parsed at a time, and after how many such pieces there must be a root.
+_PIECE = 1 << 20
+_PIECES_TO_ROOT = 16
 
 
 def read_xml(
     stream: IO[bytes], name: str, reading: ReadBack, into: RecordWriter
 ) -> tuple[int, dict[str, str | None]]:
-    """Read a document; of it one record is held at a time.
+    """Read a document; of it little more than :data:`_PIECE` is held at a time.
 
     Args:
         stream: its bytes.
@@ -31,54 +35,114 @@ def read_xml(
         The number of records, and the values of the document itself.
 
     Raises:
-        ArtifactError: it is not well-formed.
+        ArtifactError: it is not well-formed, or its root is another one.
     """
-    record = tuple((reading.record or "").split("/"))
-    wanted: dict[tuple[str, ...], list[tuple[str, str | None]]] = {}
-    for field, path in reading.document.items():
-        steps, _, last = path.partition("@")
-        wanted.setdefault(tuple(steps.strip("/").split("/")), []).append((field, last or None))
-    fields = {field: _finder(path) for field, path in reading.fields.items()}
-    names = into.names = tuple(fields)
-    found: dict[str, str | None] = dict.fromkeys(reading.document)
-    place: list[str] = []
-    count, batch = 0, []
+    document = _Document(name, reading, into)
+    parser = etree.XMLPullParser(
+        events=("start", "end"),
+        tag=document.tags,
+        resolve_entities=False,
+        no_network=True,
+        remove_comments=True,
+        remove_pis=True,
+    )
     try:
-        for event, element in etree.iterparse(
-            stream,
-            events=("start", "end"),
-            resolve_entities=False,
-            no_network=True,
-            remove_comments=True,
-            remove_pis=True,
-        ):
-            if event == "start":
-                place.append(etree.QName(element).localname)
-                continue
-            here = tuple(place)
-            place.pop()
-            for field, attribute in wanted.get(here, ()):
-                if found[field] is None:
-                    found[field] = element.get(attribute) if attribute else _text_of(element)
-            if here == record:
-                batch.append([find(element) for find in fields.values()])
-                if len(batch) == BATCH:
-                    into.texts(name, count + 1, names, transposed(batch, len(names)))
-                    count += len(batch)
-                    batch = []
-            if len(here) <= len(record):
-                # What is inside a record is needed until its end; all else can go.
-                element.clear(keep_tail=False)
-                parent = element.getparent()
-                if parent is not None:
-                    while element.getprevious() is not None:
-                        del parent[0]
+        for number, piece in enumerate(iter(lambda: stream.read(_PIECE), b"")):
+            parser.feed(piece)
+            document.take(parser.read_events())
+            if number > _PIECES_TO_ROOT:
+                document.require_root()
+            document.prune()
+        parser.close()
+        document.take(parser.read_events())
     except etree.XMLSyntaxError as error:
         message = f"{name} is not well-formed: {error}"
         raise ArtifactError(message) from error
-    if batch:
-        into.texts(name, count + 1, names, transposed(batch, len(names)))
-    return count + len(batch), found
+    document.require_root()
+    return document.end(), document.values
+
+
+class _Document:
+    """What is known of a document while it is parsed."""
+
+    def __init__(self, name: str, reading: ReadBack, into: RecordWriter) -> None:
+        self._name = name
+        self._into = into
+        self._record = tuple((reading.record or "").split("/"))
+        self._fields = {field: _finder(path) for field, path in reading.fields.items()}
+        self._wanted: dict[tuple[str, ...], list[tuple[str, str | None]]] = {}
+        for field, path in reading.document.items():
+            steps, _, last = path.partition("@")
+            self._wanted.setdefault(tuple(steps.strip("/").split("/")), []).append(
+                (field, last or None)
+            )
+        self._root: etree._Element | None = None
+        self._batch: list[list[str | None]] = []
+        self._count = 0
+        into.names = tuple(self._fields)
+        self.values: dict[str, str | None] = dict.fromkeys(reading.document)
+        #: The names that the parser is to tell of.
+        self.tags = [
+            f"{{*}}{tag}"
+            for tag in {self._record[0], self._record[-1], *(way[-1] for way in self._wanted)}
+        ]
+
+    def take(self, events: Iterable[Any]) -> None:
+        """Take the elements that have begun and ended."""
+        for event, element in events:
+            if event == "start":
+                if self._root is None and element.getparent() is None:
+                    self._root = element
+                continue
+            here = _place(element)
+            for field, attribute in self._wanted.get(here, ()):
+                if self.values[field] is None:
+                    self.values[field] = element.get(attribute) if attribute else _text_of(element)
+            if here == self._record:
+                self._batch.append([find(element) for find in self._fields.values()])
+                if len(self._batch) == BATCH:
+                    self._flush()
+
+    def prune(self) -> None:
+        """Drop what has ended above the depth of a record's fields."""
+        node = self._root
+        for _ in self._record[1:]:
+            if node is None or not len(node):
+                return
+            del node[:-1]
+            node = node[-1]
+
+    def require_root(self) -> None:
+        """Refuse a document of another kind.
+
+        Raises:
+            ArtifactError: its root has not the name that the records' path begins with.
+        """
+        if self._root is None:
+            message = f"the root of {self._name} is not {self._record[0]}"
+            raise ArtifactError(message)
+
+    def end(self) -> int:
+        """Hand on the last records; give the number of all."""
+        if self._batch:
+            self._flush()
+        return self._count
+
+    def _flush(self) -> None:
+        names = list(self._fields)
+        self._into.texts(self._name, self._count + 1, names, transposed(self._batch, len(names)))
+        self._count += len(self._batch)
+        self._batch = []
+
+
+def _place(element: etree._Element) -> tuple[str, ...]:
+    """The local names from the root to an element."""
+    steps = []
+    node: etree._Element | None = element
+    while node is not None:
+        steps.append(str(node.tag).rpartition("}")[2])
+        node = node.getparent()
+    return tuple(reversed(steps))
 
 
 def _finder(path: str) -> Callable[[etree._Element], str | None]:
