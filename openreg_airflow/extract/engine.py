@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
 import time
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
@@ -15,6 +19,8 @@ from openreg_airflow.errors import SpecError
 from openreg_airflow.extract.limits import Meter
 from openreg_airflow.extract.mark import Mark
 from openreg_airflow.extract.parquet import ParquetSink
+from openreg_airflow.extract.part_reading import PartReading
+from openreg_airflow.extract.partition import check_query
 from openreg_airflow.extract.query import parse, read
 from openreg_airflow.extract.reader import find_reader
 from openreg_airflow.extract.reading import Reading
@@ -24,7 +30,6 @@ from openreg_airflow.records import Column, Extract
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
-    from pathlib import Path
 
     from openreg_airflow.extract.query import Query
     from openreg_airflow.extract.reader import Reader, SourceColumn, SourceConnection
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LISTED_VALUES = 10
+_PARTS = ".openreg-parts-"
 
 
 class Asked(Protocol):
@@ -65,6 +71,7 @@ class Extracted:
         mark: the largest value of an incremental source's column; None for other sources.
         seconds: wall time.
         cache: where the rows came from if they were not read anew.
+        splits: where the parts of a source that was read in parts begin, but for the first.
     """
 
     rows: int
@@ -76,6 +83,7 @@ class Extracted:
     started_at: datetime
     seconds: float
     cache: CacheOrigin | None = None
+    splits: tuple[str, ...] = ()
 
     def evidence(self, file: FileRef, *, source: str, attempt: int) -> Extract:
         """The record of where a published file came from.
@@ -100,6 +108,7 @@ class Extracted:
             attempt=attempt,
             mark=self.mark,
             cache=self.cache,
+            splits=self.splits,
         )
 
 
@@ -159,18 +168,23 @@ class Extraction:
             parameters=spec.bind(business_date, window),
         )
         self._mark = Mark(spec.incremental, self.query) if spec.incremental else None
-        declared = {name: arrow_type(kind) for name, kind in spec.columns.items()}
+        self._declared = {name: arrow_type(kind) for name, kind in spec.columns.items()}
+        self._parts: PartReading | None = None
+        if spec.partition is not None:
+            check_query(self.query)
         self._reading = Reading(
             self._reader,
             connection,
             self.query,
-            declared=declared,
+            declared=self._declared,
             timeout_seconds=spec.timeout_seconds,
         )
 
     def cancel(self) -> None:
         """Stop a running extraction, on the server too; :meth:`run` then raises."""
         self._reading.cancel()
+        if self._parts is not None:
+            self._parts.cancel()
 
     def run(self, path: Path) -> Extracted:
         """Write the query's result to a Parquet file.
@@ -182,6 +196,8 @@ class Extraction:
         """
         started, started_at = time.monotonic(), datetime.now(UTC)
         self._log_start()
+        if self._spec.partition is not None:
+            return self._run_parts(path, started, started_at)
         with self._reading as reading:
             shape = Shape(reading.columns, self._spec.columns, file=self.query.file)
             if self._mark is not None:
@@ -198,6 +214,49 @@ class Extraction:
             mark=self._mark.text if self._mark is not None else None,
             started_at=started_at,
             seconds=time.monotonic() - started,
+        )
+        self._log_end(done, path)
+        return done
+
+    def _run_parts(self, path: Path, started: float, started_at: datetime) -> Extracted:
+        meter = Meter(self._spec, what="the query", where=self.query.file, started=started)
+        for left in path.parent.glob(f"{_PARTS}*"):  # by an attempt that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with (
+            tempfile.TemporaryDirectory(dir=path.parent, prefix=_PARTS) as scratch,
+            ExitStack() as stack,
+        ):
+            self._parts = parts = PartReading(
+                self._spec,
+                self.query,
+                self._reader,
+                self._connection,
+                declared=self._declared,
+                scratch=Path(scratch),
+            )
+            sinks: list[ParquetSink] = []
+            schemas: list[pa.Schema] = []
+
+            def begin(schema: pa.Schema) -> None:
+                if self._mark is not None:
+                    self._mark.check(schema)
+                schemas.append(schema)
+                sinks.append(stack.enter_context(ParquetSink(path, schema)))
+
+            for batch in stack.enter_context(closing(parts.read(meter, begin))):
+                if self._mark is not None:
+                    self._mark.look(batch)
+                sinks[0].write(batch)
+        done = Extracted(
+            rows=meter.rows,
+            columns=columns_of(schemas[0]),
+            connection=self._connection.conn_id,
+            server=parts.server,
+            query=self.query,
+            mark=self._mark.text if self._mark is not None else None,
+            started_at=started_at,
+            seconds=time.monotonic() - started,
+            splits=tuple(map(str, parts.splits)),
         )
         self._log_end(done, path)
         return done
@@ -248,7 +307,7 @@ class Extraction:
         )
         if not query.understood:
             log.warning("The grammar of %s is not understood; the database judges it", query.file)
-        elif not query.ordered:
+        elif not query.ordered and self._spec.partition is None:
             log.warning(
                 "%s has no ORDER BY: the database may give the rows in another order next time, "
                 "and the report's files would differ. Add an ORDER BY that leaves no ties.",

@@ -52,6 +52,12 @@ class Placeholder:
     offset: int
 
 
+class Added(str):
+    """A piece of a query that is not in its file."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Rendered:
     """A query as one driver takes it.
@@ -107,7 +113,8 @@ class Query:
                 part, origin = spell(piece.name), piece.offset
                 following = piece.offset + len(piece.name) + 1
             else:
-                part, following = piece, origin + len(piece)
+                part = piece
+                following = origin if isinstance(piece, Added) else origin + len(piece)
             starts.append((offset, origin))
             parts.append(part)
             offset += len(part)

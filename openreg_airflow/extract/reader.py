@@ -112,6 +112,22 @@ class HoldingSession(Session, Protocol):
         """See one state from now on, whatever others commit; called before the first query."""
 
 
+@runtime_checkable
+class SharingSession(Session, Protocol):
+    """A session whose state of the database others can see too."""
+
+    def share(self) -> str:
+        """Name the state that this session sees; it can be seen as long as this one is open."""
+
+
+@runtime_checkable
+class SharingReader(Protocol):
+    """A reader whose sessions can see a state that another one named."""
+
+    def open_in(self, connection: SourceConnection, state: str, *, timeout_seconds: int) -> Session:
+        """Connect as :meth:`Reader.open` does; see ``state`` and nothing newer."""
+
+
 class Reader(Protocol):
     """Opens sessions with one kind of database."""
 

@@ -53,20 +53,22 @@ class SharedSession:
                 raise SpecError(message, hint="Set `snapshot: false`, or read with one query.")
             self._session = session
             session.hold()
-        return _Lent(self._session)
+        return Lent(self._session)
 
 
-class _Lent:
-    """The session as one query has it: closing it only gives it back."""
+class Lent:
+    """A session as one query has it: closing it only gives it back."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.server = session.server
 
     def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:
+        """Start the query; see :class:`~.reader.Session`."""
         return self._session.read(query, declared)
 
     def cancel(self) -> None:
+        """Stop the running query; see :class:`~.reader.Session`."""
         self._session.cancel()
 
     def close(self) -> None:

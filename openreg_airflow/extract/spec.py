@@ -39,6 +39,9 @@ _ENDS: dict[str, int | str] = {
     "integer": _LONGEST_INTEGER - 1,
     "string": "9999-12-31 23:59:59",
 }
+#: A column of a result that is written into SQL: a plain name, so it needs no quotes.
+ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)]
+
 #: Sources whose names make up the name of the task that reads them together.
 _NAMED_TOGETHER = 3
 
@@ -140,6 +143,22 @@ class CacheSpec(Section):
     )
 
 
+class PartitionSpec(Section):
+    """That a query is read in parts, side by side, each over a connection of its own."""
+
+    column: ColumnName = Field(
+        description="Column of the result that the parts divide: whole numbers, decimals, dates "
+        "or timestamps. Best one with an index and without ties."
+    )
+    parts: int = Field(ge=2, le=32, description="How many parts; as many sessions are opened.")
+    order_by: tuple[ColumnName, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Columns that order the rows of a part; the partition's column when left out. "
+        "The query itself has no ORDER BY.",
+    )
+
+
 class SourceSpec(Section):
     """One query against one database, or a file; its result is one table of the report."""
 
@@ -173,6 +192,10 @@ class SourceSpec(Section):
         description="Share the result between reports and runs: it is read once and kept for a "
         "while. Not for incremental sources, snapshots and files.",
     )
+    partition: PartitionSpec | None = Field(
+        default=None,
+        description="Read one big query in parts at the same time. Not for snapshots and files.",
+    )
     timeout_seconds: int = Field(
         default=3600,
         ge=1,
@@ -202,7 +225,7 @@ class SourceSpec(Section):
                 message = "a source has `connection` and `sql`, or `file`"
                 raise ValueError(message)
             return self
-        of_queries = ("connection", "sql", "parameters", "incremental", "cache")
+        of_queries = ("connection", "sql", "parameters", "incremental", "cache", "partition")
         if given := [name for name in of_queries if getattr(self, name)]:
             message = f"a source with `file` has no {' and no '.join(f'`{n}`' for n in given)}"
             raise ValueError(message)
@@ -266,6 +289,10 @@ class ExtractSection(Section):
         cached = [name for name, source in self.sources.items() if source.cache is not None]
         if self.snapshot and cached:
             message = f"a snapshot cannot be cached: remove `cache` of {', '.join(cached)}"
+            raise ValueError(message)
+        parted = [name for name, source in self.sources.items() if source.partition is not None]
+        if self.snapshot and parted:
+            message = f"a snapshot is read by one session: no `partition` of {', '.join(parted)}"
             raise ValueError(message)
         return self
 

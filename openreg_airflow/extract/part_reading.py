@@ -1,0 +1,240 @@
+"""One big query read in parts, side by side, and put together in the order of the parts.
+
+Each part is written to a file of its own while it is read, so none waits for its turn and memory
+holds. Where the database can, all parts see the state that the bounds were asked in.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from openreg_airflow.errors import SourceError, SourceUnavailableError
+from openreg_airflow.extract.partition import bounds_query, part_queries, split
+from openreg_airflow.extract.reader import SharingReader, SharingSession
+from openreg_airflow.extract.reading import Reading
+from openreg_airflow.extract.shape import Shape
+from openreg_airflow.extract.shared_session import Lent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping
+    from pathlib import Path
+
+    from openreg_airflow.extract.limits import Meter
+    from openreg_airflow.extract.partition import Bound
+    from openreg_airflow.extract.query import Query
+    from openreg_airflow.extract.reader import Reader, Session, SourceConnection
+    from openreg_airflow.extract.spec import SourceSpec
+
+log = logging.getLogger(__name__)
+
+
+class PartReading:
+    """One source, read in parts; a context manager that leaves nothing running.
+
+    Args:
+        spec: the source's section, with ``partition``.
+        query: of the whole.
+        reader: the database's reader.
+        connection: where to read.
+        declared: the Arrow types that the spec enforces, by column.
+        scratch: a folder for parts that wait for their turn.
+    """
+
+    def __init__(
+        self,
+        spec: SourceSpec,
+        query: Query,
+        reader: Reader,
+        connection: SourceConnection,
+        *,
+        declared: Mapping[str, pa.DataType],
+        scratch: Path,
+    ) -> None:
+        assert spec.partition is not None  # noqa: S101 - seen by the caller
+        self._spec = spec
+        self._partition = spec.partition
+        self._query = query
+        self._reader = reader
+        self._connection = connection
+        self._declared = declared
+        self._scratch = scratch
+        self._running: set[Reading] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self.server = ""
+        self.splits: list[Bound] = []
+
+    def cancel(self) -> None:
+        """Stop every part on the server."""
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+        for reading in running:
+            reading.cancel()
+
+    def read(
+        self, meter: Meter, started: Callable[[pa.Schema], None]
+    ) -> Generator[pa.RecordBatch, None, None]:
+        """The rows in the order of the parts, in shape.
+
+        Args:
+            meter: counts the rows of all parts, and stops them at the source's bounds.
+            started: is told the schema before the first row.
+
+        Raises:
+            SourceError: the source refuses, or a value does not fit its type.
+            SourceUnavailableError: the source cannot be reached, is lost, or takes too long.
+        """
+        with _Keeper(self._reader) as keeper:
+            self.splits = self._splits(keeper)
+            reader = self._same_state(keeper)
+            queries = part_queries(self._query, self._partition, self.splits)
+            log.info("Reading %d parts of %s", len(queries), self._partition.column)
+            with ThreadPoolExecutor(len(queries), "openreg-part") as pool:
+                parts = [
+                    pool.submit(self._part, number, query, reader, meter)
+                    for number, query in enumerate(queries)
+                ]
+                try:
+                    yield from self._in_order(parts, started)
+                except BaseException:
+                    self.cancel()
+                    raise
+
+    def _in_order(
+        self, parts: list[Future[Path]], started: Callable[[pa.Schema], None]
+    ) -> Iterator[pa.RecordBatch]:
+        schema: pa.Schema | None = None
+        for number, part in enumerate(parts):
+            # A part that fails ends all, also while an earlier one is still read.
+            while not part.done():
+                wait([other for other in parts if not other.done()], return_when=FIRST_COMPLETED)
+                for other in parts:
+                    if other.done():
+                        other.result()
+            with pa.OSFile(str(part.result())) as file, pa.ipc.open_stream(file) as stream:
+                if schema is None:
+                    schema = stream.schema
+                    started(schema)
+                if stream.schema != schema:
+                    raise self._unlike(number, schema, stream.schema)
+                yield from stream
+            part.result().unlink()
+
+    def _part(self, number: int, query: Query, reader: Reader, meter: Meter) -> Path:
+        """Read one part into a file of its own, so that it need not wait for its turn."""
+        path = self._scratch / f"part-{number}.arrow"
+
+        def place(column: str, row: int) -> str:
+            return f"{query.file}, column {column}, part {number + 1}, row {row + 1}"
+
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with self._reading(query, reader) as reading:
+            shape = Shape(reading.columns, self._spec.columns, file=query.file, place=place)
+            rows = 0
+            with (
+                pa.OSFile(str(path), "wb") as file,
+                pa.ipc.new_stream(file, shape.schema, options=options) as stream,
+            ):
+                for batch in reading:
+                    converted = shape.convert(batch, rows_before=rows)
+                    rows += batch.num_rows
+                    with self._lock:
+                        meter.count(converted)
+                    stream.write_batch(converted)
+        log.info("Part %d has %d rows", number + 1, rows)
+        return path
+
+    def _splits(self, keeper: _Keeper) -> list[Bound]:
+        column = self._partition.column
+        query = bounds_query(self._query, column)
+        with self._reading(query, keeper) as reading:
+            self.server = reading.server
+            shape = Shape(reading.columns, {}, file=query.file)
+            batches = [shape.convert(batch, rows_before=0) for batch in reading]
+        [found] = pa.Table.from_batches(batches, shape.schema).to_pylist()
+        try:
+            return split(found["low"], found["high"], self._partition.parts)
+        except TypeError as error:
+            message = f"the column {column} is {error}, which cannot be divided into parts"
+            hint = "Choose a column of whole numbers, decimals, dates or timestamps."
+            raise SourceError(message, where=query.file, hint=hint) from error
+
+    def _same_state(self, keeper: _Keeper) -> Reader:
+        """A reader whose sessions see what the bounds were asked in, where there is one."""
+        session = keeper.session
+        if isinstance(session, SharingSession) and isinstance(self._reader, SharingReader):
+            return _InState(self._reader, session.share(), self._reader.dialect)
+        log.warning(
+            "%s has no state that sessions can share: what is written while the parts are read "
+            "may be in one and not in another",
+            self.server,
+        )
+        return self._reader
+
+    @contextmanager
+    def _reading(self, query: Query, reader: Reader) -> Iterator[Reading]:
+        reading = Reading(
+            reader,
+            self._connection,
+            query,
+            declared=self._declared,
+            timeout_seconds=self._spec.timeout_seconds,
+        )
+        with self._lock:
+            if self._stopped:
+                message = "the task was stopped, and the parts were not read"
+                raise SourceUnavailableError(message, where=query.file)
+            self._running.add(reading)
+        try:
+            with reading:
+                yield reading
+        finally:
+            with self._lock:
+                self._running.discard(reading)
+
+    def _unlike(self, number: int, first: pa.Schema, other: pa.Schema) -> SourceError:
+        names = [
+            one.name for one, two in zip(first, other, strict=False) if one != two
+        ] or first.names
+        message = f"part {number + 1} has another type of {', '.join(names)} than the first"
+        hint = "Declare the type under `columns:`."
+        return SourceError(message, where=self._query.file, hint=hint)
+
+
+class _Keeper:
+    """A reader whose one session stays open until the block ends."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.dialect = reader.dialect
+        self.session: Session | None = None
+
+    def __enter__(self) -> _Keeper:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self.session is not None:
+            self.session.close()
+
+    def open(self, connection: SourceConnection, *, timeout_seconds: int) -> Session:
+        self.session = self._reader.open(connection, timeout_seconds=timeout_seconds)
+        return Lent(self.session)
+
+
+class _InState:
+    """A reader whose sessions all see one state."""
+
+    def __init__(self, reader: SharingReader, state: str, dialect: str) -> None:
+        self._reader = reader
+        self._state = state
+        self.dialect = dialect
+
+    def open(self, connection: SourceConnection, *, timeout_seconds: int) -> Session:
+        return self._reader.open_in(connection, self._state, timeout_seconds=timeout_seconds)
