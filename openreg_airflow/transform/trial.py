@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from openreg_airflow.errors import SpecError
 from openreg_airflow.records import RunKey
 from openreg_airflow.transform.execution import execute
-from openreg_airflow.transform.job import Job, read_script
+from openreg_airflow.transform.job import Job, MappingFile, read_script
 from openreg_airflow.transform.limits import check_bounds
 from openreg_airflow.transform.packages import check_allowed
 from openreg_airflow.workspace import Workspace
@@ -21,9 +22,9 @@ from openreg_airflow.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
-    from pathlib import Path
 
     from dag_factory.report import ReportSpec
+    from openreg_airflow.mapping_records import MappingSnapshot
     from openreg_airflow.records import Dataset
     from openreg_airflow.settings import Settings
 
@@ -104,6 +105,7 @@ def try_out(
     *,
     settings: Settings,
     into: Path,
+    mappings: Mapping[str, MappingSnapshot] | None = None,
 ) -> Trial:
     """Run a report's script where its tasks run it.
 
@@ -114,6 +116,7 @@ def try_out(
         inputs: Parquet files by source.
         settings: the installation's.
         into: root of the workspace for what the script makes.
+        mappings: snapshots of the mapping sets that the script may use, in local files.
 
     Raises:
         SpecError: the report has no script, or asks for more than it may.
@@ -132,6 +135,7 @@ def try_out(
         source=read_script(spec.transform, folder),
         inputs=inputs,
         imports=settings.sandbox_imports,
+        mappings={name: MappingFile(one, Path(one.uri)) for name, one in (mappings or {}).items()},
     )
     output = Workspace(into).folder(run, "transform")
     started = monotonic()

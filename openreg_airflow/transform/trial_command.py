@@ -55,7 +55,9 @@ def _try(
     report: str, business_date: date, sample: int, show: int, *, anew: bool, console: Console
 ) -> None:
     from dag_factory.load import load
+    from dag_factory.mapping_sets import used_sets
     from openreg_airflow import settings as installation
+    from openreg_airflow.mappings.spec import steps_of
     from openreg_airflow.transform import trial
     from openreg_airflow.validate.commands import find_report
 
@@ -65,7 +67,7 @@ def _try(
     _show_log()
     with tempfile.TemporaryDirectory(prefix="openreg-trial-") as name:
         scratch = Path(name)
-        for part in ("extracted", "sample", "workspace"):
+        for part in ("extracted", "sample", "mapped", "workspace"):
             (scratch / part).mkdir()
         extracted = None if anew else newest_extract(spec, business_date, settings)
         if extracted is None:
@@ -74,8 +76,23 @@ def _try(
         else:
             console.print(f"input of {next(iter(extracted.values())).parents[2].name}")
         inputs = trial.sampled(extracted, sample, scratch / "sample")
+        snapshots = {}
+        if sets := used_sets(spec):
+            from openreg_airflow.mappings.by_hand import current_snapshots, filled
+
+            snapshots = current_snapshots(sets, settings.store_url, scratch / "sets")
+            steps = dict(steps_of(spec.map_, "source"))
+            inputs = filled(
+                inputs, steps, snapshots, business_date, scratch / "mapped", report_id=spec.id
+            )
         done = trial.try_out(
-            spec, folder, business_date, inputs, settings=settings, into=scratch / "workspace"
+            spec,
+            folder,
+            business_date,
+            inputs,
+            settings=settings,
+            into=scratch / "workspace",
+            mappings=snapshots,
         )
         for table, dataset in done.tables.items():
             _print(console, table, dataset, show)

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from openreg_airflow.cli import app
 from openreg_airflow.records import RunKey
+from openreg_airflow.store import schema
 from openreg_airflow.workspace import Workspace
+from tests.mapping_sets import add, make_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,3 +142,36 @@ def test_nothing_is_left_in_the_workspace(report: Path, tmp_path: Path) -> None:
     assert transform("--sample", "0").exit_code == 0
 
     assert not (tmp_path / "workspace").exists()
+
+
+def test_script_sees_the_mapping_sets_that_are_known_now(
+    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
+    schema.upgrade(url)
+    make_set(url)
+    add(url, {"code": "T1"}, {"mic": "XFRA"})
+    mapped = """\
+mappings: {sets: [venues]}
+map:
+  venue:
+    table: trades
+    phase: source
+    set: venues
+    key: [trade_id]
+    fill: {mic: mic}
+    unmapped: none
+artifacts:"""
+    (report / "report.yaml").write_text(REPORT.replace("artifacts:", mapped))
+    (report / "transform.py").write_text(
+        "def transform(inputs, context):\n"
+        "    trades = inputs['trades']\n"
+        "    print(context.mapping('venues')['T1'], list(trades.mic[:2]))\n"
+        "    return trades\n"
+    )
+
+    result = transform("--sample", "2")
+
+    assert result.exit_code == 0, result.output
+    assert "XFRA [<NA>, 'XFRA']" in result.output
