@@ -48,6 +48,13 @@ def write(
         "inputs": {name: _facts(dataset) for name, dataset in inputs.items()},
         "tables": {name: _facts(dataset) for name, dataset in tables.items()},
     }
+    if job.mappings:
+        content["mappings"] = {
+            name: one.snapshot.model_dump(
+                mode="json", include={"set_id", "version", "known_at", "rows", "bytes", "sha256"}
+            )
+            for name, one in job.mappings.items()
+        }
     with folder.writing(FILE_NAME) as pending:
         text = json.dumps(content, indent=2, ensure_ascii=False)
         pending.path.write_text(text + "\n", encoding="utf-8")

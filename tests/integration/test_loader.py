@@ -37,6 +37,28 @@ def test_each_spec_is_a_dag_with_its_stages_in_order(root: Path) -> None:
     assert dags["alpha"].params["business_date"] is None
 
 
+def test_report_with_mapping_sets_snapshots_them_before_whoever_uses_them(root: Path) -> None:
+    spec = root / "alpha" / "report.yaml"
+    step = "{{table: {0}, phase: {1}, set: venues, key: [id], fill: {{mic: mic}}}}"
+    spec.write_text(
+        spec.read_text()
+        + f"\nmap:\n  before: {step.format('trades', 'source')}\n"
+        + f"  after: {step.format('report', 'transformed')}\n"
+    )
+
+    dags = load_dags([root])
+
+    dag = dags["alpha"]
+    assert dag.get_task("mappings").upstream_task_ids == set()
+    assert dag.get_task("map_sources").upstream_task_ids == {"extract", "mappings"}
+    assert dag.get_task("transform").upstream_task_ids == {"map_sources", "mappings"}
+    assert dag.get_task("map").upstream_task_ids == {"transform", "mappings"}
+    assert {"map", "mappings"} <= dag.get_task("validate").upstream_task_ids
+    assert dag.params["mappings_known_at"] is None
+    assert not dags["beta"].has_task("mappings")
+    assert "mappings_known_at" not in dags["beta"].params
+
+
 def test_several_sources_artifacts_and_routes_have_a_task_each(root: Path) -> None:
     spec = root / "alpha" / "report.yaml"
     text = spec.read_text()
@@ -87,7 +109,7 @@ def test_incremental_report_moves_its_marks_last_and_runs_one_at_a_time(root: Pa
 
     last = dags["alpha"].get_task("move_marks")
     assert last.upstream_task_ids == {"deliver"}
-    assert last.trigger_rule == "all_success"
+    assert last.trigger_rule == "none_failed"
     assert dags["alpha"].max_active_runs == 1
     assert not dags["beta"].has_task("move_marks")
 
