@@ -33,7 +33,6 @@ from openreg_airflow.exception_queue.operator import (
 )
 from openreg_airflow.exception_queue.operator_names import RESUBMIT
 from openreg_airflow.extract.operator import ExtractOperator, MoveMarksOperator, SnapshotOperator
-from openreg_airflow.extract.pools import pool_of
 from openreg_airflow.mappings.operator import (
     FIRST_RUN,
     KNOWN_AT,
@@ -41,6 +40,7 @@ from openreg_airflow.mappings.operator import (
     SnapshotSetsOperator,
 )
 from openreg_airflow.mappings.spec import steps_of
+from openreg_airflow.pools import Slots, destination_pool, source_pool
 from openreg_airflow.transform.operator import transform_operator
 from openreg_airflow.validate.finished.operator import CheckArtifactsOperator
 from openreg_airflow.validate.operator import ValidateOperator
@@ -48,14 +48,14 @@ from openreg_airflow.validate.phases import needed_sources
 from openreg_airflow.validate.spec import ValidateSection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from airflow.sdk import BaseOperator
 
     from dag_factory.report import ReportSpec
-    from openreg_airflow.deliver.spec import RouteSpec
+    from openreg_airflow.deliver.spec import RouteRetries, RouteSpec
     from openreg_airflow.mappings.spec import Phase
     from openreg_airflow.settings import SandboxKind
 
@@ -78,7 +78,7 @@ def build_dag(
     spec: ReportSpec,
     folder: Path,
     *,
-    source_pool_slots: int = 0,
+    pools: Slots = Slots(),  # noqa: B008 - immutable
     sandbox: SandboxKind = "docker",
 ) -> DAG:
     """The Dag of a report.
@@ -86,8 +86,7 @@ def build_dag(
     Args:
         spec: the report's checked spec.
         folder: the report's folder; stages read its SQL, script and layout when they run.
-        source_pool_slots: ``[openreg] source_pool_slots``; 0 leaves sources that name no pool
-            in Airflow's default pool.
+        pools: which pools the tasks of connections are given; by default Airflow's own.
         sandbox: ``[openreg] sandbox``.
 
     Returns:
@@ -96,7 +95,7 @@ def build_dag(
         group with a task for each.
     """
     with _dag(spec) as dag:
-        tables: Any = _extract(spec, folder, source_pool_slots)
+        tables: Any = _extract(spec, folder, pools)
         resubmit = _resubmit(spec)
         snapshots = _snapshots(spec)
         before: list[BaseOperator] = []
@@ -138,14 +137,18 @@ def build_dag(
             spec, folder, {} if spec.records else tables, extracted, verdict, artifacts
         )
         if spec.deliver is not None:
-            _deliveries(spec, spec.deliver.routes, artifacts, checked)
+            _deliveries(spec, spec.deliver.routes, artifacts, checked, pools)
         if spec.records:
             _last(dag) >> SettleOperator(
                 task_id="settle", report_id=spec.id, trigger_rule="none_failed_min_one_success"
             )
         if spec.extract.incremental:
             _last(dag) >> MoveMarksOperator(
-                task_id="move_marks", report_id=spec.id, pre_execute=skip_in_resubmission
+                task_id="move_marks",
+                report_id=spec.id,
+                pre_execute=skip_in_resubmission,
+                # A route that is not taken skips its task.
+                trigger_rule="none_failed",
             )
     return dag
 
@@ -257,7 +260,7 @@ def _business_date_param(zone: str) -> Param:
     )
 
 
-def _extract(spec: ReportSpec, folder: Path, source_pool_slots: int) -> dict[str, Any]:
+def _extract(spec: ReportSpec, folder: Path, pools: Slots) -> dict[str, Any]:
     groups = spec.extract.groups()
     tables: dict[str, Any] = {}
     with _stage("extract", groups):
@@ -267,7 +270,7 @@ def _extract(spec: ReportSpec, folder: Path, source_pool_slots: int) -> dict[str
                 "task_id": "extract" if len(groups) == 1 else task_id,
                 "report_id": spec.id,
                 "folder": folder,
-                "pool": pool_of(source, source_pool_slots),
+                "pool": source_pool(source, pools),
                 "pre_execute": skip_in_resubmission,
             }
             if len(sources) == 1:
@@ -339,31 +342,63 @@ def _deliveries(
     routes: Mapping[str, RouteSpec],
     artifacts: Mapping[str, ArtifactOperator],
     checked: CheckArtifactsOperator | None,
+    pools: Slots,
 ) -> None:
-    pairs = {
-        f"{name}_to_{route}": (name, route)
+    pairs = [
+        (name, route)
         for route, wanted in routes.items()
         for name in (wanted.artifacts or artifacts)
-    }
+    ]
+    tasks: dict[tuple[str, str], DeliverOperator] = {}
     with _stage("deliver", pairs):
-        for task_id, (name, route) in pairs.items():
-            delivery = DeliverOperator(
-                task_id="deliver" if len(pairs) == 1 else task_id,
+        for name, route in pairs:
+            task = tasks[name, route] = DeliverOperator(
+                task_id="deliver" if len(pairs) == 1 else f"{name}_to_{route}",
                 report_id=spec.id,
                 route=route,
                 spec=routes[route],
                 deadline=_deadline(spec),
                 artifact=artifacts[name].output,
+                pool=destination_pool(routes[route], pools),
+                trigger_rule=_trigger_rule(routes[route]),
+                **_retries(routes[route].retries),
             )
             if checked is not None:
-                checked >> delivery
+                checked >> task
+    for (name, route), task in tasks.items():
+        for before in routes[route].after:
+            if (name, before) in tasks:
+                tasks[name, before] >> task
+        primary = tasks.get((name, routes[route].instead_of or ""))
+        if primary is not None:
+            task.stands_in_for = primary.task_id
+            primary >> task
+
+
+def _trigger_rule(route: RouteSpec) -> str:
+    """When a delivery begins, seen from what comes before it."""
+    if route.instead_of is not None:
+        # After the other route's failure: the task itself looks how what comes before it ended.
+        return "all_done"
+    return "none_failed" if route.after else "all_success"
+
+
+def _retries(retries: RouteRetries) -> dict[str, Any]:
+    """What differs from the report's other tasks."""
+    given = {
+        "retries": retries.count,
+        "retry_delay": retries.delay_seconds and timedelta(seconds=retries.delay_seconds),
+        "max_retry_delay": retries.max_delay_seconds
+        and timedelta(seconds=retries.max_delay_seconds),
+    }
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _deadline(spec: ReportSpec) -> Deadline | None:
     return Deadline(spec.deadline, spec.schedule.timezone) if spec.deadline else None
 
 
-def _stage(name: str, tasks: Mapping[str, Any]) -> AbstractContextManager[Any]:
+def _stage(name: str, tasks: Collection[Any]) -> AbstractContextManager[Any]:
     """A group for a stage of several tasks; nothing for a stage of one."""
     from contextlib import nullcontext
 

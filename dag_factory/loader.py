@@ -39,7 +39,7 @@ def load_dags(roots: Iterable[Path] | None = None) -> dict[str, DAG]:
     """
     found = settings.load()
     folders = tuple(roots) if roots is not None else found.spec_folders
-    build = partial(build_dag, source_pool_slots=found.source_pool_slots, sandbox=found.sandbox)
+    build = partial(build_dag, pools=found.pool_slots, sandbox=found.sandbox)
     wanted = get_parsing_context().dag_id
     if wanted is not None:
         for root in folders:

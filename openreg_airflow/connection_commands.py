@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from openreg_airflow.connection_probe import Probe
-    from openreg_airflow.extract.pools import SourcePool
+    from openreg_airflow.pools import ReportPool
 
 app = typer.Typer(help="The connections that reports name.", no_args_is_help=True)
 
@@ -70,21 +70,20 @@ def pools_command(
     ] = False,
     slots: Annotated[
         int | None,
-        typer.Option(min=1, help="Slots of a new pool; [openreg] source_pool_slots, or 4."),
+        typer.Option(min=1, help="Slots of a new pool; what [openreg] configures, or 4."),
     ] = None,
 ) -> None:
-    """Show the Airflow pools that bound how many tasks read each source.
+    """Show the Airflow pools that bound how many tasks use each source and destination.
 
     A task whose pool is missing never starts: exit status 1 when one is missing. A pool that is
     there keeps its slots, which an admin may have changed.
     """
     from dag_factory.load import load
-    from openreg_airflow import settings
-    from openreg_airflow.extract import pools
+    from openreg_airflow import pools, settings
     from openreg_airflow.validate.commands import fail
 
     try:
-        configured = settings.load().source_pool_slots
+        configured = settings.load().pool_slots
         specs = [load(folder) for folder in _folders(reports or [])]
     except (OpenRegError, OSError) as error:
         fail(error)
@@ -92,20 +91,20 @@ def pools_command(
     there = pools.slots_of(pool.name for pool in needed)
     missing = [pool for pool in needed if pool.name not in there]
     if create and missing:
-        pools.create(missing, slots or configured or pools.USUAL_SLOTS)
+        pools.create(missing, slots)
         there = pools.slots_of(pool.name for pool in needed)
     _print_pools(needed, there)
     raise typer.Exit(any(pool.name not in there for pool in needed))
 
 
-def _print_pools(needed: list[SourcePool], there: dict[str, int]) -> None:
+def _print_pools(needed: list[ReportPool], there: dict[str, int]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
     if not needed:
-        console.print("no report names a pool, and [openreg] source_pool_slots is 0")
+        console.print("no report names a pool, and [openreg] configures none")
         return
     table = Table(header_style="bold")
     for title in ("pool", "slots", "connections", "by"):

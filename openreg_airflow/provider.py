@@ -107,6 +107,12 @@ def get_provider_info() -> dict[str, Any]:
                         default="0",
                         kind="integer",
                     ),
+                    "destination_pool_slots": _option(
+                        "How many tasks may deliver over one connection at a time, in Airflow "
+                        "pools made in the same way. 0 leaves pools to the specs.",
+                        default="0",
+                        kind="integer",
+                    ),
                     "retention_days": _option(
                         "How many days files of artifacts are kept at least; older ones that were "
                         "delivered over all their routes are removed by openreg retention, their "

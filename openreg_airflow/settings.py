@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from openreg_airflow.pools import Slots
+
 #: Modules that a transform may import when the admin says nothing else.
 SANDBOX_IMPORTS = "pandas numpy pyarrow lxml dateutil stdlib"
 
@@ -45,6 +47,7 @@ class Settings:
             keeps them for good.
         source_pool_slots: how many tasks may read one source connection at a time, each
             connection in an Airflow pool of its own; 0 leaves it to the specs.
+        destination_pool_slots: how many tasks may deliver over one connection at a time, likewise.
         source_folders: folders of the worker's own disk that file sources may read.
         max_memory_mb, max_cpus, max_seconds, max_processes, max_tmp_mb, max_output_mb: upper
             bounds for the limits in a spec.
@@ -67,6 +70,7 @@ class Settings:
     max_tmp_mb: int
     max_output_mb: int
     source_pool_slots: int = 0
+    destination_pool_slots: int = 0
     artifact_threads: int = 1
     retention_days: int = 0
     source_folders: tuple[Path, ...] = ()
@@ -74,6 +78,11 @@ class Settings:
     kubernetes_namespace: str = "openreg-sandbox"
     kubernetes_pod_template: str | None = None
     kubernetes_seccomp_profile: str | None = None
+
+    @property
+    def pool_slots(self) -> Slots:
+        """Slots of the pools that connections are given."""
+        return Slots(source=self.source_pool_slots, destination=self.destination_pool_slots)
 
 
 def airflow_home() -> Path:
@@ -116,6 +125,7 @@ def load() -> Settings:
         sandbox_imports=names(text("sandbox_imports", SANDBOX_IMPORTS)),
         sandbox_packages=names(text("sandbox_packages")),
         source_pool_slots=int(text("source_pool_slots", "0")),
+        destination_pool_slots=int(text("destination_pool_slots", "0")),
         artifact_threads=int(text("artifact_threads", "1")),
         retention_days=int(text("retention_days", "0")),
         source_folders=paths(text("source_folders")),

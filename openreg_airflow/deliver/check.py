@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from openreg_airflow.deliver.registry import channel_names
+from openreg_airflow.deliver.routing import check_condition
 from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def check(spec: DeliverSection, folder: Path) -> Iterator[Problem]:  # noqa: ARG
                 hint=f"Did you mean {near[0]}?" if near else f"Installed are: {', '.join(known)}.",
                 keys=("routes", name, "channel"),
             )
+        yield from _routing(name, route, spec)
         named = route.artifacts or ()
         for index, artifact in enumerate(named):
             if artifact in named[:index]:
@@ -41,6 +43,30 @@ def check(spec: DeliverSection, folder: Path) -> Iterator[Problem]:  # noqa: ARG
                 message=f"routes {first} and {second} bring the same artifact to the same folder",
                 hint="Join the two routes, or give one of them another folder.",
                 keys=("routes", second),
+            )
+
+
+def _routing(name: str, route: RouteSpec, spec: DeliverSection) -> Iterator[Problem]:
+    """What is wrong with when and in which order a route is taken."""
+    if route.when is not None and (fault := check_condition(route.when)) is not None:
+        yield Problem(
+            message=f"{fault.message}\n{fault.pointed()}",
+            hint=fault.hint or "The reference is in docs/expressions.md.",
+            keys=("routes", name, "when"),
+        )
+    if route.instead_of is not None:
+        other = spec.routes[route.instead_of]
+        if not _share(route, other):
+            yield Problem(
+                message=f"routes {name} and {route.instead_of} have no artifact in common",
+                hint="A route takes the place of another one for the same artifacts.",
+                keys=("routes", name, "instead_of"),
+            )
+        if not other.required:
+            yield Problem(
+                message=f"route {route.instead_of} is not required, so nothing stands in for it",
+                hint="Make it required: it may fail as long as the other one delivers.",
+                keys=("routes", name, "instead_of"),
             )
 
 

@@ -6,6 +6,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from openreg_airflow.errors import DeliveryRefusedError, OpenRegError, PermanentError
 from openreg_airflow.stage import StageOperator
 
 if TYPE_CHECKING:
@@ -23,43 +24,92 @@ log = logging.getLogger(__name__)
 class DeliverOperator(StageOperator):
     """Deliver one artifact over one route; returns a ``Receipt`` for each of its files.
 
+    The task is skipped where the route's condition does not hold, where it stands in for another
+    route that delivered, and where it is not required and cannot deliver.
+
     Args:
         route: name of the route in the spec.
         spec: the route.
         artifact: the ``Artifact`` record, usually the output of the artifact's task.
+        stands_in_for: id of the task whose place this one takes when its destination is down;
+            the trigger rule must then be ``all_done``.
     """
 
     stage = "deliver"
     template_fields: Sequence[str] = (*StageOperator.template_fields, "artifact")
     ui_color = "#d5e8d4"
 
-    def __init__(self, *, route: str, spec: RouteSpec, artifact: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        route: str,
+        spec: RouteSpec,
+        artifact: Any,
+        stands_in_for: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.stands_in_for = stands_in_for
         self.route = route
         self.spec = spec
         self.artifact = artifact
 
-    def run_stage(self, context: Context, run: RunKey) -> list[dict[str, Any]]:  # noqa: ARG002
+    def run_stage(self, context: Context, run: RunKey) -> list[dict[str, Any]]:
         """Deliver; see :func:`openreg_airflow.deliver.delivery.deliver`."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
         from openreg_airflow.deliver.delivery import Delivery, deliver
+        from openreg_airflow.deliver.routing import not_taken
         from openreg_airflow.records import Artifact
         from openreg_airflow.store.deliveries import Deliveries
 
-        delivery = Delivery(
-            run=run,
-            route=self.route,
-            spec=self.spec,
-            artifact=Artifact.model_validate(self.artifact),
-        )
-        receipts = deliver(
-            delivery,
-            connect=self.connect,
-            workspace=self.workspace,
-            store=Deliveries(self.settings.store_url),
-        )
+        if why := self._not_needed(context):
+            raise AirflowSkipException(why)
+        store = Deliveries(self.settings.store_url)
+        artifact = Artifact.model_validate(self.artifact)
+        if why := not_taken(self.route, self.spec, run, artifact, store):
+            log.info("route %s is not taken: %s", self.route, why)
+            raise AirflowSkipException(why)
+        try:
+            receipts = deliver(
+                Delivery(run=run, route=self.route, spec=self.spec, artifact=artifact),
+                connect=self.connect,
+                workspace=self.workspace,
+                store=store,
+            )
+        except OpenRegError as error:
+            if self.spec.required or not self._is_last_try(context, error):
+                raise
+            log.exception("route %s is not required, so the run goes on without it", self.route)
+            raise AirflowSkipException(error.message) from error
         if standing := self.standing(run):
             log.info("Delivered %s.", standing)
         return [receipt.model_dump(mode="json") for receipt in receipts]
+
+    def _not_needed(self, context: Context) -> str | None:
+        """Why there is nothing to do, seen from the tasks before this one.
+
+        Raises:
+            DeliveryRefusedError: one of them failed, and not for a destination that is down: this
+                task must fail too, or the run would look well.
+        """
+        state = "failed"
+        if self.stands_in_for is not None:
+            run = context["dag_run"].run_id
+            states = context["ti"].get_task_states(
+                dag_id=self.dag_id, task_ids=[self.stands_in_for], run_ids=[run]
+            )
+            state = str(states.get(run, {}).get(self.stands_in_for))
+        if state in ("success", "skipped"):
+            return f"task {self.stands_in_for} ended with {state}"
+        if state != "failed":
+            message = f"task {self.stands_in_for} ended with {state}: something before it failed"
+            raise DeliveryRefusedError(message, hint="Mend that first.")
+        return "no artifact was written" if self.artifact is None else None
+
+    def _is_last_try(self, context: Context, error: OpenRegError) -> bool:
+        ti = context["ti"]
+        return isinstance(error, PermanentError) or ti.try_number > ti.max_tries
 
     def connect(self) -> Connection:
         """The route's Airflow connection; see :func:`airflow_connection`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from openreg_airflow.section import Name, Section
 
@@ -27,6 +27,18 @@ RemoteFolder = Annotated[
 ]
 
 
+class RouteRetries(Section):
+    """How often a delivery is tried again, where that differs from the report's other tasks."""
+
+    count: int | None = Field(default=None, ge=0, le=100, description="Tries after the first.")
+    delay_seconds: int | None = Field(
+        default=None, ge=1, le=86_400, description="The first wait; each one doubles."
+    )
+    max_delay_seconds: int | None = Field(
+        default=None, ge=1, le=86_400, description="The longest wait."
+    )
+
+
 class RouteSpec(Section):
     """One destination and what goes there.
 
@@ -35,7 +47,15 @@ class RouteSpec(Section):
         connection: Airflow connection with host, login and secrets.
         folder: folder at the destination; it is made when missing.
         artifacts: which artifacts go there; all when not given.
+        when: the route is taken only where this condition is true of the run and its artifact.
+        required: whether the run fails when this delivery does.
+        after: routes that must have delivered the same artifact first, unless they were not taken
+            or are not required.
+        instead_of: the route whose place this one takes when its destination is down.
+        retries: where they differ from the report's.
+        pool: Airflow pool of its tasks.
         timeout_seconds: longest time that the other side may keep silent.
+        mib_per_second: the most that goes over the line; not for e-mail.
         verify: after sending, compare the ``size`` at the destination, or read the file back and
             compare its ``content``, which costs the transfer a second time.
     """
@@ -47,6 +67,26 @@ class RouteSpec(Section):
     )
     artifacts: tuple[Name, ...] | None = Field(
         default=None, min_length=1, description="Names of the artifacts to deliver; default: all."
+    )
+    when: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = Field(
+        default=None,
+        description="A condition over the run and its artifact; the route is taken where it holds.",
+    )
+    required: bool = Field(
+        default=True, description="Whether the run fails when this delivery does."
+    )
+    after: tuple[Name, ...] = Field(
+        default=(), description="Routes that deliver the same artifact first."
+    )
+    instead_of: Name | None = Field(
+        default=None,
+        description="Deliver only what that route could not, because its destination is down.",
+    )
+    retries: RouteRetries = RouteRetries()
+    pool: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="Airflow pool of the tasks. When left out: one for the connection if [openreg] "
+        "destination_pool_slots is set, or the default pool.",
     )
     timeout_seconds: float = Field(
         default=60, gt=0, le=3600, description="Longest silence of the other side, in seconds."
@@ -65,3 +105,24 @@ class DeliverSection(Section):
     """Where the artifacts of a report go."""
 
     routes: dict[Name, RouteSpec] = Field(min_length=1, description="Destinations by name.")
+
+    @model_validator(mode="after")
+    def _order_has_a_beginning(self) -> Self:
+        """Routes wait for others that are there, and never in a circle."""
+        before = {
+            name: (*route.after, *([route.instead_of] if route.instead_of else []))
+            for name, route in self.routes.items()
+        }
+        for name, others in before.items():
+            for other in others:
+                if other not in self.routes:
+                    message = f"route {name} waits for route {other}, which is not there"
+                    raise ValueError(message)
+        done: set[str] = set()
+        while left := set(before) - done:
+            ready = {name for name in left if done.issuperset(before[name])}
+            if not ready:
+                message = f"routes {', '.join(sorted(left))} wait for one another"
+                raise ValueError(message)
+            done |= ready
+        return self

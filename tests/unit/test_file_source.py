@@ -13,7 +13,7 @@ from openreg_airflow.extract.check import check
 from openreg_airflow.extract.file_spec import FileSpec
 from openreg_airflow.extract.files.extraction import LOCAL
 from openreg_airflow.extract.files.local import LocalFiles
-from openreg_airflow.extract.pools import pool_of
+from openreg_airflow.pools import Slots, source_pool
 from openreg_airflow.extract.spec import ExtractSection, SourceSpec
 from tests.file_sources import DAY, Inbox, inbox
 
@@ -235,8 +235,8 @@ def test_pool_of_files_is_that_of_their_connection() -> None:
     remote = SourceSpec.model_validate({"file": file | {"connection": "house"}})
     local = SourceSpec.model_validate({"file": file})
 
-    assert pool_of(remote, 4) == "openreg_source_house"
-    assert pool_of(local, 4) is None
+    assert source_pool(remote, Slots(source=4)) == "openreg_source_house"
+    assert source_pool(local, Slots(source=4)) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""Whether a route is taken: a condition over what is known of the run and its artifact.
+
+Conditions are those of validation rules: Python's syntax, checked against the facts' types,
+compiled to SQL and evaluated by a database in memory that reaches nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
+from openreg_airflow.validate.language.compiler import compile_condition
+from openreg_airflow.validate.language.fault import ExpressionError
+from openreg_airflow.validate.language.scope import Scope, columns_of
+
+if TYPE_CHECKING:
+    from openreg_airflow.deliver.spec import RouteSpec
+    from openreg_airflow.records import Artifact, RunKey
+    from openreg_airflow.store import Store
+
+#: What a condition can speak of, with its type.
+FACTS: dict[str, str] = {
+    "report": "string",
+    "business_date": "date",
+    "run_id": "string",
+    "run_kind": "string",
+    "artifact": "string",
+    "format": "string",
+    "records": "integer",
+    "files": "integer",
+    "bytes": "integer",
+    "version": "integer",
+    "correction": "boolean",
+    "status": "string",
+    "rules_failed": "integer",
+    "schema_check": "string",
+}
+_TABLE = "facts"
+#: How Airflow begins the ids of its runs.
+_RUN_KINDS = ("scheduled", "manual", "backfill", "asset_triggered")
+
+
+def facts_of(run: RunKey, artifact: Artifact) -> dict[str, Any]:
+    """What is known of a run and its artifact, by the names of :data:`FACTS`."""
+    rules = artifact.metadata.get("rules")
+    failed = int(rules["failed_warning"]) if rules else 0
+    return {
+        "report": run.report_id,
+        "business_date": run.business_date,
+        "run_id": run.run_id,
+        "run_kind": next((k for k in _RUN_KINDS if run.run_id.startswith(k)), "other"),
+        "artifact": artifact.name,
+        "format": artifact.format,
+        "records": artifact.records,
+        "files": len(artifact.files),
+        "bytes": sum(file.bytes for file in artifact.files),
+        "version": artifact.version,
+        "correction": artifact.version > 1,
+        "status": "unvalidated" if rules is None else "warnings" if failed else "passed",
+        "rules_failed": failed,
+        "schema_check": artifact.schema_check,
+    }
+
+
+def not_taken(
+    name: str, spec: RouteSpec, run: RunKey, artifact: Artifact, store: Store
+) -> str | None:
+    """Why a route is not taken in a run, or None.
+
+    Raises:
+        DeliveryRefusedError: the condition cannot be decided, or the route stands in for one that
+            was refused: what the other side refused is not sent elsewhere without a person.
+    """
+    if spec.when is not None and not holds(spec.when, facts_of(run, artifact)):
+        return f"the condition does not hold: {spec.when}"
+    if spec.instead_of is None:
+        return None
+    tries = [
+        attempt
+        for attempt in store.attempts(run)
+        if attempt.route == spec.instead_of and attempt.artifact == artifact.name
+    ]
+    if not tries:
+        return f"route {spec.instead_of} was not taken"
+    last = max(attempt.attempt for attempt in tries)
+    failed = [
+        attempt
+        for attempt in tries
+        if attempt.attempt == last and attempt.result not in ("delivered", "already-there")
+    ]
+    if not failed:
+        return f"route {spec.instead_of} delivered"
+    [first, *_] = failed
+    if first.result == "failed" and first.error_class != DeliveryError.__name__:
+        message = f"route {spec.instead_of} was refused, not down: {first.error}"
+        hint = "Mend that route and clear its task, or send with openreg deliver."
+        raise DeliveryRefusedError(message, where=f"route {name}", hint=hint)
+    return None
+
+
+def check_condition(text: str) -> ExpressionError | None:
+    """What is wrong with a condition, or None."""
+    try:
+        compile_condition(text, _scope())
+    except ExpressionError as error:
+        return error
+    return None
+
+
+def holds(text: str, facts: dict[str, Any]) -> bool:
+    """Whether a condition is true of the facts.
+
+    Args:
+        text: the condition.
+        facts: from :func:`facts_of`.
+
+    Raises:
+        ExpressionError: the condition is wrong.
+        DeliveryRefusedError: it cannot be evaluated, or is neither true nor false: nobody should
+            have to guess whether a report went out.
+    """
+    import duckdb
+
+    from openreg_airflow.column_types import sql_type
+    from openreg_airflow.validate.language.library import install
+    from openreg_airflow.validate.statement import BUSINESS_DATE
+
+    sql = compile_condition(text, _scope()).sql
+    columns = ", ".join(
+        f"CAST(${name} AS {sql_type(kind)}) AS {name}" for name, kind in FACTS.items()
+    )
+    with duckdb.connect(":memory:", config={"threads": 1, "max_memory": "64MB"}) as database:
+        database.execute("SET TimeZone = 'UTC'")
+        install(database)
+        database.execute("SET enable_external_access = false")
+        database.execute("SET lock_configuration = true")
+        given = dict(facts)
+        if f"${BUSINESS_DATE}" in sql:
+            given[BUSINESS_DATE] = facts["business_date"]
+        try:
+            row = database.execute(
+                f"SELECT ({sql}) FROM (SELECT {columns}) AS {_TABLE}",  # noqa: S608 - compiled
+                given,
+            ).fetchone()
+        except duckdb.Error as error:
+            message = f"the route's condition cannot be evaluated: {error}"
+            raise DeliveryRefusedError(message, where=text, hint="Correct `when`.") from error
+    answer = row[0] if row else None
+    if answer is None:
+        message = "the route's condition is neither true nor false for this run"
+        hint = "It compares something with nothing; say what holds then, with `is None`."
+        raise DeliveryRefusedError(message, where=text, hint=hint)
+    return bool(answer)
+
+
+def _scope() -> Scope:
+    return Scope(_TABLE, {_TABLE: columns_of(FACTS)})

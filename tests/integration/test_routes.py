@@ -1,0 +1,185 @@
+"""Which routes are taken, in which order, and what follows when one of them fails."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from airflow.sdk.exceptions import AirflowSkipException
+
+from dag_factory.build import build_dag
+from dag_factory.load import load
+from dag_factory.scaffold import scaffold
+from openreg_airflow.deliver.operator import DeliverOperator
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, SpecError
+from openreg_airflow.pools import Slots
+from tests.delivery_house import RUN, House, make_house, route
+from tests.services import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow.sdk import DAG
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A house with an outbox that works and a regulator whose server is down."""
+    house = make_house(tmp_path, 1000)
+    outbox = tmp_path / "outbox"
+    outbox.mkdir()
+    fs = {"conn_type": "fs", "extra": {"path": str(outbox)}}
+    down = {"conn_type": "ftp", "host": "127.0.0.1", "port": free_port(), "login": "a"}
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOX", json.dumps(fs))
+    monkeypatch.setenv("AIRFLOW_CONN_DOWN", json.dumps(down | {"password": "p"}))
+    monkeypatch.setenv("AIRFLOW_CONN_MISSPELT", json.dumps(fs | {"conn_type": "sftp"}))
+    monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(house.folder))
+    monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", house.store_url)
+    return house
+
+
+def sent(house: House) -> list[str]:
+    outbox = house.folder.parent / "outbox"
+    return sorted(str(path.relative_to(outbox)) for path in outbox.rglob("*") if path.is_file())
+
+
+def run(
+    house: House,
+    name: str = "regulator",
+    *,
+    last_try: bool = True,
+    primary: str | None = None,
+    artifact: Any = ...,
+    **spec: Any,
+) -> Any:
+    """Execute a delivery's task; ``primary`` is how the task ended that it stands in for."""
+    wanted = {"channel": "folder", "connection": "outbox", "folder": "in"} | spec
+    operator = DeliverOperator(
+        task_id="deliver",
+        report_id=RUN.report_id,
+        business_date=RUN.business_date.isoformat(),
+        route=name,
+        spec=route(**wanted),
+        artifact=house.artifact.model_dump(mode="json") if artifact is ... else artifact,
+        stands_in_for="first" if primary else None,
+    )
+    states = {RUN.run_id: {"first": primary}}
+    ti = SimpleNamespace(
+        try_number=3 if last_try else 1, max_tries=2, get_task_states=lambda **_: states
+    )
+    return operator.execute({"dag_run": SimpleNamespace(run_id=RUN.run_id), "ti": ti})  # type: ignore[typeddict-item]
+
+
+def test_a_route_whose_condition_holds_not_is_skipped(house: House) -> None:
+    with pytest.raises(AirflowSkipException, match="does not hold: records > 1_000_000"):
+        run(house, when="records > 1_000_000")
+    assert sent(house) == []
+    assert run(house, when="records == 1 and format == 'xml'")
+    assert sent(house) == ["in/DEMO_DATTRA_DE_20260302.xml"]
+
+
+def test_a_route_that_is_not_required_is_skipped_after_its_last_try(house: House) -> None:
+    down = {"channel": "ftp", "connection": "down", "required": False}
+    with pytest.raises(DeliveryError):
+        run(house, last_try=False, **down)
+    with pytest.raises(AirflowSkipException, match="cannot be reached"):
+        run(house, **down)
+    assert [attempt.result for attempt in house.attempts] == ["failed", "failed"]
+
+
+def test_what_a_route_that_is_not_required_is_refused_skips_at_once(house: House) -> None:
+    with pytest.raises(AirflowSkipException, match="cannot use"):
+        run(house, connection="misspelt", required=False, last_try=False)
+
+
+def test_another_route_stands_in_for_one_that_is_down(house: House) -> None:
+    with pytest.raises(DeliveryError):
+        run(house, channel="ftp", connection="down")
+    [receipt] = run(house, "archive", instead_of="regulator", primary="failed")
+    assert receipt["route"] == "archive"
+    assert sent(house) == ["in/DEMO_DATTRA_DE_20260302.xml"]
+
+
+@pytest.mark.parametrize("primary", ["success", "skipped"])
+def test_nothing_stands_in_for_a_route_that_delivered_or_was_not_taken(
+    house: House, primary: str
+) -> None:
+    with pytest.raises(AirflowSkipException, match=primary):
+        run(house, "archive", instead_of="regulator", primary=primary)
+    assert sent(house) == []
+
+
+def test_nothing_stands_in_for_a_refused_route_and_the_run_fails(house: House) -> None:
+    with pytest.raises(DeliveryRefusedError):
+        run(house, connection="misspelt")
+    with pytest.raises(DeliveryRefusedError, match="regulator was refused, not down"):
+        run(house, "archive", instead_of="regulator", primary="failed")
+    assert sent(house) == []
+
+
+def test_a_failure_before_both_routes_is_not_hidden_by_the_second(house: House) -> None:
+    with pytest.raises(DeliveryRefusedError, match="something before it failed"):
+        run(house, "archive", instead_of="regulator", primary="upstream_failed", artifact=None)
+
+
+def test_an_artifact_that_was_not_written_is_not_delivered(house: House) -> None:
+    with pytest.raises(AirflowSkipException, match="no artifact"):
+        run(house, artifact=None)
+
+
+def dag_of(folder: Path, routes: dict[str, Any], slots: Slots = Slots()) -> DAG:  # noqa: B008
+    report = folder / "positions"
+    if not report.exists():
+        scaffold("positions", folder)
+    path = report / "report.yaml"
+    text = yaml.safe_load(path.read_text())
+    text["deliver"] = {"routes": routes}
+    path.write_text(yaml.safe_dump(text))
+    return build_dag(load(report), report, pools=slots)
+
+
+OUT = {"channel": "folder", "connection": "outbox"}
+
+
+def test_routes_are_tasks_of_their_own_with_order_retries_and_pool(tmp_path: Path) -> None:
+    dag = dag_of(
+        tmp_path,
+        {
+            "regulator": OUT | {"retries": {"count": 9, "delay_seconds": 60}, "pool": "line"},
+            "spare": OUT | {"folder": "spare", "instead_of": "regulator"},
+            "archive": OUT | {"folder": "archive", "after": ["regulator"]},
+        },
+        Slots(destination=2),
+    )
+    regulator = dag.get_task("deliver.report_to_regulator")
+    spare = dag.get_task("deliver.report_to_spare")
+    archive = dag.get_task("deliver.report_to_archive")
+    assert (regulator.retries, regulator.retry_delay) == (9, timedelta(seconds=60))
+    assert (spare.retries, archive.retries) == (3, 3)
+    assert [task.pool for task in (regulator, spare)] == ["line", "openreg_destination_outbox"]
+    assert spare.upstream_task_ids == {"artifact", regulator.task_id}
+    assert (spare.trigger_rule.value, spare.stands_in_for) == ("all_done", regulator.task_id)  # type: ignore[attr-defined]
+    assert archive.upstream_task_ids == {"artifact", regulator.task_id}
+    assert archive.trigger_rule.value == "none_failed"
+
+
+@pytest.mark.parametrize(
+    ("routes", "said"),
+    [
+        ({"a": OUT | {"after": ["b"]}}, "waits for route b, which is not there"),
+        (
+            {"a": OUT | {"after": ["b"]}, "b": OUT | {"folder": "b", "instead_of": "a"}},
+            "a, b wait for one another",
+        ),
+        ({"a": OUT | {"after": ["a"]}}, "wait for one another"),
+    ],
+)
+def test_routes_that_wait_for_nothing_or_one_another_are_found(
+    tmp_path: Path, routes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SpecError, match=said):
+        dag_of(tmp_path, routes)
