@@ -43,6 +43,10 @@ class Spelling:
         differing: values of the highest row that the driver spells otherwise.
         undeclared: the same, when no type is declared.
         odd_names: of columns, which are kept.
+        lowest: values of the lowest row that the database keeps otherwise.
+        large: how often a text of seven letters fits into a note.
+        unknown: what an error of a name that there is not says.
+        refuses_unknown_databases: for good; another may just not be there yet.
     """
 
     types: Mapping[str, str]
@@ -60,6 +64,10 @@ class Spelling:
     differing: Mapping[str, Any] = field(default_factory=dict)
     undeclared: Mapping[str, Any] = field(default_factory=dict)
     odd_names: tuple[str, ...] = ("a b", "ä;--", "select", "%s ? :x")
+    lowest: Mapping[str, Any] = field(default_factory=dict)
+    large: int = 400_000
+    unknown: str = "nothere"
+    refuses_unknown_databases: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,8 @@ class Source:
         return replace(self, database=self.elsewhere(**changes))
 
 
-def _standard(text: str) -> str:
+def quoted_text(text: str) -> str:
+    """The standard's literal of a text."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -126,7 +135,7 @@ POSTGRES = Spelling(
     many=(
         "SELECT g AS id, repeat('x', 400) AS filler FROM generate_series(1, 100000) AS g ORDER BY g"
     ),
-    text=_standard,
+    text=quoted_text,
     binary=lambda value: f"'\\x{value.hex()}'",
     natural=NATURAL,
     writing=("SELECT nextval('s')",),
@@ -153,7 +162,7 @@ MARIADB = Spelling(
     },
     sleep="SELECT sleep(600) AS x",
     many="SELECT seq AS id, repeat('x', 400) AS filler FROM seq_1_to_100000 ORDER BY seq",
-    text=lambda text: _standard(text.replace("\\", "\\\\")),
+    text=lambda text: quoted_text(text.replace("\\", "\\\\")),
     binary=lambda value: f"x'{value.hex()}'",
     quote="`",
     natural=NATURAL | {"ok": "int64"},
@@ -175,7 +184,7 @@ SQLITE = Spelling(
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 100000) "
         "SELECT x AS id, printf('%.*c', 400, 'x') AS filler FROM n ORDER BY x"
     ),
-    text=_standard,
+    text=quoted_text,
     binary=lambda value: f"x'{value.hex()}'",
     natural=NATURAL | dict.fromkeys(_TEXTS, "string") | {"instant": "timestamp[us]"},
     number=lambda value: f"'{value:f}'",

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from openreg_airflow.extract.reader import Session, SourceColumn
     from openreg_airflow.extract.spec import Value
 
+#: What the database shows its administrators of a session, unless the extra's `module` does.
+MODULE = "openreg"
+
 _PORT = 1521
 _CONNECT_SECONDS = 30
 _MOST_ROWS = 5_000
@@ -74,7 +77,11 @@ class OracleReader:
             message = f"connection {connection.conn_id}: its options are refused: {error}"
             raise SpecError(message, hint="Correct the extra.") from error
         try:
-            session.begin(timeout_seconds, schema=_current_schema(connection))
+            session.begin(
+                timeout_seconds,
+                schema=_current_schema(connection),
+                module=str(connection.extra.get("module") or MODULE),
+            )
         except (oracledb.Error, OSError) as error:
             session.close()
             raise query_error(error, f"connection {connection.conn_id}") from error
@@ -146,9 +153,10 @@ class OracleSession:
         self._lock = threading.Lock()  # cancel() comes from another thread than close()
         self.server = f"Oracle Database {connection.version}"
 
-    def begin(self, timeout_seconds: int, *, schema: str | None) -> None:
+    def begin(self, timeout_seconds: int, *, schema: str | None, module: str) -> None:
         """Begin the transaction and fix what the result must not depend on."""
         self._connection.call_timeout = timeout_seconds * 1000
+        self._connection.module = module
         if schema:
             self._connection.current_schema = schema
         with self._connection.cursor() as cursor:
