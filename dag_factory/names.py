@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from openreg_airflow.validate.history import HISTORY
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -59,7 +61,7 @@ def _unknown_tables(spec: ReportSpec) -> Iterator[UnknownName]:
         return
     known = ", ".join(tables)
     for rule_id, rule in (spec.validate_.rules if spec.validate_ else {}).items():
-        if rule.phase == "transformed" and rule.table not in tables:
+        if rule.phase == "transformed" and rule.table not in (*tables, HISTORY):
             yield UnknownName(("validate", "rules", rule_id, "table"), "table", rule.table, known)
     for name, artifact in spec.artifacts.items():
         if artifact.table not in tables:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 
-from openreg_airflow.records import Record
+from openreg_airflow.records import Record, RuleResult
 from openreg_airflow.store import schema
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.models import ValidationResult
@@ -33,6 +33,74 @@ class RuleOutcome(Record):
     failed: int
     checked: int
     error: str | None
+
+
+class RowCount(Record):
+    """How many rows one table had on one business date."""
+
+    business_date: date
+    table: str
+    rows: int
+
+
+def row_counts(url: str, report_id: str, since: date, before: date) -> tuple[RowCount, ...]:
+    """How many rows the tables of a report had on earlier business dates.
+
+    Of each date the last run counts whose rules did not block; tables are known that a rule spoke
+    of.
+
+    Args:
+        url: SQLAlchemy URL of the store.
+        report_id: the report.
+        since: the first business date.
+        before: the first one that does not count any more.
+
+    Raises:
+        StoreNotReadyError: the tables were not made.
+        StoreUnavailableError: the database cannot be reached.
+    """
+    engine = connect_engine(parse_url(url))
+    schema.require(engine)
+    row = ValidationResult
+    wanted = (row.report_id == report_id, row.business_date >= since, row.business_date < before)
+    counted = (
+        select(
+            row.business_date,
+            row.run_id,
+            row.table,
+            func.max(row.checked).label("rows"),
+            func.max(row.recorded_at).label("recorded_at"),
+        )
+        .where(*wanted)
+        .group_by(row.business_date, row.run_id, row.table)
+        .order_by(row.business_date)
+    )
+    failed = select(*row.__table__.columns).where(
+        *wanted, row.severity != "warning", or_(row.failed > 0, row.error.is_not(None))
+    )
+    with transaction(engine, write=False) as connection:
+        tables = connection.execute(counted).all()
+        broken = [dict(found) for found in connection.execute(failed).mappings()]
+    blocked = {
+        (found["business_date"], found["run_id"]) for found in broken if _result(found).blocks
+    }
+    newest: dict[date, tuple[datetime, str]] = {}
+    for one in tables:
+        if (one.business_date, one.run_id) not in blocked:
+            at = (one.recorded_at, one.run_id)
+            newest[one.business_date] = max(newest.get(one.business_date, at), at)
+    return tuple(
+        RowCount(business_date=one.business_date, table=one[2], rows=one.rows)
+        for one in tables
+        if newest.get(one.business_date, (None, None))[1] == one.run_id
+    )
+
+
+def _result(row: dict[str, Any]) -> RuleResult:
+    fields = row | row["detail"] | {"table": row["table_name"]}
+    return RuleResult.model_validate(
+        {name: fields[name] for name in RuleResult.model_fields if name in fields}
+    )
 
 
 def rule_outcomes(

@@ -47,10 +47,18 @@ class RowCount(Section):
         default=Decimal(0), ge=0, description="How far the count may be from that of same_as."
     )
 
+    previous_within_percent: Exact | None = Field(
+        default=None,
+        ge=0,
+        description="How far the count may be from that of the last business date before whose "
+        "rules did not block. Without one, any count will do.",
+    )
+
     @model_validator(mode="after")
     def _demands_something(self) -> Self:
-        if self.min is None and self.max is None and self.same_as is None:
-            message = "a row count has min, max or same_as"
+        given = (self.min, self.max, self.same_as, self.previous_within_percent)
+        if all(demand is None for demand in given):
+            message = "a row count has min, max, same_as or previous_within_percent"
             raise ValueError(message)
         return self
 

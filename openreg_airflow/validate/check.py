@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from openreg_airflow.problem import Problem
+from openreg_airflow.validate.history import COLUMNS, HISTORY
 from openreg_airflow.validate.language.scope import Scope, columns_of, nearest
 from openreg_airflow.validate.message import MessageTemplate
 from openreg_airflow.validate.pack import PackError, SharedRule, shared_rules
@@ -47,7 +48,7 @@ def check(
         records: the report's tables of records.
     """
     if tables is not None:
-        tables = dict.fromkeys(spec.sources) | dict(tables)
+        tables = dict.fromkeys(spec.sources) | dict(tables) | {HISTORY: COLUMNS}
     try:
         shared = shared_rules(spec, folder)
     except PackError as error:

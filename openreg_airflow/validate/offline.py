@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 
 from openreg_airflow.errors import SpecError
 from openreg_airflow.exception_queue.parting import Parting
-from openreg_airflow.records import Verdict
+from openreg_airflow.records import RunKey, Verdict
 from openreg_airflow.validate.fence import run_fenced
+from openreg_airflow.validate.history import HISTORY, looks_back, write_history
 from openreg_airflow.validate.job import Job, TableFile
 from openreg_airflow.validate.prepare import limits_within, read_rules
 from openreg_airflow.workspace import describe, run_slug
@@ -97,10 +98,15 @@ def validate(
     rules = read_rules(spec, folder, records)
     if not rules:
         return Verdict(results=())
+    given = {name: _table(name, file) for name, file in tables.items()}
+    if looks_back(rules):
+        run = RunKey(report_id=folder.resolve().name, business_date=business_date, run_id="")
+        file = scratch.absolute() / "history.parquet"
+        given[HISTORY] = write_history(file, run, given, settings.store_url)
     results = run_fenced(
         Job(
             rules=rules,
-            tables={name: _table(name, file) for name, file in tables.items()},
+            tables=given,
             sources={name: _table(name, file) for name, file in (sources or {}).items()},
             business_date=business_date,
             limits=limits_within(spec.limits, settings),

@@ -141,6 +141,7 @@ class ValidateOperator(StageOperator):
         from openreg_airflow.records import Verdict
         from openreg_airflow.validate.aside import rules_of_resubmission
         from openreg_airflow.validate.fence import run_fenced
+        from openreg_airflow.validate.history import HISTORY, looks_back, write_history
         from openreg_airflow.validate.job import Job, TableFile
         from openreg_airflow.validate.prepare import limits_within, read_rules
 
@@ -163,6 +164,9 @@ class ValidateOperator(StageOperator):
                 for these in (tables, sources)
             )
             scratch = stack.enter_context(self.workspace.scratch_folder())
+            if looks_back(rules):
+                file = scratch.absolute() / "history.parquet"
+                opened[HISTORY] = write_history(file, run, opened, self.settings.store_url)
             with folder.writing("failing_rows.parquet") as pending:
                 results = run_fenced(
                     Job(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openreg_airflow.validate.history import HISTORY
 from openreg_airflow.validate.language.arithmetic import comparable
 from openreg_airflow.validate.language.compiler import Condition, compile_condition
 from openreg_airflow.validate.language.fault import ExpressionError
@@ -167,8 +168,19 @@ def _row_count(demand: RowCount, scope: Scope) -> str:
         _require(scope, demand.same_as, (), "row_count")
         other = f"(SELECT count(*) FROM {named(demand.same_as)})"  # noqa: S608
         wrong.append(f"abs(rows - expected) * 100 > expected * {demand.within_percent:f}")
+    more = ""
+    if demand.previous_within_percent is not None:
+        _require(scope, HISTORY, (), "row_count")
+        last = (
+            f"FROM {HISTORY} AS h WHERE h.table_name = {quoted(scope.table)} "
+            "AND h.business_date < CAST($business_date AS DATE) "
+            "ORDER BY h.business_date DESC LIMIT 1"
+        )
+        day = f"(SELECT h.business_date {last}) AS previous_date"
+        more = f", (SELECT h.rows {last}) AS previous, {day}"
+        wrong.append(f"abs(rows - previous) * 100 > previous * {demand.previous_within_percent:f}")
     return (
-        f"SELECT * FROM (SELECT count(*) AS rows, {other} AS expected FROM {table}) "  # noqa: S608
+        f"SELECT * FROM (SELECT count(*) AS rows, {other} AS expected{more} FROM {table}) "  # noqa: S608
         f"WHERE {' OR '.join(wrong)}"
     )
 

@@ -110,6 +110,7 @@ class CheckArtifactsOperator(StageOperator):
         from openreg_airflow.validate.fence import run_fenced
         from openreg_airflow.validate.finished.read_back import read_back
         from openreg_airflow.validate.finished.spec import ReadBack
+        from openreg_airflow.validate.history import HISTORY, looks_back, write_history
         from openreg_airflow.validate.job import Job, TableFile
         from openreg_airflow.validate.prepare import limits_within, read_rules
 
@@ -137,6 +138,9 @@ class CheckArtifactsOperator(StageOperator):
                 tables |= read_back(
                     artifact, self.forms[name], reading, workspace=self.workspace, into=into
                 )
+            if looks_back(rules):
+                file = into / "history.parquet"
+                tables[HISTORY] = write_history(file, run, tables, self.settings.store_url)
             folder = self.workspace.folder(run, self.stage)
             with folder.writing("failing_rows.parquet") as pending:
                 results = run_fenced(
