@@ -8,29 +8,40 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SQL = "SELECT * FROM trades"
 _CHUNK = 50_000
+_LOOK_SECONDS = 0.02
 
 
-def ours(given: dict[str, Any], folder: Path) -> None:
+def ours(given: dict[str, Any], folder: Path, **spec: Any) -> None:
     """The package's own extraction, to one Parquet file."""
     from openreg_airflow.extract.engine import Extraction
     from openreg_airflow.extract.reader import SourceConnection
     from openreg_airflow.extract.spec import SourceSpec
 
     (folder / "trades.sql").write_text(SQL)
-    spec = SourceSpec(connection="bench", sql="trades.sql")
+    source = SourceSpec.model_validate({"connection": "bench", "sql": "trades.sql"} | spec)
     connection = SourceConnection(conn_id="bench", **given["connection"])
-    done = Extraction(spec, folder, connection, date(2026, 3, 2)).run(folder / "trades.parquet")
+    done = Extraction(source, folder, connection, date(2026, 3, 2)).run(folder / "trades.parquet")
     _check(done.rows, given)
+
+
+def ours_in_parts(given: dict[str, Any], folder: Path) -> None:
+    """The same, as many parts at a time as there are processors."""
+    parts = max(os.cpu_count() or 2, 2)
+    ours(given, folder, partition={"column": "id", "parts": parts})
 
 
 def get_df(given: dict[str, Any], folder: Path) -> None:
@@ -72,6 +83,7 @@ def client(given: dict[str, Any], folder: Path) -> None:  # noqa: ARG001
 
 WAYS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "ours": ours,
+    "ours in parts": ours_in_parts,
     "get_df": get_df,
     "get_df_by_chunks": get_df_by_chunks,
     "client": client,
@@ -84,6 +96,10 @@ def _hook(given: dict[str, Any]) -> Any:
         from airflow.providers.postgres.hooks.postgres import PostgresHook
 
         return PostgresHook(postgres_conn_id="bench")
+    if kind == "odbc":
+        from airflow.providers.odbc.hooks.odbc import OdbcHook
+
+        return OdbcHook(odbc_conn_id="bench", driver=given["connection"]["extra"]["driver"])
     from airflow.providers.mysql.hooks.mysql import MySqlHook
 
     return MySqlHook(mysql_conn_id="bench")
@@ -91,7 +107,7 @@ def _hook(given: dict[str, Any]) -> Any:
 
 def _import(way: str, given: dict[str, Any]) -> None:
     """Import what a way needs, which a worker has done before a task starts its work."""
-    if way == "ours":
+    if way.startswith("ours"):
         import openreg_airflow.extract.engine  # noqa: F401
         from openreg_airflow.extract.reader import find_reader
 
@@ -103,6 +119,34 @@ def _import(way: str, given: dict[str, Any]) -> None:
 
         _hook(given)
         pd.DataFrame({"a": [1]})
+
+
+class _Memory:
+    """The most memory of this process and all that it starts, together, looked at often."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._over.set()
+        self._thread.join()
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+        self.peak = max(self.peak, own)
+
+    def _watch(self) -> None:
+        this = psutil.Process()
+        while not self._over.wait(_LOOK_SECONDS):
+            size = 0
+            for process in (this, *this.children(recursive=True)):
+                with suppress(psutil.Error):
+                    size += process.memory_info().rss
+            self.peak = max(self.peak, size)
 
 
 def _check(found: int, given: dict[str, Any]) -> None:
@@ -118,12 +162,11 @@ def main() -> None:
     os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(fields)
     with tempfile.TemporaryDirectory(prefix="openreg-bench-") as folder:
         _import(sys.argv[1], given)
-        started = time.monotonic()
-        WAYS[sys.argv[1]](given, Path(folder))
-        seconds = time.monotonic() - started
-    who = resource.RUSAGE_CHILDREN if sys.argv[1] == "client" else resource.RUSAGE_SELF
-    peak = resource.getrusage(who).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "peak_rss_mb": peak}))
+        with _Memory() as memory:
+            started = time.monotonic()
+            WAYS[sys.argv[1]](given, Path(folder))
+            seconds = time.monotonic() - started
+    print(json.dumps({"seconds": seconds, "peak_rss_mb": memory.peak / (1 << 20)}))
 
 
 if __name__ == "__main__":

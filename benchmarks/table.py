@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 
 @dataclass
@@ -43,9 +43,13 @@ def arguments(description: str, *, rows: int) -> argparse.Namespace:
 
 
 def measure(
-    commands: Mapping[str, Sequence[str]], *, repeats: int, environment: Mapping[str, str]
+    commands: Mapping[str, Sequence[str]],
+    *,
+    repeats: int,
+    environment: Mapping[str, str],
+    once: Collection[str] = (),
 ) -> dict[str, tuple[float, float]]:
-    """Run each command in a process of its own, in turn, ``repeats`` times.
+    """Run each command in a process of its own, in turn, ``repeats`` times; ``once`` those named.
 
     Each command prints one JSON object with ``seconds`` and ``peak_rss_mb``.
 
@@ -53,8 +57,10 @@ def measure(
         For each command the median seconds and the highest peak memory in MB.
     """
     seen: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
-    for _ in range(repeats):
+    for number in range(repeats):
         for name, command in commands.items():
+            if number and name in once:
+                continue
             done = subprocess.run(
                 [sys.executable, *command],
                 env=dict(environment),
