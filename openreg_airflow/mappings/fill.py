@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -18,10 +19,11 @@ from openreg_airflow.transform.runner.lookup import Entries, KeyMismatchError, f
 from openreg_airflow.transform.runner.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
+    from openreg_airflow.exception_queue.reasons import ReasonWriter
     from openreg_airflow.mapping_records import MappingSnapshot
     from openreg_airflow.mappings.spec import MapStep
     from openreg_airflow.records import FileRef
@@ -62,6 +64,8 @@ class Filling:
         self.name = name
         self.step = step
         self.tally = Tally()
+        #: The rows of the last batch whose key was not found.
+        self.unmapped = np.zeros(0, np.bool_)
         self._entries = entries
         self._business_date = business_date
         self._check(schema)
@@ -89,6 +93,7 @@ class Filling:
         except KeyMismatchError as error:
             raise self._wrong(str(error)) from error
         self.tally.add(columns, as_of, found)
+        self.unmapped = found.unmapped
         arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
         missing = pa.array(found.unmapped) if found.unmapped.any() else None
         for column, value in self.step.fill.items():
@@ -99,6 +104,14 @@ class Filling:
                 result = pc.if_else(missing, self._original(columns[0], result.type), result)
             arrays[column] = result
         return pa.RecordBatch.from_arrays([*arrays.values()], schema=self.schema)
+
+    def aside(self, batch: pa.RecordBatch) -> Iterator[tuple[int, str]]:
+        """The rows of the batch before the last step that are set aside, each with its reason."""
+        if self.step.unmapped != "set_aside":
+            return
+        for row in np.flatnonzero(self.unmapped).tolist():
+            key = " / ".join(str(batch.column(name)[row].as_py()) for name in self.step.key)
+            yield row, f"mapping set {self.step.set_} has no entry for {key!r}"
 
     def use(self) -> MappingUse:
         """What was looked up."""
@@ -154,7 +167,9 @@ class Filling:
         return SpecError(message, hint=hint, where=f"map.{self.name}")
 
 
-def fill(source: Path, into: Path, fillings: Sequence[Filling]) -> int:
+def fill(
+    source: Path, into: Path, fillings: Sequence[Filling], reasons: ReasonWriter | None = None
+) -> int:
     """Write a table with the filled columns of all its steps.
 
     Rows keep their order; memory holds a few batches. A step that is to fail on unmapped values
@@ -164,6 +179,7 @@ def fill(source: Path, into: Path, fillings: Sequence[Filling]) -> int:
         source: the table as Parquet.
         into: the file to write.
         fillings: the table's steps, in order.
+        reasons: takes the rows that are set aside; they stay in the file.
 
     Returns:
         The number of rows.
@@ -177,7 +193,11 @@ def fill(source: Path, into: Path, fillings: Sequence[Filling]) -> int:
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             filled = batch.replace_schema_metadata(None)
             for filling in fillings:
-                filled = filling.apply(filled)
+                before, filled = filled, filling.apply(filled)
+                if reasons is not None:
+                    for row, message in filling.aside(before):
+                        place = f"map.{filling.name}"
+                        reasons.add(filling.step.table, place, message, row=rows + row)
             rows += len(filled)
             if not any(one.tally.unmapped and one.step.unmapped == "fail" for one in fillings):
                 sink.write(filled)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from openreg_airflow.exception_queue.spec import RecordTable
     from openreg_airflow.mapping_records import MappingSnapshot
     from openreg_airflow.mappings.fill import Filling
     from openreg_airflow.mappings.spec import MapStep
@@ -116,6 +117,7 @@ class FillOperator(StageOperator):
         steps: the steps of one phase, by name and in order.
         tables: the tables of the stage before, as dumped datasets by name.
         snapshots: what the task of the snapshots returned.
+        records: the report's section ``records``; steps that set rows aside need it.
 
     Returns (to XCom):
         All tables as dumped datasets by name, those that no step fills as they came.
@@ -136,9 +138,11 @@ class FillOperator(StageOperator):
         steps: Mapping[str, MapStep],
         tables: Any,
         snapshots: Any,
+        records: Mapping[str, RecordTable] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(report_id=report_id, **kwargs)
+        self.records = dict(records or {})
         self.steps = dict(steps)
         self.tables = tables
         self.snapshots = snapshots
@@ -146,6 +150,7 @@ class FillOperator(StageOperator):
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
         """Run the steps; raise when a value must have an entry and has none."""
         del context
+        from openreg_airflow.exception_queue.reasons import ReasonWriter
         from openreg_airflow.mapping_records import MappingSnapshot
         from openreg_airflow.mappings import fill
         from openreg_airflow.records import Dataset
@@ -156,24 +161,54 @@ class FillOperator(StageOperator):
             name: MappingSnapshot.model_validate(one) for name, one in self.snapshots.items()
         }
         done: dict[str, tuple[Pending, int, list[Filling]]] = {}
-        with ExitStack() as files:
-            for table, steps in fill.by_table(self.steps).items():
-                source = files.enter_context(self.workspace.open_local(_table(tables, table)))
-                fillings = self._fillings(steps, source, snapshots, run)
-                folder = self.workspace.folder(run, self.stage, self.task_id)
-                pending = files.enter_context(folder.writing(f"{table}.parquet"))
-                done[table] = (pending, fill.fill(source, pending.path, fillings), fillings)
+        with self.workspace.scratch_folder() as scratch, ExitStack() as files:
+            reasons_file = scratch.absolute() / "reasons.parquet"
+            with ReasonWriter(reasons_file) as reasons:
+                for table, steps in fill.by_table(self.steps).items():
+                    source = files.enter_context(self.workspace.open_local(_table(tables, table)))
+                    fillings = self._fillings(steps, source, snapshots, run)
+                    folder = self.workspace.folder(run, self.stage, self.task_id)
+                    pending = files.enter_context(folder.writing(f"{table}.parquet"))
+                    rows = fill.fill(source, pending.path, fillings, reasons)
+                    done[table] = pending, rows, fillings
             uses = [one.use() for _, _, fillings in done.values() for one in fillings]
             fill.report(uses)
             places = [f"map.{name}" for name in self.steps]
             MappingRuns(self.settings.store_url).record_uses(run, uses, places)
             if error := fill.unmapped_error(uses, run.report_id):
                 raise error
-        made = {
-            table: fill.dataset(pending.ref, rows, fillings[-1].schema)
-            for table, (pending, rows, fillings) in done.items()
-        }
-        return {name: one.model_dump(mode="json") for name, one in (tables | made).items()}
+            files.close()
+            tables |= {
+                table: fill.dataset(pending.ref, rows, fillings[-1].schema)
+                for table, (pending, rows, fillings) in done.items()
+            }
+            if any(step.unmapped == "set_aside" for step in self.steps.values()):
+                tables = self._without_set_aside(run, tables, reasons_file)
+        return {name: one.model_dump(mode="json") for name, one in tables.items()}
+
+    def _without_set_aside(
+        self, run: RunKey, tables: dict[str, Dataset], reasons: Path
+    ) -> dict[str, Dataset]:
+        """Put the records whose values are unmapped into the exception queue."""
+        from openreg_airflow.errors import SpecError
+        from openreg_airflow.exception_queue.set_aside import set_aside
+
+        for name, step in self.steps.items():
+            if step.unmapped == "set_aside" and step.table not in self.records:
+                message = f"nothing names a record of {step.table}, so no row can be set aside"
+                hint = f"Add at the top: records: {{{step.table}: {{key: [column]}}}}."
+                raise SpecError(message, hint=hint, where=f"map.{name}")
+        done = set_aside(
+            run=run,
+            stage=self.stage,
+            origin="mapping",
+            records=self.records,
+            tables=tables,
+            reasons=reasons,
+            workspace=self.workspace,
+            store_url=self.settings.store_url,
+        )
+        return done.tables
 
     def _fillings(
         self,

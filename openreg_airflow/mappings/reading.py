@@ -15,7 +15,12 @@ from openreg_airflow.mappings.cells import arrow_columns
 from openreg_airflow.mappings.model import MappingSet, Shape
 from openreg_airflow.store import schema
 from openreg_airflow.store.audit import settled
-from openreg_airflow.store.engine import connect_engine, parse_url, transaction
+from openreg_airflow.store.engine import (
+    connect_engine,
+    parse_url,
+    sqlite_file,
+    transaction,
+)
 from openreg_airflow.store.mapping_models import (
     ALWAYS,
     FOREVER,
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
 BATCH = 65_536
 #: No change takes longer from its instant to its commit.
 _UNSETTLED = timedelta(hours=1)
+#: Stores whose tables fitted: what asks often need not ask for that again. No connection stays.
+_READY: dict[str, Engine] = {}
 
 
 @dataclass(frozen=True)
@@ -220,6 +227,10 @@ def ready(store_url: str) -> Engine:
         StoreNotReadyError: they do not.
         StoreUnavailableError: the database cannot be reached.
     """
-    engine = connect_engine(parse_url(store_url))
-    schema.require(engine)
-    return engine
+    found = _READY.get(store_url)
+    file = None if found is None else sqlite_file(found.url)
+    if found is None or (file is not None and not file.exists()):
+        found = connect_engine(parse_url(store_url))
+        schema.require(found)
+        _READY[store_url] = found
+    return found
