@@ -193,6 +193,7 @@ def _mapped(spec: ReportSpec, phase: Phase, tables: Any, snapshots: Any) -> Any:
         steps=steps,
         tables=tables,
         snapshots=snapshots,
+        records=spec.records if phase == "transformed" else None,
     ).output
 
 

@@ -72,9 +72,26 @@ def check(spec: ReportSpec, folder: Path, known: Known) -> Iterator[Problem]:
     if known is not None:
         yield from _missing(spec, known)
         yield from _misfits(spec, known)
+    yield from _cannot_set_aside(spec)
     used = used_sets(spec)
     yield from _in_script(spec, folder, used)
     yield from _in_rules(spec, folder, used)
+
+
+def _cannot_set_aside(spec: ReportSpec) -> Iterator[Problem]:
+    """Rows can be set aside only of a table of the report whose records have a name."""
+    for name, step in spec.map_.items():
+        if step.unmapped != "set_aside":
+            continue
+        if step.phase == "source":
+            message = "rows of an extracted table cannot be set aside"
+            hint = "Fill the report's table, with phase: transformed."
+        elif step.table not in spec.records:
+            message = f"nothing names a record of {step.table}, so no row can be set aside"
+            hint = f"Add at the top: records: {{{step.table}: {{key: [column]}}}}."
+        else:
+            continue
+        yield Problem(message=message, hint=hint, keys=("map", name, "unmapped"))
 
 
 def _missing(spec: ReportSpec, known: Mapping[str, MappingSet]) -> Iterator[Problem]:

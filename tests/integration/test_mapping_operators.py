@@ -13,6 +13,8 @@ import pytest
 from airflow.sdk import DAG
 
 from openreg_airflow.errors import MappingError, SpecError, StorageError, UnmappedError
+from openreg_airflow.exception_queue.listing import Wanted, find
+from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.mapping_records import MappingSnapshot
 from openreg_airflow.mappings.entries import Entries
 from openreg_airflow.mappings.operator import FillOperator, SnapshotSetsOperator
@@ -250,7 +252,11 @@ def table(workspace: Workspace, content: pa.Table, name: str) -> Dataset:
 
 
 def filled(
-    workspace: Workspace, content: pa.Table = TRADES, run: RunKey = RUN, **steps: dict[str, Any]
+    workspace: Workspace,
+    content: pa.Table = TRADES,
+    run: RunKey = RUN,
+    records: dict[str, RecordTable] | None = None,
+    **steps: dict[str, Any],
 ) -> pa.Table:
     given = {
         "trades": table(workspace, content, "trades"),
@@ -267,6 +273,7 @@ def filled(
             },
             tables={name: one.model_dump(mode="json") for name, one in given.items()},
             snapshots={name: one.model_dump(mode="json") for name, one in snapshots.items()},
+            records=records,
         )
     made = {name: Dataset.model_validate(one) for name, one in execute(task, run).items()}
     assert made["other"] == given["other"]
@@ -373,6 +380,43 @@ def test_unmapped_values_fail_the_task_with_their_counts_and_stay_on_record(
     ]
     assert "map.venue: 5 rows looked up in venues, 1 without a key, 2 unmapped" in caplog.text
     assert not list(Path(str(workspace.root)).rglob("map/*/*.parquet"))
+
+
+def test_rows_that_are_set_aside_wait_in_the_exception_queue(
+    workspace: Workspace, venues: str
+) -> None:
+    records = {"trades": RecordTable(key=("id",))}
+    step = STEP | {"fill": {"venue": "mic"}, "unmapped": "set_aside"}
+
+    made = filled(workspace, records=records, venue=step)
+
+    assert made["id"].to_pylist() == [1, 2, 4]
+    assert made["venue"].to_pylist() == ["XFRA", "XPAR", None]
+    waiting = list(find(venues, Wanted(report_id=RUN.report_id)))
+    assert [(one.values["id"], one.stage, one.origin) for one in waiting] == [
+        (3, "map", "mapping"),
+        (5, "map", "mapping"),
+    ]
+    [reason] = waiting[0].reasons
+    assert (reason.rule, reason.message) == (
+        "map.venue",
+        "mapping set venues has no entry for 'QQQ'",
+    )
+    [use] = MappingRuns(venues).uses(RUN)
+    assert (use.unmapped, use.fallback) == (2, "set_aside")
+
+    # The next run finds the value: nothing waits any more.
+    add(venues, {"code": "QQQ"}, {"mic": "XQQQ"})
+    again = filled(workspace, run=of_run("manual__2"), records=records, venue=step)
+    assert again["id"].to_pylist() == [1, 2, 3, 4, 5]
+    assert {one.state for one in find(venues, Wanted(report_id=RUN.report_id))} == {"superseded"}
+
+
+def test_rows_without_a_record_cannot_be_set_aside(workspace: Workspace, venues: str) -> None:
+    del venues
+    with pytest.raises(SpecError, match="nothing names a record of trades") as caught:
+        filled(workspace, venue=STEP | {"unmapped": "set_aside"})
+    assert caught.value.where == "map.venue"
 
 
 def test_failure_lists_the_values_of_all_steps(workspace: Workspace, venues: str) -> None:
