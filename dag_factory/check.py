@@ -74,7 +74,7 @@ def _problems(spec: ReportSpec, folder: Path) -> Iterator[Problem]:
         yield from _below("validate", found)
     yield from mapping_check.check(spec, folder, sets)
     yield from read_back.check(spec)
-    yield from _below("artifacts", check_artifacts(spec.artifacts, folder))
+    yield from _below("artifacts", check_artifacts(spec.artifacts, folder, spec.columns()))
     if spec.deliver is not None:
         yield from _below("deliver", check_deliver(spec.deliver, folder))
 

@@ -8,6 +8,7 @@ pytest_plugins = [
         "tests.services.mariadb",
         "tests.services.postgres",
         "tests.services.s3",
+        "tests.services.small_disk",
         "tests.services.sshd",
         "tests.services.docker_engine",
     )

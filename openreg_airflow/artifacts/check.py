@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import filename
+from openreg_airflow.artifacts import column_use, filename
 from openreg_airflow.artifacts.filename import FileNumbers
 from openreg_airflow.artifacts.metadata import named_files
 from openreg_airflow.artifacts.writer import unsplittable, writer
@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from openreg_airflow.artifacts.spec import ArtifactSpec
 
 
-def check(spec: Mapping[str, ArtifactSpec], folder: Path) -> Iterator[Problem]:
+def check(
+    spec: Mapping[str, ArtifactSpec],
+    folder: Path,
+    tables: Mapping[str, Mapping[str, str] | None] | None = None,
+) -> Iterator[Problem]:
     """Faults of the artifacts and of the files that they name.
 
     Args:
         spec: the section: artifacts by name.
         folder: the report's folder.
+        tables: the declared types of the columns by table; None where they are not declared.
     """
     names: dict[str, str] = {}
     for place, (name, artifact) in enumerate(spec.items()):
@@ -34,6 +39,9 @@ def check(spec: Mapping[str, ArtifactSpec], folder: Path) -> Iterator[Problem]:
         yield from faults
         if not faults:
             yield from _parts(name, artifact, folder)
+            uses = getattr(writes, "uses", None)
+            unknown = column_use.unknown(uses(artifact, folder), tables) if uses and tables else ()
+            yield from (replace(p, keys=(name, *p.keys)) for p in unknown)
         yield from _numbers(name, artifact, folder)
         for sample in _sample_names(name, artifact, folder, place):
             if (other := names.setdefault(sample.casefold(), name)) != name:

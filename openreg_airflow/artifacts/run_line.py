@@ -5,16 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from openreg_airflow.artifacts import placeholder, value_format
 from openreg_airflow.artifacts.placeholder import RUN_PREFIX
-from openreg_airflow.artifacts.value_text import UnwritableValueError, is_number, text_of
 from openreg_airflow.errors import ArtifactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    import pyarrow as pa
 
     from openreg_airflow.artifacts.placeholder import Placeholder
 
@@ -41,6 +39,8 @@ def fill(
     Raises:
         ArtifactError: a value does not fit its format, or would break the line.
     """
+    from openreg_airflow.artifacts.value_text import UnwritableValueError
+
     text = ""
     for part in _parse(line):
         if isinstance(part, str):
@@ -64,6 +64,11 @@ def spell(value: Any, form: str, decimal_mark: str = ".") -> pa.StringArray:
     Raises:
         UnwritableValueError: the value does not fit the format.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from openreg_airflow.artifacts.value_text import is_number, text_of
+
     column = pa.array([value])
     text = text_of(column, value_format.parse(form))
     if decimal_mark != "." and is_number(column.type):

@@ -116,7 +116,10 @@ class Writer(Protocol):
     """Writes Parquet tables as a file of one format. It has no state and takes no arguments.
 
     A format with rows inside records may also have a method ``relations(spec, folder)`` that gives
-    a :class:`Relation` for each inner table, parents first; only then can it be split.
+    a :class:`Relation` for each inner table, parents first; only then can it be split. One that
+    names columns may have ``uses(spec, folder)``, which gives a
+    :class:`~openreg_airflow.artifacts.column_use.Use` for each, so that they are checked without
+    data.
     """
 
     def tables(self, spec: Any, folder: Path) -> frozenset[str]:

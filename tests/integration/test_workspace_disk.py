@@ -17,29 +17,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 from openreg_airflow.errors import StorageError
 from openreg_airflow.records import RunKey
 from openreg_airflow.workspace import Workspace
-from tests.services import unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 RUN = RunKey(report_id="positions", business_date=date(2026, 3, 31), run_id="manual__1")
 MIB = 1 << 20
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of one MiB."""
-    if os.geteuid() != 0:
-        unavailable("mounting a small disk needs root")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "openreg-test", str(folder)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        unavailable(f"a small disk cannot be mounted: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def files(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openreg_airflow.artifacts.column_use import of_columns, of_lines
 from openreg_airflow.artifacts.writer import Progress, batch_rows
 from openreg_airflow.problem import Problem
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from openreg_airflow.artifacts.column_use import Use
     from openreg_airflow.artifacts.csv_spec import CsvArtifact
     from openreg_airflow.artifacts.writer import Job
 
@@ -44,6 +46,12 @@ class CsvWriter:
                 progress.at(first - 1)
             file.write(lines.trailer(values))
         return "not checked: CSV has no schema"
+
+    def uses(self, spec: CsvArtifact, folder: Path) -> Iterator[Use]:  # noqa: ARG002
+        """The columns that are written, and those of sums."""
+        yield from of_columns(spec.table, spec.columns)
+        yield from of_lines(spec.table, spec.header_records, "header_records")
+        yield from of_lines(spec.table, spec.trailer_records, "trailer_records")
 
     def check(self, spec: CsvArtifact, folder: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Titles that would stand twice in the header."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from openreg_airflow.artifacts.column_use import of_columns
 from openreg_airflow.artifacts.excel_spec import ExcelColumn
 from openreg_airflow.artifacts.writer import Progress, batch_rows, unknown_column
 from openreg_airflow.errors import ArtifactError
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from openreg_airflow.artifacts.column_use import Use
     from openreg_airflow.artifacts.excel_spec import ExcelArtifact
     from openreg_airflow.artifacts.writer import Job
 
@@ -63,14 +66,21 @@ class ExcelWriter:
             book = xlsxwriter.Workbook(str(target), {**_FORMATS, "tmpdir": scratch})
             made = datetime.combine(job.run.business_date, datetime.min.time())
             book.set_properties({"title": spec.sheet, "created": made})
-            _Sheet(book, spec, columns, table.schema_arrow).fill(table, job)
+            sheet = _Sheet(book, spec, columns, table.schema_arrow)
             try:
+                sheet.fill(table, job)
                 book.close()
             except FileCreateError as error:
                 if error.args and isinstance(error.args[0], OSError):
                     raise error.args[0] from error
                 raise
+            finally:
+                sheet.close()
         return "not checked: Excel has no schema"
+
+    def uses(self, spec: ExcelArtifact, folder: Path) -> Iterator[Use]:  # noqa: ARG002
+        """The columns that are written."""
+        yield from of_columns(spec.table, spec.columns)
 
     def check(self, spec: ExcelArtifact, folder: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Titles that would stand twice in the first row, and too many columns."""
@@ -105,6 +115,13 @@ class _Sheet:
             for place, (name, column) in enumerate(columns.items()):
                 self._sheet.write_string(0, place, column.title or name, bold)
             self._row = 1
+
+    def close(self) -> None:
+        """Let go of the file of rows, which stays open when they could not be written."""
+        rows = self._sheet.row_data_fh
+        if rows is not None and not rows.closed:
+            with suppress(OSError):  # what is still held cannot be written either
+                rows.close()
 
     def fill(self, table: pq.ParquetFile, job: Job) -> None:
         progress = Progress(job.filename, job.rows[job.spec.table])

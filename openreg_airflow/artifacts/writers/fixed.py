@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openreg_airflow.artifacts import condition
+from openreg_airflow.artifacts.column_use import Use
+from openreg_airflow.artifacts.fixed_spec import FixedField, FixedRunField
+from openreg_airflow.artifacts.placeholder import SUM_PREFIX, Placeholder
 from openreg_airflow.artifacts.writer import Progress, batch_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from openreg_airflow.artifacts.fixed_spec import FixedArtifact
+    from openreg_airflow.artifacts.fixed_spec import AnyField, FixedArtifact
     from openreg_airflow.artifacts.writer import Job
     from openreg_airflow.problem import Problem
 
@@ -28,8 +32,6 @@ class FixedWriter:
 
         from openreg_airflow.artifacts import run_values
         from openreg_airflow.artifacts.fixed_lines import FixedLines
-        from openreg_airflow.artifacts.fixed_spec import FixedRunField
-        from openreg_airflow.artifacts.placeholder import Placeholder
 
         spec: FixedArtifact = job.spec
         progress = Progress(job.filename, job.rows[spec.table])
@@ -50,6 +52,25 @@ class FixedWriter:
             file.write(lines.trailer(values))
         return "not checked: fixed width has no schema"
 
+    def uses(self, spec: FixedArtifact, folder: Path) -> Iterator[Use]:  # noqa: ARG002
+        """The columns that are written, those that decide the type of a record, and of sums."""
+        yield from _of_fields(spec.table, spec.fields or (), "fields")
+        for place, kind in enumerate(spec.record_types or ()):
+            for column in sorted(condition.parse(kind.when).columns):
+                yield Use(spec.table, column, ("record_types", place, "when"))
+            yield from _of_fields(spec.table, kind.fields, "record_types", place, "fields")
+        for name in ("header_records", "trailer_records"):
+            for place, fields in enumerate(getattr(spec, name)):
+                yield from _of_fields(spec.table, fields, name, place)
+
     def check(self, spec: FixedArtifact, folder: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Nothing beyond what the section itself refuses."""
         yield from ()
+
+
+def _of_fields(table: str, fields: Sequence[AnyField], *keys: str | int) -> Iterator[Use]:
+    for place, field in enumerate(fields):
+        if isinstance(field, FixedField):
+            yield Use(table, field.column, (*keys, place, "column"))
+        elif isinstance(field, FixedRunField) and field.value.startswith(SUM_PREFIX):
+            yield Use(table, field.value.removeprefix(SUM_PREFIX), (*keys, place, "value"))

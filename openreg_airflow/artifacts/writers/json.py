@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts import json_template
+from openreg_airflow.artifacts.column_use import of_layout
 from openreg_airflow.artifacts.layout import Layout
 from openreg_airflow.artifacts.schema_search import NO_SCHEMA, VALID, for_job
 from openreg_airflow.errors import ArtifactError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
+    from openreg_airflow.artifacts.column_use import Use
     from openreg_airflow.artifacts.json_spec import JsonArtifact, JsonBase
     from openreg_airflow.artifacts.writer import Job, Relation
 
@@ -58,6 +60,10 @@ class JsonWriter:
         if schema is not None:
             schema.document(target, frame, _way(document, spec.table))
         return outcome
+
+    def uses(self, spec: JsonArtifact, folder: Path) -> Iterator[Use]:
+        """The columns that the template speaks of."""
+        yield from of_layout(json_template.document(folder / spec.template), spec.table)
 
     def check(self, spec: JsonArtifact, folder: Path) -> Iterator[Problem]:
         """Faults of the template, with line and column, and of the schema that is there."""

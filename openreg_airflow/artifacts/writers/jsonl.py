@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts import json_template
+from openreg_airflow.artifacts.column_use import of_columns, of_layout
 from openreg_airflow.artifacts.json_spec import JsonColumn
 from openreg_airflow.artifacts.layout import Layout
 from openreg_airflow.artifacts.schema_search import NO_SCHEMA, VALID, for_job
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from openreg_airflow.artifacts.column_use import Use
     from openreg_airflow.artifacts.json_spec import JsonLinesArtifact
     from openreg_airflow.artifacts.writer import Job, Relation
 
@@ -58,6 +60,12 @@ class JsonLinesWriter:
         if schema is not None:
             schema.lines(target)
         return outcome
+
+    def uses(self, spec: JsonLinesArtifact, folder: Path) -> Iterator[Use]:
+        """The columns that are written, or that the template speaks of."""
+        yield from of_columns(spec.table, spec.columns)
+        if spec.template is not None:
+            yield from of_layout(json_template.line(folder / spec.template, spec.table), spec.table)
 
     def check(self, spec: JsonLinesArtifact, folder: Path) -> Iterator[Problem]:
         """Names that would stand twice in a line, faults of the template and of the schema."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from openreg_airflow.artifacts.column_use import of_columns
 from openreg_airflow.artifacts.parquet_spec import ParquetColumn
 from openreg_airflow.artifacts.writer import Progress, batch_rows, unknown_column
 from openreg_airflow.problem import Problem
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from openreg_airflow.artifacts.column_use import Use
     from openreg_airflow.artifacts.parquet_spec import ParquetArtifact
     from openreg_airflow.artifacts.writer import Job
 
@@ -54,6 +56,10 @@ class ParquetWriter:
                     done += rows.num_rows
                     progress.at(done)
         return "not checked: Parquet carries its own schema"
+
+    def uses(self, spec: ParquetArtifact, folder: Path) -> Iterator[Use]:  # noqa: ARG002
+        """The columns that are written."""
+        yield from of_columns(spec.table, spec.columns)
 
     def check(self, spec: ParquetArtifact, folder: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Names that would stand twice in the file."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts import schema_search
+from openreg_airflow.artifacts.column_use import of_columns, of_lines
 from openreg_airflow.artifacts.schema_search import VALID
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from openreg_airflow.artifacts.column_use import Use
     from openreg_airflow.artifacts.writer import Job
     from openreg_airflow.artifacts.xbrl_spec import TaxonomyFiles, XbrlCsvArtifact
 
@@ -43,6 +46,14 @@ class XbrlCsvWriter:
         else:
             xbrl_check.validate(target, job.filename, packages, tables)
         return outcome
+
+    def uses(self, spec: XbrlCsvArtifact, folder: Path) -> Iterator[Use]:  # noqa: ARG002
+        """The columns that are written, and those of sums."""
+        for file, table in spec.tables.items():
+            yield from of_columns(table.table, table.columns, "tables", file)
+        for name, line in spec.parameters.items():
+            for use in of_lines(spec.table, [line]):
+                yield replace(use, keys=("parameters", name))
 
     def check(self, spec: XbrlCsvArtifact, folder: Path) -> Iterator[Problem]:
         """Codes that would stand twice in a table, and taxonomy packages that are none."""

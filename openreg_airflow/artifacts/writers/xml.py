@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts import layout
+from openreg_airflow.artifacts.column_use import of_layout
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from openreg_airflow.artifacts.column_use import Use
     from openreg_airflow.artifacts.writer import Job, Relation
     from openreg_airflow.artifacts.xml_spec import XmlArtifact
 
@@ -54,6 +56,10 @@ class XmlWriter:
         if hold is not None:
             hold(target)
         return outcome
+
+    def uses(self, spec: XmlArtifact, folder: Path) -> Iterator[Use]:
+        """The columns that the layout speaks of."""
+        yield from of_layout(layout.read(folder / spec.layout), spec.table)
 
     def check(self, spec: XmlArtifact, folder: Path) -> Iterator[Problem]:
         """Faults of the layout, with line and column."""

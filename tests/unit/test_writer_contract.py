@@ -1,0 +1,79 @@
+"""What every writer must do, whatever its format."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from openreg_airflow.artifacts.check import check
+from openreg_airflow.artifacts.writer import known_formats
+from openreg_airflow.errors import ArtifactError
+from tests.writer_bench import spec_of, write
+from tests.writer_formats import FORMATS, folder_of, rows
+
+#: Writes in a process of its own, so that its number of threads and its seed of hashes are its own.
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet as pq
+from tests.writer_bench import write
+pa.set_cpu_count(int(sys.argv[1])), pa.set_io_thread_count(int(sys.argv[1]))
+for name, fields in json.loads(sys.argv[3]).items():
+    folder = Path(sys.argv[2]) / name
+    write(folder, {"rows": pq.read_table(folder.parent / "rows.parquet")}, format=name, **fields)
+"""
+
+
+def test_every_format_of_this_package_is_held_to_the_contract() -> None:
+    assert set(known_formats()) == set(FORMATS)
+
+
+def test_same_rows_give_the_same_bytes_whatever_the_number_of_threads(tmp_path: Path) -> None:
+    files = []
+    for run, threads in enumerate((1, 4)):
+        parent = tmp_path / str(run)
+        for name in FORMATS:
+            folder_of(parent, name)
+        pq.write_table(rows(20_000), parent / "rows.parquet")
+        command = [sys.executable, "-c", SCRIPT, str(threads), str(parent), json.dumps(FORMATS)]
+        root = Path(__file__).parent.parent.parent
+        environment = {"PYTHONHASHSEED": str(run + 1), "PYTHONPATH": str(root)}
+        subprocess.run(command, check=True, env=environment, cwd=root)
+        files.append({name: (parent / name / "written").read_bytes() for name in FORMATS})
+    for name in FORMATS:
+        assert files[0][name] == files[1][name], name
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_table_without_rows_gives_a_file_without_records(tmp_path: Path, name: str) -> None:
+    folder = folder_of(tmp_path, name)
+    _, path = write(folder, {"rows": rows(0)}, format=name, when_empty="write", **FORMATS[name])
+    assert path.is_file()
+    assert b"T0" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_unknown_column_is_refused_when_it_is_written(tmp_path: Path, name: str) -> None:
+    folder = folder_of(tmp_path, name)
+    table = rows(1).rename_columns(["id", "amounts"])
+    with pytest.raises(ArtifactError, match="has no column amount") as caught:
+        write(folder, {"rows": table}, format=name, **FORMATS[name])
+    assert "Did you mean amounts?" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_unknown_column_is_found_without_data(tmp_path: Path, name: str) -> None:
+    folder = folder_of(tmp_path, name)
+    section = {"a": spec_of(format=name, **FORMATS[name])}
+    assert not list(check(section, folder, {"rows": {"id": "string", "amount": "decimal(18,2)"}}))
+    assert not list(check(section, folder, {"rows": None}))
+    assert not list(check(section, folder))
+    problems = list(check(section, folder, {"rows": {"id": "string", "amounts": "integer"}}))
+    assert {problem.message for problem in problems} == {"table rows has no column amount"}
+    assert {problem.keys[:1] for problem in problems} == {("a",)}
+    assert all(problem.file or len(problem.keys) > 1 for problem in problems)
