@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 #: Commands that stages bring along, by their name and module.
 _STAGE_COMMANDS = {
+    "artifact": "openreg_airflow.artifacts.artifact_commands",
     "audit": "openreg_airflow.store.audit_commands",
     "cache": "openreg_airflow.extract.cache_commands",
     "connections": "openreg_airflow.connection_commands",
@@ -35,6 +36,8 @@ _STAGE_COMMANDS = {
 }
 #: Single commands that stages bring along, by their name: module and function.
 _STAGE_COMMAND = {
+    "deliver": ("openreg_airflow.deliver.commands", "deliver"),
+    "deliveries": ("openreg_airflow.deliver.commands", "deliveries"),
     "extract": ("openreg_airflow.extract.commands", "extract"),
     "resubmit": ("openreg_airflow.exception_queue.resubmit_command", "resubmit"),
     "quality": ("openreg_airflow.validate.quality_command", "quality"),

@@ -159,16 +159,13 @@ class Deliveries(Store):
     def note_again(self, actor: Actor, entry: LedgerEntry, reason: str) -> None:
         """Append to the audit trail that somebody has a file sent again, and why."""
         with self._transaction(write=True) as connection:
-            audit.append(
-                connection,
-                audit.AuditEntry(
-                    actor=actor,
-                    action="send again",
-                    kind=KIND,
-                    subject=f"{entry.report_id} {entry.business_date} {entry.destination}",
-                    after={"reason": reason, "run_id": entry.run_id, "sha256": entry.sha256},
-                ),
-            )
+            _audit(connection, actor, "send again", entry, reason)
+
+    def note_delivered(self, actor: Actor, entry: LedgerEntry, reason: str) -> None:
+        """Note on somebody's word that the receiver has a file."""
+        with self._transaction(write=True) as connection:
+            _put_entry(connection, entry)
+            _audit(connection, actor, "note as delivered", entry, reason)
 
     def list_attempts(
         self,
@@ -207,6 +204,21 @@ class Deliveries(Store):
 def _entries(connection: Connection, *wanted: ColumnElement[bool]) -> tuple[LedgerEntry, ...]:
     query = select(Delivered.__table__).where(*wanted).order_by(Delivered.updated_at, Delivered.id)
     return tuple(_record(LedgerEntry, dict(row)) for row in connection.execute(query).mappings())
+
+
+def _audit(
+    connection: Connection, actor: Actor, action: str, entry: LedgerEntry, reason: str
+) -> None:
+    audit.append(
+        connection,
+        audit.AuditEntry(
+            actor=actor,
+            action=action,
+            kind=KIND,
+            subject=f"{entry.report_id} {entry.business_date} {entry.destination}",
+            after={"reason": reason, "run_id": entry.run_id, "sha256": entry.sha256},
+        ),
+    )
 
 
 def _put_entry(connection: Connection, entry: LedgerEntry) -> None:

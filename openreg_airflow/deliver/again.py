@@ -1,0 +1,216 @@
+"""Deliveries that a person orders, and what they would do."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from openreg_airflow.deliver.delivery import (
+    Delivery,
+    channel_for,
+    deliver,
+    ledger_entry,
+    parcel_of,
+)
+from openreg_airflow.deliver.journal import LedgerJournal
+from openreg_airflow.deliver.routing import facts_of, holds
+from openreg_airflow.errors import OpenRegError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from openreg_airflow.deliver.channel import Channel, Session
+    from openreg_airflow.deliver.connection import Connection
+    from openreg_airflow.records import ArtifactFile, Receipt
+    from openreg_airflow.store.actor import Actor
+    from openreg_airflow.store.deliveries import Deliveries
+    from openreg_airflow.workspace import Workspace
+
+    Connect = Callable[[str], Connection]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What delivering one file would do.
+
+    Attributes:
+        destination: its place as a URL, or what is known of it.
+        said: what would happen.
+        refused: whether it would fail.
+        hint: what to do about that.
+    """
+
+    route: str
+    artifact: str
+    filename: str
+    destination: str
+    said: str
+    refused: bool = False
+    hint: str = ""
+
+
+def dry_run(
+    deliveries: list[Delivery], *, connect: Connect, workspace: Workspace, store: Deliveries
+) -> Iterator[Finding]:
+    """Say what each delivery would do: log in, look, send nothing and record nothing.
+
+    Args:
+        deliveries: what would go where.
+        connect: gives a connection by its name.
+        workspace: where the files lie; they are held against their record.
+        store: what was delivered before.
+    """
+    for delivery in deliveries:
+        taken = _condition(delivery)
+        if taken is not None:
+            yield taken
+            continue
+        with ExitStack() as stack:
+            line = _Line(delivery, connect, stack)
+            for file in delivery.artifact.files:
+                yield line.look(file, workspace, store)
+
+
+@dataclass
+class _Line:
+    """The connection of one delivery, opened by the first file that needs it."""
+
+    delivery: Delivery
+    connect: Connect
+    stack: ExitStack
+    _opened: tuple[Channel, Connection] | None = None
+    _session: Session | None = field(default=None)
+
+    def look(self, file: ArtifactFile, workspace: Workspace, store: Deliveries) -> Finding:
+        delivery, spec = self.delivery, self.delivery.spec
+        destination = f"{spec.channel} connection {spec.connection}, folder {spec.folder}"
+
+        def finding(said: str, *, refused: bool = False, hint: str | None = None) -> Finding:
+            return Finding(
+                route=delivery.route,
+                artifact=delivery.artifact.name,
+                filename=file.filename,
+                destination=destination,
+                said=said,
+                refused=refused,
+                hint=hint or "",
+            )
+
+        try:
+            channel, connection = self._prepared()
+            destination = channel.destination(connection, spec.folder, file.filename)
+            entry = ledger_entry(delivery, file, destination, connection.account)
+            journal = LedgerJournal(store, entry)
+            if before := journal.delivered_before():
+                return finding(f"delivered {before.updated_at:%Y-%m-%d %H:%M} by {before.run_id}")
+            journal.refuse_taken_number()
+            with workspace.open_local(file) as path:
+                parcel = parcel_of(file, path, spec, journal)
+                return finding(self._at(channel, connection).look(parcel, spec.folder))
+        except OpenRegError as error:
+            return finding(error.message, refused=True, hint=error.hint)
+
+    def _prepared(self) -> tuple[Channel, Connection]:
+        if self._opened is None:
+            spec = self.delivery.spec
+            self._opened = channel_for(spec, self.connect(spec.connection))
+        return self._opened
+
+    def _at(self, channel: Channel, connection: Connection) -> Session:
+        if self._session is None:
+            seconds = self.delivery.spec.timeout_seconds
+            self._session = self.stack.enter_context(
+                channel.open(connection, timeout_seconds=seconds)
+            )
+        return self._session
+
+
+def _condition(delivery: Delivery) -> Finding | None:
+    """Why the route would not be taken, or None."""
+    spec = delivery.spec
+    place = f"{spec.channel} connection {spec.connection}, folder {spec.folder}"
+    names = ", ".join(file.filename for file in delivery.artifact.files)
+    said, refused, hint = "", False, ""
+    try:
+        if spec.when is not None and not holds(
+            spec.when, facts_of(delivery.run, delivery.artifact)
+        ):
+            said = f"not taken: {spec.when}"
+    except OpenRegError as error:
+        said, refused, hint = error.message, True, error.hint or ""
+    if not said and spec.instead_of is not None:
+        said = f"only when the destination of route {spec.instead_of} is down"
+    if not said and not delivery.artifact.files:
+        said = "the artifact has no file, so nothing is sent"
+    if not said:
+        return None
+    return Finding(
+        route=delivery.route,
+        artifact=delivery.artifact.name,
+        filename=names,
+        destination=place,
+        said=said,
+        refused=refused,
+        hint=hint,
+    )
+
+
+def send_again(
+    delivery: Delivery,
+    *,
+    connect: Connect,
+    workspace: Workspace,
+    store: Deliveries,
+    actor: Actor,
+    reason: str,
+) -> tuple[Receipt, ...]:
+    """Deliver once more, whatever was delivered before; who and why goes to the audit trail first.
+
+    Args:
+        delivery: what, and where to.
+        connect: gives a connection by its name.
+        workspace: where the files lie.
+        store: the ledger.
+        actor: who orders it.
+        reason: why.
+
+    Raises:
+        OpenRegError: as :func:`~openreg_airflow.deliver.delivery.deliver`.
+    """
+    channel, connection = channel_for(delivery.spec, connect(delivery.spec.connection))
+    for file in delivery.artifact.files:
+        destination = channel.destination(connection, delivery.spec.folder, file.filename)
+        entry = ledger_entry(delivery, file, destination, connection.account)
+        store.note_again(actor, entry, reason)
+    return deliver(
+        Delivery(
+            run=delivery.run,
+            route=delivery.route,
+            spec=delivery.spec,
+            artifact=delivery.artifact,
+            again=True,
+        ),
+        connect=lambda: connection,
+        workspace=workspace,
+        store=store,
+    )
+
+
+def note_delivered(
+    delivery: Delivery, *, connect: Connect, store: Deliveries, actor: Actor, reason: str
+) -> int:
+    """Note that the receiver has the files, on a person's word; nothing is sent.
+
+    Returns:
+        The number of files.
+    """
+    channel, connection = channel_for(delivery.spec, connect(delivery.spec.connection))
+    for file in delivery.artifact.files:
+        destination = channel.destination(connection, delivery.spec.folder, file.filename)
+        entry = ledger_entry(delivery, file, destination, connection.account)
+        store.note_delivered(actor, entry, reason)
+    return len(delivery.artifact.files)
