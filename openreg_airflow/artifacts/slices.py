@@ -154,6 +154,7 @@ class _Database:
             "autoinstall_known_extensions": False,
         }
         self._open = duckdb.connect(":memory:", config=settings)
+        self._open.execute("SET enable_progress_bar = false")
         return self._open
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
