@@ -200,8 +200,8 @@ def _fail(message: str) -> NoReturn:
 
 for _name, _module in _STAGE_COMMANDS.items():
     app.add_typer(importlib.import_module(_module).app, name=_name)
+for _name, (_module, _function) in _STAGE_COMMAND.items():
+    app.command(_name)(getattr(importlib.import_module(_module), _function))
 
 if __name__ == "__main__":
     app()
-for _name, (_module, _function) in _STAGE_COMMAND.items():
-    app.command(_name)(getattr(importlib.import_module(_module), _function))

@@ -217,10 +217,13 @@ class _Reading:
         if not changed and not action:
             self.found.unchanged += 1
             return
+        if not cells["#version"].isdecimal():
+            message = f"item {one.id} has no version: {cells['#version'][:20]!r}"
+            raise DecisionError(message)
+        decisions.require_decidable(one, int(cells["#version"]))
         why = cells.get("#why", "").strip() or self._why or ""
         self.found.decisions[one.id] = self._decision(one, action or "amend", why, changed)
         self.found.versions[one.id] = one.version
-        decisions.require_decidable(one, int(cells["#version"] or 0))
 
     def _decision(
         self, one: Item, action: str, why: str, changed: dict[str, str | None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -46,12 +47,9 @@ def resubmit(
     run = f"resubmit__{day}__{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     settings = json.dumps({"business_date": day.isoformat(), RESUBMIT: True})
     # Airflow's own command knows how to reach its metadata database, and checks the parameters.
-    command = ["airflow", "dags", "trigger", "--run-id", run, "--conf", settings, report]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        typer.secho("Airflow's command is not on the path", err=True, fg=typer.colors.RED)
-        raise typer.Exit(1) from error
+    command = [sys.executable, "-m", "airflow", "dags", "trigger", "--run-id", run]
+    command += ["--conf", settings, report]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         typer.secho(done.stderr.strip()[-2000:], err=True, fg=typer.colors.RED)
         raise typer.Exit(1)
