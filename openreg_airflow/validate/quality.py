@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Literal
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
 
 from openreg_airflow.records import Record
+from openreg_airflow.validate.pack import shared_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from openreg_airflow.store.history import RuleOutcome
+    from openreg_airflow.validate.spec import ValidateSection
 
 #: A difference of less than this, as a share of rows, is no trend.
 STEADY = 0.00005
@@ -32,6 +37,9 @@ class Indicator(Record):
         failed: failing rows on the last date; for the report failing rules.
         trend: the last date against the mean of those before it.
         change: the difference behind the trend, as a share.
+        checked: rows on the last date; for the report rules.
+        error: whether the rule could not be evaluated on the last date.
+        at_least: what the rate is to be, in percent.
     """
 
     name: str
@@ -42,6 +50,19 @@ class Indicator(Record):
     failed: int
     trend: Literal["better", "worse", "steady", "new"]
     change: float
+    checked: int
+    error: bool = False
+    at_least: Decimal | None = None
+
+    @property
+    def below(self) -> bool:
+        """Whether the last rate is lower than it is to be; compared exactly."""
+        if self.at_least is None:
+            return False
+        if self.error or (self.failed and not self.checked):
+            return self.at_least > 0
+        passed = self.checked - min(self.failed, self.checked)
+        return bool(self.checked) and passed * 100 < self.checked * self.at_least
 
     @property
     def latest(self) -> float | None:
@@ -76,11 +97,44 @@ def pass_rate(outcome: RuleOutcome) -> float | None:
     return max(0.0, 1 - outcome.failed / outcome.checked) if outcome.checked else 0.0
 
 
-def indicators(outcomes: Iterable[RuleOutcome]) -> tuple[Indicator, ...]:
+@dataclass(frozen=True)
+class Thresholds:
+    """What rates are to be, in percent.
+
+    Attributes:
+        report: the share of rules that pass.
+        rules: the share of rows, by rule.
+        others: the same for all other rules.
+    """
+
+    report: Decimal | None = None
+    rules: Mapping[str, Decimal] = field(default_factory=dict)
+    others: Decimal | None = None
+
+
+def thresholds_of(spec: ValidateSection, folder: Path) -> Thresholds:
+    """The thresholds that a report's spec and its packs name.
+
+    Raises:
+        PackError: a pack cannot be read.
+    """
+    shared = {rule_id: rule.spec for rule_id, rule in shared_rules(spec, folder).items()}
+    rules = {
+        rule_id: rule.quality_at_least
+        for rule_id, rule in (shared | spec.rules).items()
+        if rule.quality_at_least is not None
+    }
+    return Thresholds(spec.quality.rules_pass, rules, spec.quality.at_least)
+
+
+def indicators(
+    outcomes: Iterable[RuleOutcome], thresholds: Thresholds = Thresholds()
+) -> tuple[Indicator, ...]:
     """The report's indicator, then one for each rule of the last date, in the order of the spec.
 
     Args:
         outcomes: in the order of their business dates; empty gives nothing.
+        thresholds: what the rates are to be.
     """
     by_rule: dict[str, list[RuleOutcome]] = {}
     by_date: dict[date, list[RuleOutcome]] = {}
@@ -92,42 +146,36 @@ def indicators(outcomes: Iterable[RuleOutcome]) -> tuple[Indicator, ...]:
     last = max(by_date)
     passed = {day: [pass_rate(one) == 1 for one in day_s] for day, day_s in by_date.items()}
     report = _indicator(
-        "",
-        "rules that pass",
-        "",
         tuple(by_date),
         [sum(rules) / len(rules) for rules in passed.values()],
-        passed[last].count(False),
+        name="",
+        title="rules that pass",
+        severity="",
+        failed=passed[last].count(False),
+        checked=len(passed[last]),
+        at_least=thresholds.report,
     )
-    return (report, *(_of_rule(by_rule[one.rule_id]) for one in by_date[last]))
+    return (report, *(_of_rule(by_rule[one.rule_id], thresholds) for one in by_date[last]))
 
 
-def _of_rule(outcomes: Sequence[RuleOutcome]) -> Indicator:
+def _of_rule(outcomes: Sequence[RuleOutcome], thresholds: Thresholds) -> Indicator:
     last = outcomes[-1]
-    dates = tuple(one.business_date for one in outcomes)
-    rates = [pass_rate(one) for one in outcomes]
-    return _indicator(last.rule_id, last.title, last.severity, dates, rates, last.failed)
-
-
-def _indicator(  # noqa: PLR0917 - the fields of one
-    name: str,
-    title: str,
-    severity: str,
-    dates: tuple[date, ...],
-    rates: Sequence[float | None],
-    failed: int,
-) -> Indicator:
-    trend, change = _trend(rates)
-    return Indicator(
-        name=name,
-        title=title,
-        severity=severity,
-        dates=dates,
-        rates=tuple(rates),
-        failed=failed,
-        trend=trend,
-        change=change,
+    return _indicator(
+        tuple(one.business_date for one in outcomes),
+        [pass_rate(one) for one in outcomes],
+        name=last.rule_id,
+        title=last.title,
+        severity=last.severity,
+        failed=last.failed,
+        checked=last.checked,
+        error=last.error is not None,
+        at_least=thresholds.rules.get(last.rule_id, thresholds.others),
     )
+
+
+def _indicator(dates: tuple[date, ...], rates: Sequence[float | None], **about: Any) -> Indicator:
+    trend, change = _trend(rates)
+    return Indicator(dates=dates, rates=tuple(rates), trend=trend, change=change, **about)
 
 
 def _trend(

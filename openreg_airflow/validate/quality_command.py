@@ -14,7 +14,7 @@ from openreg_airflow.validate.commands import fail
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from openreg_airflow.validate.quality import Indicator
+    from openreg_airflow.validate.quality import Indicator, Thresholds
 
 #: Days of the line that is printed; JSON has all.
 _DRAWN = 40
@@ -32,14 +32,19 @@ def quality(
     at_least: Annotated[
         float | None,
         typer.Option(
-            "--at-least", min=0, max=100, help="Exit status 1 when a rule's last rate is below."
+            "--at-least",
+            min=0,
+            max=100,
+            help="Exit status 1 when a rule's last rate is below; instead of the spec's.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the indicators as JSON.")] = False,
 ) -> None:
     """Print the share of rows that passed each rule over time, with its trend.
 
-    Of several runs for a business date the last one counts.
+    Of several runs for a business date the last one counts. Exit status 1: the last rate of a rule,
+    or of the report, is below what the spec's quality and quality_at_least demand. 2: there is
+    nothing to tell.
     """
     from datetime import timedelta
 
@@ -52,7 +57,9 @@ def quality(
     if since is None:
         first -= timedelta(days=30)
     try:
-        found = indicators(rule_outcomes(settings.load().store_url, report, first, last))
+        thresholds = _thresholds(report, at_least)
+        outcomes = rule_outcomes(settings.load().store_url, report, first, last)
+        found = indicators(outcomes, thresholds)
     except OpenRegError as error:
         fail(error)
     if as_json:
@@ -63,10 +70,33 @@ def quality(
             typer.echo(line)
     if not found:
         raise typer.Exit(2)
-    low = [one.name for one in found[1:] if at_least and (one.latest or 0) * 100 < at_least]
+    low = [f"{one.name or 'rules that pass'} ({one.at_least:f} %)" for one in found if one.below]
     if low:
-        typer.echo(f"Below {at_least:g} %: {', '.join(low)}", err=True)
+        typer.echo(f"Below what is demanded: {', '.join(low)}", err=True)
         raise typer.Exit(1)
+
+
+def _thresholds(report: str, at_least: float | None) -> Thresholds:
+    """What the command line demands, or else the report's spec, if it is still there."""
+    from decimal import Decimal
+
+    from dag_factory.load import load
+    from openreg_airflow.errors import SpecError
+    from openreg_airflow.validate.commands import find_report
+    from openreg_airflow.validate.pack import PackError
+    from openreg_airflow.validate.quality import Thresholds, thresholds_of
+
+    if at_least is not None:
+        return Thresholds(others=Decimal(str(at_least)))
+    try:
+        folder = find_report(report)
+    except SpecError:
+        return Thresholds()
+    spec = load(folder)
+    try:
+        return thresholds_of(spec.validate_, folder) if spec.validate_ else Thresholds()
+    except PackError as error:
+        raise SpecError(error.message, hint=error.hint) from error
 
 
 def _lines(report: str, found: Sequence[Indicator]) -> Iterator[str]:
@@ -76,12 +106,12 @@ def _lines(report: str, found: Sequence[Indicator]) -> Iterator[str]:
     whole = found[0]
     yield f"{report}, {whole.dates[0]} to {whole.dates[-1]}: {len(whole.dates)} business dates"
     yield ""
-    head = ("rule", "severity", "days", "failed", "pass rate", "lowest", "trend", "")
+    head = ("rule", "severity", "days", "failed", "pass rate", "at least", "lowest", "trend", "")
     rows = [head, *map(_row, found)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (
-            cell.rjust(width) if 2 <= place <= 5 else cell.ljust(width)
+            cell.rjust(width) if 2 <= place <= 6 else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         yield "  ".join(cells).rstrip()
@@ -96,7 +126,8 @@ def _row(one: Indicator) -> tuple[str, ...]:
         one.severity,
         f"{len(one.dates):,}",
         f"{one.failed:,}",
-        _percent(one.latest),
+        _percent(one.latest) + (" !" if one.below else ""),
+        "" if one.at_least is None else f"{one.at_least:f} %",
         _percent(one.lowest),
         trend,
         one.line()[-_DRAWN:],

@@ -11,7 +11,7 @@ from openreg_airflow.section import Name, RelativeFile, Section
 from openreg_airflow.validate.body import RuleBody, Text
 from openreg_airflow.validate.finished.spec import ReadBack
 from openreg_airflow.validate.message import MessageTemplate
-from openreg_airflow.validate.threshold import Threshold  # noqa: TC001 - a field
+from openreg_airflow.validate.threshold import Percent, QualityThresholds, Threshold
 
 
 def _check_message(text: str) -> str:
@@ -38,6 +38,11 @@ class RuleSpec(RuleBody):
         default=None,
         description="How many failing rows a blocking rule puts up with: up to so many it only "
         "warns. A correctable rule sets up to so many aside; more are blocking.",
+    )
+    quality_at_least: Percent | None = Field(
+        default=None,
+        description="The pass rate, in percent of rows, below which openreg quality complains; it "
+        "stops no run.",
     )
     phase: Literal["source", "transformed", "artifact"] = Field(
         default="transformed",
@@ -130,6 +135,9 @@ class ValidateSection(Section):
     read_back: dict[Name, ReadBack] = Field(
         default_factory=dict,
         description="What rules of the phase artifact see of the finished files, by artifact.",
+    )
+    quality: QualityThresholds = Field(
+        default=QualityThresholds(), description="Below which indicators openreg quality complains."
     )
     failing_rows: int = Field(
         default=1000,

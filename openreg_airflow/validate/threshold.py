@@ -1,4 +1,4 @@
-"""How many failing rows a blocking rule puts up with."""
+"""How many failing rows a rule puts up with, and what its pass rate is to be."""
 
 from __future__ import annotations
 
@@ -13,6 +13,23 @@ from openreg_airflow.section import Section
 def _as_written(value: object) -> object:
     """A number as its author wrote it, not the binary fraction next to it."""
     return str(value) if isinstance(value, float) else value
+
+
+#: A percentage, exactly as it was written.
+Percent = Annotated[Decimal, BeforeValidator(_as_written), Field(ge=0, le=100)]
+
+
+class QualityThresholds(Section):
+    """What the data quality indicators of a report are to be, beside what stops a run."""
+
+    rules_pass: Percent | None = Field(
+        default=None, description="At least so many percent of the rules pass on a business date."
+    )
+    at_least: Percent | None = Field(
+        default=None,
+        description="At least so many percent of the rows pass each rule that has no "
+        "quality_at_least of its own.",
+    )
 
 
 class Threshold(Section):

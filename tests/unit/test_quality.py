@@ -124,6 +124,8 @@ def test_the_command_prints_a_table(url: str) -> None:
         "failed",
         "pass",
         "rate",
+        "at",
+        "least",
         "lowest",
         "trend",
     ]
@@ -145,7 +147,74 @@ def test_the_command_fails_below_a_threshold(url: str) -> None:
     assert command("--at-least", "99").exit_code == 0
     done = command("--at-least", "99.5")
     assert done.exit_code == 1
-    assert "Below 99.5 %: r0" in done.output
+    assert "Below what is demanded: r0 (99.5 %)" in done.output
+
+
+SPEC = """\
+openreg: 1
+id: prices
+title: Prices
+extract:
+  sources:
+    trades: {connection: warehouse, sql: trades.sql}
+validate:
+  quality: {at_least: 98, rules_pass: 50}
+  rules:
+    r0: {title: t, table: trades, message: m, sql: SELECT 1, quality_at_least: 99.9}
+    r1: {title: t, table: trades, message: m, sql: SELECT 1}
+artifacts:
+  out: {format: csv, table: trades, filename: "a.csv"}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "specs" / "prices"
+    folder.mkdir(parents=True)
+    (folder / "trades.sql").write_text("SELECT 1")
+    (folder / "report.yaml").write_text(SPEC)
+    monkeypatch.setenv("AIRFLOW__OPENREG__SPEC_FOLDERS", str(tmp_path / "specs"))
+    return folder / "report.yaml"
+
+
+@pytest.mark.parametrize(
+    ("failed", "below"),
+    [
+        ((0, 0), []),
+        ((1, 0), []),
+        ((2, 0), ["r0 (99.9 %)"]),
+        ((0, 20), []),
+        ((0, 21), ["r1 (98 %)"]),
+        ((2, 21), ["rules that pass (50 %)", "r0 (99.9 %)", "r1 (98 %)"]),
+    ],
+)
+def test_thresholds_of_the_spec_hold_for_rules_and_report(
+    url: str, spec: Path, failed: tuple[int, int], below: list[str]
+) -> None:
+    record(url, 0, 5, 500)
+    record(url, 1, *failed)
+    done = command()
+    assert done.exit_code == (1 if below else 0), done.output
+    assert ("Below what is demanded: " + ", ".join(below) in done.output) == bool(below)
+    # What the command line demands counts instead.
+    assert command("--at-least", "90").exit_code == 0
+
+
+def test_rule_in_error_is_below_any_threshold(url: str, spec: Path) -> None:
+    record(url, 0, 0, error="no such column")
+    assert command().exit_code == 1
+
+
+def test_broken_spec_is_told(url: str, spec: Path) -> None:
+    record(url, 0, 0)
+    spec.write_text(SPEC.replace("at_least: 98", "at_least: 980"))
+    assert command().exit_code == 2
+
+
+def test_json_has_the_thresholds(url: str, spec: Path) -> None:
+    record(url, 0, 2)
+    report, rule = json.loads(command("--json").output.split("Below")[0])
+    assert (report["at_least"], rule["at_least"]) == ("50", "99.9")
 
 
 def test_the_command_gives_json(url: str) -> None:

@@ -237,7 +237,7 @@ def test_every_business_day_must_have_a_row(tmp_path: Path) -> None:
         ({"sql": "SELECT 1", "when": "True"}, "go with a condition"),
         ({"unique": ["a"], "unknown": "pass"}, "go with a condition"),
         ({"unique": []}, "at least 1 item"),
-        ({"row_count": {}}, "has min, max or same_as"),
+        ({"row_count": {}}, "has min, max, same_as or previous"),
         ({"control_total": {"column": "a"}}, "either equals, or table and total"),
         ({"control_total": {"column": "a", "equals": 0.1}}, "in quotes"),
         ({"control_total": {"column": "a", "table": "b"}}, "either equals, or table and total"),
