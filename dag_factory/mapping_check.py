@@ -39,7 +39,7 @@ def stored_sets(spec: ReportSpec) -> dict[str, MappingSet] | None:
     default = f"sqlite:///{settings.airflow_home() / 'openreg' / 'store.db'}"
     url = settings.without_airflow("store_url", default)
     try:
-        return {one.name: one for one in Sets(url, Actor.of_command_line()).list()}
+        return {one.name: one for one in Sets(url, Actor.of_command_line()).list(archived=True)}
     except OpenRegError as error:
         log.info("mapping sets are not checked: %s", error.message)
         return None

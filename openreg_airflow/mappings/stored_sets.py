@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from openreg_airflow.errors import MappingError
 from openreg_airflow.mapping_records import TypedColumn
 from openreg_airflow.mappings.reading import set_version, snapshot_entries
 from openreg_airflow.mappings.snapshot import SetState
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pyarrow as pa
+
+
+log = logging.getLogger(__name__)
 
 
 class StoredSets:
@@ -31,14 +34,17 @@ class StoredSets:
         """A set as it was known at an instant.
 
         Raises:
-            MappingError: there is no such set, there was none then, or it was archived by then.
+            MappingError: there is no such set, or there was none then.
             StoreUnavailableError: the database cannot be reached.
         """
         version = set_version(self._url, name, known_at)
         found = version.set
         if found.archived_at is not None and found.archived_at <= known_at:
-            message = f"mapping set {name!r} was archived at {found.archived_at.isoformat()}"
-            raise MappingError(message, hint="Name another set, or take it out of the archive.")
+            log.warning(
+                "mapping set %s was archived at %s; name another, or take it out of the archive",
+                name,
+                found.archived_at.isoformat(),
+            )
         keys, values = (
             tuple(TypedColumn(name=one.name, type=one.type) for one in columns)
             for columns in (found.shape.keys, found.shape.values)
