@@ -328,11 +328,15 @@ def _check_artifacts(  # noqa: PLR0917 - what the run has so far
     )
 
 
-def _routes(spec: ReportSpec, artifact: str) -> dict[str, bool]:
-    """The routes of an artifact, each with whether an acknowledgement is awaited there."""
+def _routes(spec: ReportSpec, artifact: str) -> dict[str, dict[str, Any]]:
+    """What the retention policy has to know of an artifact's routes."""
     routes = spec.deliver.routes if spec.deliver is not None else {}
     return {
-        name: bool(getattr(route, "awaits_acknowledgement", False))
+        name: {
+            "when": route.when,
+            "instead_of": route.instead_of,
+            "acknowledged": bool(getattr(route, "awaits_acknowledgement", False)),
+        }
         for name, route in routes.items()
         if route.artifacts is None or artifact in route.artifacts
     }

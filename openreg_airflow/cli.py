@@ -41,7 +41,7 @@ _STAGE_COMMAND = {
     "extract": ("openreg_airflow.extract.commands", "extract"),
     "resubmit": ("openreg_airflow.exception_queue.resubmit_command", "resubmit"),
     "quality": ("openreg_airflow.validate.quality_command", "quality"),
-    "retention": ("openreg_airflow.artifacts.retention_command", "retention"),
+    "retention": ("openreg_airflow.retention_command", "retention"),
     "transform": ("openreg_airflow.transform.trial_command", "transform"),
     "validate": ("openreg_airflow.validate.commands", "validate"),
     "verify": ("openreg_airflow.artifacts.verify_command", "verify"),

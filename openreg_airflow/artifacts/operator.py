@@ -31,8 +31,9 @@ class ArtifactOperator(StageOperator):
             report has no rules. Its tables, if it has any, are the ones that are written. Nothing
             is written when a blocking rule failed, whatever became of the task that should have
             stopped the run.
-        routes: the routes that its files go over, each with whether an acknowledgement is awaited
-            there; the retention policy keeps them until all of that has happened.
+        routes: the routes that its files go over; each with its condition as ``when``, the route
+            that it stands in for as ``instead_of``, and as ``acknowledged`` whether an
+            acknowledgement is awaited. The retention policy goes by them.
     """
 
     stage: ClassVar[str] = "artifact"
@@ -46,7 +47,7 @@ class ArtifactOperator(StageOperator):
         spec: ArtifactSpec,
         tables: Mapping[str, Any],
         verdict: Any = None,
-        routes: Mapping[str, bool] | None = None,
+        routes: Mapping[str, Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)

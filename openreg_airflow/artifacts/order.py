@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.artifacts import filename
 from openreg_airflow.artifacts.filename import FileNumbers
@@ -44,7 +44,7 @@ class Order:
         workspace: where the tables are and the files go.
         schema_folders: where schema files of authorities are looked for.
         verdict: how the run's rules ended; None without rules.
-        routes: the routes of delivery, each with whether an acknowledgement is awaited there.
+        routes: what is known of the routes of delivery, as the operator has it.
         allocate: gives version and sequence numbers; the first version when left out.
         keys: gives the PGP key of an Airflow connection.
         threads: how many parts are written at a time.
@@ -58,7 +58,7 @@ class Order:
     workspace: Workspace
     schema_folders: tuple[Path, ...] = ()
     verdict: Verdict | None = None
-    routes: Mapping[str, bool] = field(default_factory=dict)
+    routes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     allocate: Callable[[Artifact, int], Allocation] = field(
         default=lambda _artifact, _parts: Allocation()
     )

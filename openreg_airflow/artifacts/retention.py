@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from openreg_airflow.store.artifact_history import unsettled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from openreg_airflow.store.actor import Actor
@@ -33,7 +34,11 @@ class Decision:
 
 
 def decide(
-    history: ArtifactHistory, before: datetime, report: str | None = None
+    history: ArtifactHistory,
+    before: datetime,
+    report: str | None = None,
+    *,
+    taken: Callable[[str, KeptArtifact], bool],
 ) -> Iterator[Decision]:
     """What becomes of each artifact that was recorded before an instant, the oldest first.
 
@@ -41,10 +46,17 @@ def decide(
         history: what the store knows.
         before: younger artifacts are not looked at.
         report: only this report.
+        taken: whether the condition of a route holds for an artifact.
     """
     for kept in history.find(report=report, before=before):
         if kept.removed_at is None and kept.artifact.files:
-            yield Decision(kept, unsettled(kept.artifact, history.attempts(kept.run)))
+            attempts = history.attempts(kept.run)
+            reason = unsettled(kept.artifact, attempts, partial(_holds, taken, kept))
+            yield Decision(kept, reason)
+
+
+def _holds(taken: Callable[[str, KeptArtifact], bool], kept: KeptArtifact, text: str) -> bool:
+    return taken(text, kept)
 
 
 def remove(

@@ -13,7 +13,7 @@ from openreg_airflow.store.models import ArtifactFileRow, ArtifactRow
 from openreg_airflow.store.store import Store, _columns, _of_run, _record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from openreg_airflow.store.actor import Actor
     from openreg_airflow.store.models import RunRow
@@ -115,31 +115,44 @@ class ArtifactHistory(Store):
             return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def unsettled(artifact: Artifact, attempts: Sequence[DeliveryAttempt]) -> str | None:
+def unsettled(
+    artifact: Artifact, attempts: Sequence[DeliveryAttempt], taken: Callable[[str], bool]
+) -> str | None:
     """Why the files of an artifact must still be kept; None when nothing speaks for it.
 
-    Each file has to be delivered over each route that the artifact was made for. Where a route
-    awaits an acknowledgement, there has to be one; none are recorded yet, so files of such a route
-    are kept for good.
+    Each file has to be delivered over each route that the artifact was made for, or over one that
+    stands in for it; a route whose condition does not hold, and which was never tried, does not
+    count. Where a route awaits an acknowledgement, there has to be one; none are recorded yet, so
+    files that went over such a route are kept for good.
 
     Args:
         artifact: a finished artifact.
         attempts: the delivery attempts of its run.
+        taken: whether a route's condition holds for the artifact.
     """
-    routes: dict[str, bool] | None = artifact.metadata.get("routes")
+    routes: dict[str, dict[str, Any]] | None = artifact.metadata.get("routes")
     if routes is None:
         return "it is not known over which routes it goes"
-    done = {
-        (attempt.route, attempt.sha256)
-        for attempt in attempts
-        if attempt.artifact == artifact.name and attempt.result in ("delivered", "already-there")
-    }
-    for route, awaits in sorted(routes.items()):
-        for file in artifact.files:
-            if (route, file.sha256) not in done:
-                return f"{file.filename} was not delivered over route {route}"
-        if awaits and artifact.files:
-            return f"route {route} has no acknowledgement"
+    own = [attempt for attempt in attempts if attempt.artifact == artifact.name]
+    done = {(a.route, a.sha256) for a in own if a.result in ("delivered", "already-there")}
+    for name, route in sorted(routes.items()):
+        if route["instead_of"] is not None or not artifact.files:
+            continue
+        tried = any(attempt.route == name for attempt in own)
+        if route["when"] is not None and not tried and not taken(route["when"]):
+            continue
+        ways = [name]
+        for way in ways:
+            ways += [other for other, spec in routes.items() if spec["instead_of"] == way]
+        missing = {
+            way: [file.filename for file in artifact.files if (way, file.sha256) not in done]
+            for way in ways
+        }
+        whole = [way for way in ways if not missing[way]]
+        if not whole:
+            return f"{missing[name][0]} was not delivered over route {name}"
+        if not any(not routes[way]["acknowledged"] for way in whole):
+            return f"route {whole[0]} has no acknowledgement"
     return None
 
 

@@ -32,7 +32,11 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return url
 
 
-def artifact(folder: Path, routes: dict[str, bool] | None) -> Artifact:
+def route(**changes: Any) -> dict[str, Any]:
+    return {"when": None, "instead_of": None, "acknowledged": False} | changes
+
+
+def artifact(folder: Path, routes: dict[str, Any] | None) -> Artifact:
     files = []
     stage = Workspace(folder / "workspace").folder(RUN, "artifact", "out")
     for part in (1, 2):
@@ -54,9 +58,9 @@ def artifact(folder: Path, routes: dict[str, bool] | None) -> Artifact:
     )
 
 
-def attempt(file: ArtifactFile, route: str, result: AttemptResult) -> DeliveryAttempt:
+def attempt(file: ArtifactFile, way: str, result: AttemptResult) -> DeliveryAttempt:
     return DeliveryAttempt(
-        route=route,
+        route=way,
         artifact="out",
         attempt=1,
         position=file.part,
@@ -69,50 +73,71 @@ def attempt(file: ArtifactFile, route: str, result: AttemptResult) -> DeliveryAt
     )
 
 
+def holds(condition: str) -> bool:
+    return condition == "records > 1"
+
+
 @pytest.mark.parametrize(
     ("routes", "delivered", "reason"),
     [
         ({}, [], None),
         (None, [], "it is not known over which routes it goes"),
-        ({"esma": False}, [(1, "esma", "delivered"), (2, "esma", "already-there")], None),
-        ({"esma": False}, [(1, "esma", "delivered")], "out_2.csv was not delivered over route"),
+        ({"esma": route()}, [(1, "esma", "delivered"), (2, "esma", "already-there")], None),
+        ({"esma": route()}, [(1, "esma", "delivered")], "out_2.csv was not delivered over route"),
         (
-            {"esma": False},
+            {"esma": route()},
             [(1, "esma", "delivered"), (2, "esma", "failed")],
             "out_2.csv was not delivered over route esma",
         ),
         (
-            {"esma": False},
+            {"esma": route()},
             [(1, "esma", "delivered"), (2, "esma", "started")],
             "out_2.csv was not delivered over route esma",
         ),
         (
-            {"esma": False, "bafin": False},
+            {"esma": route(), "bafin": route()},
             [(1, "esma", "delivered"), (2, "esma", "delivered")],
             "out_1.csv was not delivered over route bafin",
         ),
         (
-            {"esma": True},
+            {"esma": route(acknowledged=True)},
             [(1, "esma", "delivered"), (2, "esma", "delivered")],
             "route esma has no acknowledgement",
+        ),
+        (
+            {"esma": route(), "mail": route(instead_of="esma")},
+            [(1, "esma", "failed"), (1, "mail", "delivered"), (2, "mail", "delivered")],
+            None,
+        ),
+        (
+            {"esma": route(), "mail": route(instead_of="esma")},
+            [(1, "esma", "delivered"), (1, "mail", "failed"), (2, "mail", "delivered")],
+            "out_2.csv was not delivered over route esma",
+        ),
+        ({"esma": route(when="records > 9")}, [], None),
+        ({"esma": route(when="records > 1")}, [], "out_1.csv was not delivered over route esma"),
+        (
+            {"esma": route(when="records > 9")},
+            [(1, "esma", "failed")],
+            "out_1.csv was not delivered over route esma",
         ),
     ],
 )
 def test_what_is_not_delivered_and_acknowledged_stays(
-    tmp_path: Path, routes: dict[str, bool] | None, delivered: list[Any], reason: str | None
+    tmp_path: Path, routes: dict[str, Any] | None, delivered: list[Any], reason: str | None
 ) -> None:
     made = artifact(tmp_path, routes)
-    attempts = [attempt(made.files[part - 1], route, how) for part, route, how in delivered]
-    found = unsettled(made, attempts)
+    attempts = [attempt(made.files[part - 1], way, how) for part, way, how in delivered]
+    found = unsettled(made, attempts, holds)
     assert (found or "").startswith(reason or "")
     assert (found is None) == (reason is None)
 
 
 def test_delivery_of_an_earlier_content_does_not_count(tmp_path: Path) -> None:
-    made = artifact(tmp_path, {"esma": False})
+    made = artifact(tmp_path, {"esma": route()})
     other = made.files[0].model_copy(update={"sha256": "0" * 64})
     attempts = [attempt(other, "esma", "delivered"), attempt(made.files[1], "esma", "delivered")]
-    assert unsettled(made, attempts) == "out_1.csv was not delivered over route esma"
+    assert unsettled(made, attempts, holds) == "out_1.csv was not delivered over route esma"
 
 
 def aged(url: str, days: int) -> None:
@@ -129,7 +154,7 @@ def run_command(*arguments: str) -> str:
 
 def test_old_delivered_files_go_and_their_evidence_stays(tmp_path: Path, url: str) -> None:
     history = ArtifactHistory(url)
-    made = artifact(tmp_path, {"esma": False})
+    made = artifact(tmp_path, {"esma": route()})
     history.record_artifact(RUN, made)
     files = [Path(file.uri) for file in made.files]
     assert run_command("--days", "30") == "0 artifacts removed, 0 bytes; 0 old ones stay\n"
@@ -172,11 +197,26 @@ def test_interrupted_removal_is_finished_by_the_next(
     assert history.find()[0].removed_at is not None
 
 
+def test_condition_of_a_route_is_asked(tmp_path: Path, url: str) -> None:
+    history = ArtifactHistory(url)
+    routes = {"esma": route(when="records > 9"), "bafin": route(when="nothing > 9")}
+    history.record_artifact(RUN, artifact(tmp_path, routes))
+    aged(url, 31)
+    said = run_command("--days", "30", "--dry-run")
+    assert "out_1.csv was not delivered over route bafin" in said
+    routes["bafin"]["when"] = "version > 1"
+    history.record_artifact(RUN, artifact(tmp_path, routes))
+    aged(url, 31)
+    assert "1 artifacts would be removed" in run_command("--days", "30", "--dry-run")
+
+
 def test_without_a_setting_nothing_goes(tmp_path: Path, url: str) -> None:
     history = ArtifactHistory(url)
     made = artifact(tmp_path, {})
     history.record_artifact(RUN, made)
     aged(url, 10_000)
     assert run_command().startswith("Nothing is removed")
-    assert [d.reason for d in retention.decide(history, datetime.now(UTC))] == [None]
+    assert [
+        d.reason for d in retention.decide(history, datetime.now(UTC), taken=lambda *_: True)
+    ] == [None]
     assert Path(made.files[0].uri).exists()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openreg_airflow.errors import OpenRegError
+
+if TYPE_CHECKING:
+    from openreg_airflow.store.artifact_history import KeptArtifact
 
 
 def retention(
@@ -41,7 +44,8 @@ def retention(
             return
         workspace = open_workspace(here)
         history = ArtifactHistory(here.store_url)
-        for decision in decide(history, datetime.now(UTC) - timedelta(days=age), report):
+        before = datetime.now(UTC) - timedelta(days=age)
+        for decision in decide(history, before, report, taken=_taken):
             kept = decision.kept
             run = f"{kept.run.report_id} {kept.run.business_date} {kept.run.run_id}"
             name = f"{run}: {kept.artifact.name}"
@@ -61,3 +65,14 @@ def retention(
         raise typer.Exit(2) from error
     verb = "would be removed" if dry_run else "removed"
     typer.echo(f"{removed} artifacts {verb}, {freed} bytes; {stayed} old ones stay")
+
+
+def _taken(condition: str, kept: KeptArtifact) -> bool:
+    """Whether a route is taken; one of which that cannot be said counts as taken."""
+    from openreg_airflow.deliver.routing import facts_of, holds
+
+    try:
+        return holds(condition, facts_of(kept.run, kept.artifact))
+    except OpenRegError as error:
+        typer.echo(f"cannot tell whether {condition} holds: {error.message}", err=True)
+        return True
