@@ -2,7 +2,9 @@
 
 The extra fields are those of Airflow's own ``sftp`` and ``ssh`` connections: ``private_key`` (its
 text), ``key_file`` (its path), ``private_key_passphrase`` or ``passphrase``, ``host_key`` (one or
-more OpenSSH public keys, one a line) or ``known_hosts`` (a file of OpenSSH's form).
+more OpenSSH public keys, one a line) or ``known_hosts`` (a file of OpenSSH's form). Where the
+server wants a certificate with the key there is also ``certificate`` (its text) or
+``certificate_file`` (its path), in OpenSSH's form.
 """
 
 from __future__ import annotations
@@ -73,6 +75,8 @@ class SftpLogin:
         faults: the errors that are raised here and by whoever uses the login.
         host_key: OpenSSH public keys, one a line; any of them may be the server's.
         known_hosts_file: used when ``host_key`` is not given.
+        certificate: OpenSSH certificate that goes with each private key.
+        certificate_file: used when ``certificate`` is not given.
     """
 
     connection: Connection
@@ -86,6 +90,8 @@ class SftpLogin:
     passphrase: str | None = field(default=None, repr=False)
     host_key: str | None = None
     known_hosts_file: Path | None = None
+    certificate: str | None = None
+    certificate_file: Path | None = None
 
     @classmethod
     def of(cls, connection: Connection, faults: Faults) -> SftpLogin:
@@ -129,6 +135,8 @@ class SftpLogin:
             passphrase=_text(extra.get("private_key_passphrase") or extra.get("passphrase")),
             host_key=_text(extra.get("host_key")),
             known_hosts_file=_path(extra.get("known_hosts")),
+            certificate=_text(extra.get("certificate")),
+            certificate_file=_path(extra.get("certificate_file")),
         )
 
     @staticmethod
@@ -142,27 +150,45 @@ class SftpLogin:
         """Host and port, for messages."""
         return self.address(self.connection)
 
-    def client_keys(self) -> list[asyncssh.SSHKey] | None:
-        """The private keys to log in with; None for a password alone.
+    def client_keys(self) -> list[Any] | None:
+        """The private keys to log in with, each with its certificate if there is one.
+
+        Returns:
+            What asyncssh takes as ``client_keys``; None for a password alone.
 
         Raises:
-            PermanentError: a key or its file cannot be read.
+            PermanentError: a key, a certificate or its file cannot be read.
         """
+        certificate = self._certificate()
         texts = []
         if self.private_key:
             texts.append(("private_key", self.private_key.encode()))
         if self.key_file:
             texts.append((f"key_file {self.key_file}", self._read("key_file", self.key_file)))
-        keys = []
+        keys: list[Any] = []
         for name, text in texts:
             try:
-                keys.append(asyncssh.import_private_key(text, self.passphrase))
+                key = asyncssh.import_private_key(text, self.passphrase)
+                keys.append(key if certificate is None else (key, certificate))
             except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
                 raise self._refused(
                     fault=f"has a {name} that cannot be read: {error}",
                     hint="Check the key and the extra field private_key_passphrase.",
                 ) from error
         return keys or None
+
+    def _certificate(self) -> asyncssh.SSHCertificate | None:
+        file = self.certificate_file
+        if self.certificate is None and file is None:
+            return None
+        text = self.certificate or self._read("certificate_file", file or Path()).decode()
+        try:
+            return asyncssh.import_certificate(text)
+        except (asyncssh.KeyImportError, ValueError) as error:
+            raise self._refused(
+                fault=f"has a certificate that cannot be read: {error}",
+                hint="It is the line that ssh-keygen -s writes into a file ending in -cert.pub.",
+            ) from error
 
     def known_hosts(
         self,

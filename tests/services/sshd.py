@@ -94,11 +94,11 @@ class SshServer:
                 folder=self.folder, inbox=self.inbox, port=self.port, options=self.options
             )
         )
-        binary = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        self._launch([_sshd_binary(), "-D", "-e", "-f", str(self.folder / "sshd_config")])
+
+    def _launch(self, command: list[str]) -> None:
         with (self.folder / "sshd.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [str(binary), "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log
-            )
+            self.process = subprocess.Popen(command, stderr=log)
         end = time.monotonic() + 20
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > end:
@@ -124,6 +124,10 @@ class SshServer:
             check=False,
         )
         return b"ssh-ed25519" in scan.stdout
+
+
+def _sshd_binary() -> str:
+    return str(shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"))
 
 
 @contextmanager
@@ -158,6 +162,91 @@ def running_sshd(options: str = "") -> Iterator[SshServer]:
             yield server
         finally:
             server.stop()
+
+
+_JAIL_CONFIG = """\
+ListenAddress 127.0.0.1
+Port {port}
+HostKey {folder}/host_key
+AuthorizedKeysFile none
+TrustedUserCAKeys {folder}/other_key.pub
+PidFile none
+UsePAM no
+PasswordAuthentication yes
+KbdInteractiveAuthentication no
+Subsystem sftp internal-sftp
+ForceCommand internal-sftp -d /inbox
+ChrootDirectory /mnt
+AllowTcpForwarding no
+LogLevel VERBOSE
+"""
+#: Logins and their words are known in the server's own view of the file system alone.
+_JAIL_START = """\
+set -e
+mount --make-rprivate /
+mount --bind "$1/passwd" /etc/passwd
+mount --bind "$1/shadow" /etc/shadow
+mount --bind "$1/jail" /mnt
+exec "$2" -D -e -f "$1/sshd_config"
+"""
+
+
+class JailedSshServer(SshServer):
+    """An sshd whose login is ``bank``, by password or certificate, shut into a folder."""
+
+    word = "correct-horse-battery"
+
+    @property
+    def inbox(self) -> Path:
+        """The folder that a login starts in."""
+        return self.folder / "jail" / "inbox"
+
+    def start(self) -> None:
+        """Start it in a view of the file system of its own and wait for its host key."""
+        owner = pwd.getpwnam("nobody")
+        hashed = subprocess.run(
+            ["openssl", "passwd", "-6", "-stdin"],
+            input=self.word.encode(),
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout.decode()
+        passwd = Path("/etc/passwd").read_text()
+        line = f"{self.login}:x:{owner.pw_uid}:{owner.pw_gid}::/inbox:/bin/false\n"
+        (self.folder / "passwd").write_text(passwd + line)
+        shadow = self.folder / "shadow"
+        shadow.write_text(f"{self.login}:{hashed.strip()}:20000:0:99999:7:::\n")
+        shadow.chmod(0o600)
+        config = _JAIL_CONFIG.format(folder=self.folder, port=self.port)
+        (self.folder / "sshd_config").write_text(config)
+        command = ["unshare", "--mount", "sh", "-c", _JAIL_START, "sh", str(self.folder)]
+        self._launch([*command, _sshd_binary()])
+
+
+@contextmanager
+def running_jailed_sshd() -> Iterator[JailedSshServer]:
+    """Run an sshd for one jailed login; only root can."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+        unavailable("a login of its own and a jail need root and CAP_SYS_ADMIN")
+    with tempfile.TemporaryDirectory(prefix="openreg-sshd-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for key in ("host_key", "client_key", "other_key"):
+            make_key_pair(folder / key, key)
+        server = JailedSshServer(folder=folder, port=free_port(), login="bank")
+        server.inbox.mkdir(parents=True)
+        shutil.chown(server.inbox, "nobody", pwd.getpwnam("nobody").pw_gid)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def jailed_sshd() -> Iterator[JailedSshServer]:
+    """A running sshd with one jailed login."""
+    with running_jailed_sshd() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
