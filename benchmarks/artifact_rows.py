@@ -107,6 +107,36 @@ def write_table(file: Path, rows: int) -> None:
         )
 
 
+def write_parties(file: Path, rows: int) -> None:
+    """Write the parties of the table's rows: two each, a company or a person."""
+    import duckdb
+
+    person = "n % 5 = 0"
+    columns = (
+        "'TX' || lpad((n // 2)::VARCHAR, 12, '0') AS transaction_id, n % 2 = 0 AS buys, "
+        f"CASE WHEN NOT {person} THEN '529900' || upper(md5(n::VARCHAR)[:12]) || '42' END AS lei, "
+        f"CASE WHEN {person} THEN 'Ann' END AS first_name, "
+        f"CASE WHEN {person} THEN 'Example & Sons' END AS last_name, "
+        f"CASE WHEN {person} THEN DATE '1980-01-01' END AS born, 'DE' AS branch"
+    )
+    with duckdb.connect(config={"threads": 2, "memory_limit": "512MiB"}) as connection:
+        connection.execute(
+            f"COPY (SELECT {columns} FROM range({2 * rows}) AS r(n)) TO '{file}' "
+            "(FORMAT parquet, COMPRESSION zstd)"
+        )
+
+
+def nested_layout() -> str:
+    """The XML layout of the table with its parties inside each record."""
+    party = """<{0} r:each="parties" r:on="transaction_id" r:when="{1}" r:required="true">
+<Id r:choice="true"><Lei>{{lei}}</Lei>
+<Person><First>{{first_name}}</First><Last>{{last_name}}</Last><Born>{{born}}</Born></Person></Id>
+<Branch>{{branch}}</Branch></{0}>
+"""
+    parties = party.format("BuyerParty", "buys") + party.format("SellerParty", "not buys")
+    return layout().replace("</Tx>", parties + "</Tx>")
+
+
 def layout() -> str:
     """The XML layout of the table."""
     inside = "\n".join(

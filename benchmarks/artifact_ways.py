@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.artifact_rows import groups, layout, schema
+from benchmarks.artifact_rows import groups, layout, nested_layout, schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,14 +30,16 @@ def _ours(form: str, **fields: Any) -> Way:
         adapter: TypeAdapter[Any] = TypeAdapter(ArtifactSpec)
         section = {"format": form, "table": "rows", "filename": target.name} | fields
         (target.parent / "layout.xml").write_text(layout())
+        (target.parent / "nested.xml").write_text(nested_layout())
+        parties = table.with_name(table.name.replace("rows", "parties"))
         job = Job(
             artifact="benchmark",
             spec=adapter.validate_python(section),
             filename=target.name,
             folder=target.parent,
             run=RunKey(report_id="benchmark", business_date=date(2026, 3, 31), run_id="benchmark"),
-            tables={"rows": table},
-            rows={"rows": rows},
+            tables={"rows": table, "parties": parties},
+            rows={"rows": rows, "parties": 2 * rows},
         )
         writer(form).write(job, target)
 
@@ -156,5 +158,6 @@ def lxml_xsd(table: Path, target: Path, rows: int) -> None:  # noqa: ARG001
 
 
 our_xml = _ours("xml", layout="layout.xml")
+our_nested_xml = _ours("xml", layout="nested.xml")
 our_csv = _ours("csv")
 our_jsonl = _ours("jsonl")
