@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from openreg_airflow.errors import MappingError
 from openreg_airflow.mappings.entries import Entries
-from openreg_airflow.mappings.importing import ImportOptions, upsert
+from openreg_airflow.mappings.importing import upsert
+from openreg_airflow.mappings.outcomes import ImportOptions
 from openreg_airflow.mappings.proof import verify_revisions
 from openreg_airflow.mappings.reading import snapshot_entries
 from openreg_airflow.mappings.search import EntryFilter, search

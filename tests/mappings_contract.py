@@ -21,7 +21,8 @@ from openreg_airflow.errors import MappingConflictError, MappingError
 from openreg_airflow.mappings.entries import Entries
 from openreg_airflow.mappings.exporting import export_file
 from openreg_airflow.mappings.history import difference_of_dates, difference_of_records, history
-from openreg_airflow.mappings.importing import ImportOptions, LineOutcome, import_file, upsert
+from openreg_airflow.mappings.importing import import_file, upsert
+from openreg_airflow.mappings.outcomes import ImportOptions, LineOutcome
 from openreg_airflow.mappings.proof import verify_revisions
 from openreg_airflow.mappings.reading import set_version, snapshot_entries
 from openreg_airflow.mappings.search import EntryFilter, search

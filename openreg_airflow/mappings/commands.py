@@ -21,6 +21,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "rename": set_commands.rename_command,
     "archive": set_commands.archive_command,
     "restore": set_commands.restore_command,
+    "reference": set_commands.reference_command,
     "verify": set_commands.verify_command,
     "show": entry_commands.show_command,
     "add": entry_commands.add_command,

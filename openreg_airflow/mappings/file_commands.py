@@ -27,7 +27,7 @@ from openreg_airflow.mappings.command_line import (
 from openreg_airflow.store.commands import Url  # noqa: TC001 - typer reads it
 
 if TYPE_CHECKING:
-    from openreg_airflow.mappings.importing import ImportOutcome, LineOutcome
+    from openreg_airflow.mappings.outcomes import ImportOutcome, LineOutcome
 
 #: Lines that are shown; a report has all.
 _SHOWN = 20
@@ -70,7 +70,8 @@ def import_command(
     A line whose key and beginning are there changes that entry; an entry that begins earlier and
     reaches into a line is ended where the line begins.
     """
-    from openreg_airflow.mappings.importing import ImportOptions, import_file
+    from openreg_airflow.mappings.importing import import_file
+    from openreg_airflow.mappings.outcomes import ImportOptions
 
     options = ImportOptions(
         mode="replace" if mode is Mode.replace else "merge",

@@ -6,109 +6,38 @@ import logging
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from openreg_airflow.errors import MappingError
-from openreg_airflow.mappings import cells, csv_file, excel_file, lines, staging
+from openreg_airflow.mappings import csv_file, excel_file, lines, staging
 from openreg_airflow.mappings.entries import key_text, value_text
 from openreg_airflow.mappings.model import PERIOD
+from openreg_airflow.mappings.outcomes import ImportOptions, ImportOutcome, line_outcome
 from openreg_airflow.mappings.reading import find_set, ready
 from openreg_airflow.mappings.sets import KIND, subject
 from openreg_airflow.mappings.writing import Change, finish, locked
-from openreg_airflow.records import Record
 from openreg_airflow.store.audit import AuditEntry
 from openreg_airflow.store.engine import failures_told
 from openreg_airflow.store.mapping_models import ALWAYS, FOREVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import date
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
     from openreg_airflow.mappings.model import MappingSet
-    from openreg_airflow.mappings.staging import Mode, StagedLine
+    from openreg_airflow.mappings.outcomes import LineOutcome
+    from openreg_airflow.mappings.staging import StagedLine
     from openreg_airflow.store.actor import Actor
 
 _PROGRESS_SECONDS = 5
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportOptions:
-    """How a file is imported.
-
-    Attributes:
-        mode: ``merge`` adds and changes what the file has; ``replace`` also removes what it does
-            not have.
-        dry_run: only tell what would happen.
-        expected: the set's revision that the caller saw; None when it does not matter.
-        encoding, delimiter, date_format: found out from the file when None.
-        sheet: the sheet of a workbook; the first when None.
-    """
-
-    mode: Mode = "merge"
-    dry_run: bool = False
-    expected: int | None = None
-    encoding: str | None = None
-    delimiter: str | None = None
-    date_format: str | None = None
-    sheet: str | None = None
-
-
-class LineOutcome(Record):
-    """What one line does, or would do; unchanged lines are not told.
-
-    Attributes:
-        line: of the file; None for an entry that is removed since no line has it.
-        outcome: ``added``, ``changed``, ``ended``, ``removed`` or ``refused``.
-        reason: why it is refused.
-        key, value: the cells as text; none where they could not be read.
-        effective_from, effective_to: the period afterwards; None is an open end.
-        old_value, old_to: value and end until now, where there was an entry.
-    """
-
-    line: int | None
-    outcome: str
-    reason: str | None
-    key: tuple[str | None, ...]
-    value: tuple[str | None, ...]
-    effective_from: date | None
-    effective_to: date | None
-    old_value: tuple[str | None, ...] | None
-    old_to: date | None
-
-
-class ImportOutcome(Record):
-    """What an import did, or would do.
-
-    Attributes:
-        applied: it was written; not in a dry run, nor when a line was refused, nor when there was
-            nothing to write.
-        revision: the set's revision afterwards.
-        lines: lines of the file, without its header.
-        form: how the file was read: its encoding, delimiter and dates.
-    """
-
-    set: str
-    mode: str
-    dry_run: bool
-    applied: bool
-    revision: int
-    lines: int
-    added: int
-    changed: int
-    ended: int
-    removed: int
-    unchanged: int
-    refused: int
-    form: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -225,7 +154,7 @@ def _run(
         counts = staging.plan(connection, found.id, options.mode)
         if told:
             for row in staging.planned(connection):
-                told(_outcome(row))
+                told(line_outcome(row))
         changes = sum(counts[kind] for kind in ("added", "changed", "ended", "removed"))
         writing = bool(changes) and not counts["refused"] and not options.dry_run
         if writing:
@@ -310,27 +239,6 @@ def _audited(
         subject=subject(change.set.name, change.set.tenant),
         before={"revision": change.set.revision},
         after={"mode": options.mode, **source.told, **counts},
-    )
-
-
-def _outcome(row: Any) -> LineOutcome:
-    def cell(packed: str | None) -> tuple[str | None, ...]:
-        return cells.unpack(packed) if packed is not None else ()
-
-    def day(given: date | str | None, none: date) -> date | None:
-        found = date.fromisoformat(given) if isinstance(given, str) else given
-        return None if found == none else found
-
-    return LineOutcome(
-        line=row.line,
-        outcome=row.outcome,
-        reason=row.reason,
-        key=cell(row.key),
-        value=cell(row.value),
-        effective_from=day(row.effective_from, ALWAYS),
-        effective_to=day(row.effective_to, FOREVER),
-        old_value=cell(row.old_value) if row.old_value is not None else None,
-        old_to=day(row.old_to, FOREVER),
     )
 
 

@@ -140,6 +140,32 @@ def restore_command(
     typer.echo(f"restored {name}")
 
 
+def reference_command(*, tenant: Tenant = "", url: Url = None) -> None:
+    """Make the read-only sets of reference data, or bring them to this version's state."""
+    from openreg_airflow.mappings.reference_sets import update
+    from openreg_airflow.mappings.sets import Sets
+
+    with told():
+        outcomes = update(place(url), who(), tenant)
+        found = {one.name: one for one in Sets(place(url), who(), tenant).list(archived=True)}
+    echo_table(
+        ("set", "entries", "added", "changed", "ended", "removed", "revision", "source"),
+        (
+            (
+                done.set,
+                done.lines,
+                done.added,
+                done.changed,
+                done.ended,
+                done.removed,
+                done.revision,
+                f"{found[done.set].source} of {found[done.set].source_date}",
+            )
+            for done in outcomes
+        ),
+    )
+
+
 def verify_command(
     name: Annotated[str | None, typer.Argument(help="One set; all when left out.")] = None,
     url: Url = None,

@@ -11,8 +11,9 @@ import pytest
 from openreg_airflow.errors import MappingError
 from openreg_airflow.mappings import csv_file, lines
 from openreg_airflow.mappings.exporting import export_file
-from openreg_airflow.mappings.importing import ImportOptions, LineOutcome, import_file
+from openreg_airflow.mappings.importing import import_file
 from openreg_airflow.mappings.model import MappingColumn, Shape
+from openreg_airflow.mappings.outcomes import ImportOptions, LineOutcome
 from openreg_airflow.mappings.reading import set_version, snapshot_entries
 from openreg_airflow.mappings.sets import Sets
 from openreg_airflow.store import schema
