@@ -107,6 +107,7 @@ def _validate(
 ) -> tuple[str, Verdict, str]:
     """The report's title, the verdict, and what was looked at."""
     from dag_factory.load import load
+    from dag_factory.mapping_sets import used_sets
     from openreg_airflow import settings as installation
     from openreg_airflow.errors import SpecError
     from openreg_airflow.records import Verdict
@@ -125,10 +126,15 @@ def _validate(
             raise SpecError(message, hint="Fetch the tables and give them with --table.")
         stage = "extract" if spec.transform is None else "transform"
         found = offline.find_run(root, folder.name, business_date, stage, run)
-        tables, source = offline.tables_of(found, stage), f"run {found.name}"
+        tables, source = offline.mapped_tables(found, stage), f"run {found.name}"
         extracted = offline.tables_of(found, "extract")
     with tempfile.TemporaryDirectory(prefix="openreg-") as name:
         scratch = Path(name)
+        snapshots = {}
+        if sets := used_sets(spec):
+            from openreg_airflow.mappings.by_hand import current_snapshots
+
+            snapshots = current_snapshots(sets, settings.store_url, scratch / "sets")
         verdict = offline.validate(
             spec.validate_,
             folder,
@@ -138,6 +144,7 @@ def _validate(
             scratch=scratch,
             failures=failures or scratch / "failing_rows.parquet",
             records=spec.records,
+            mappings=snapshots,
             sources={n: extracted[n] for n in needed_sources(spec.validate_) if n in extracted},
         )
     # The file of the failing rows is gone with the folder unless it was asked for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,16 +13,16 @@ from openreg_airflow.exception_queue.parting import Parting
 from openreg_airflow.records import RunKey, Verdict
 from openreg_airflow.validate.fence import run_fenced
 from openreg_airflow.validate.history import HISTORY, looks_back, write_history
-from openreg_airflow.validate.job import Job, TableFile
+from openreg_airflow.validate.job import Job, MappingTable, TableFile
 from openreg_airflow.validate.prepare import limits_within, read_rules
 from openreg_airflow.workspace import describe, run_slug
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
-    from pathlib import Path
 
     from openreg_airflow.exception_queue.spec import RecordTable
+    from openreg_airflow.mapping_records import MappingSnapshot
     from openreg_airflow.settings import Settings
     from openreg_airflow.validate.spec import ValidateSection
 
@@ -65,6 +66,15 @@ def tables_of(run: Path, stage: str) -> dict[str, Path]:
     return {file.stem: file for file in sorted(run.glob(_TABLES[stage]))}
 
 
+def mapped_tables(run: Path, stage: str) -> dict[str, Path]:
+    """The tables that a stage of a run left, as the map steps after it have filled them."""
+    tables = tables_of(run, stage)
+    filled = ["map/map/*.parquet", "map/*.parquet"]
+    for pattern in filled if stage == "transform" else ["map/map_sources/*.parquet", *filled]:
+        tables |= {file.stem: file for file in sorted(run.glob(pattern))}
+    return tables
+
+
 def validate(
     spec: ValidateSection,
     folder: Path,
@@ -76,6 +86,7 @@ def validate(
     failures: Path,
     sources: Mapping[str, Path] | None = None,
     records: Mapping[str, RecordTable] | None = None,
+    mappings: Mapping[str, MappingSnapshot] | None = None,
 ) -> Verdict:
     """Evaluate a report's rules over Parquet files; nothing is recorded.
 
@@ -88,6 +99,7 @@ def validate(
         scratch: a private folder for temporary files.
         failures: where the failing rows are written as Parquet.
         sources: Parquet files of extracted tables that rules read, by name.
+        mappings: snapshots of the mapping sets that rules read, in local files.
         records: the report's tables of records; the verdict says how many would be set aside.
 
     Raises:
@@ -108,6 +120,10 @@ def validate(
             rules=rules,
             tables=given,
             sources={name: _table(name, file) for name, file in (sources or {}).items()},
+            mappings={
+                name: MappingTable(path=Path(one.uri).absolute(), keys=one.keys, values=one.values)
+                for name, one in (mappings or {}).items()
+            },
             business_date=business_date,
             limits=limits_within(spec.limits, settings),
             failing_rows=spec.failing_rows,

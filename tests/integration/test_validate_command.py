@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from openreg_airflow.cli import app
 from openreg_airflow.records import RunKey
+from openreg_airflow.store import schema
 from openreg_airflow.workspace import Workspace
+from tests.mapping_sets import add, make_set
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,3 +129,27 @@ def test_an_unknown_report_and_a_broken_spec_are_exit_status_2(folder: Path) -> 
     done = command(folder, "--business-date", DAY)
     assert done.exit_code == 2
     assert "report.yaml" in done.output
+
+
+def test_rules_see_filled_tables_and_the_mapping_sets_that_are_known_now(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
+    schema.upgrade(url)
+    make_set(url, keys=(("code", "string"),))
+    add(url, {"code": "A"}, {"mic": "XFRA"})
+    rule = 'condition: code in mapping("venues")'
+    (folder / "report.yaml").write_text(
+        SPEC.replace("sql: SELECT * FROM prices WHERE price <= 0", rule)
+    )
+    run(tmp_path, "manual__1", 1, 2)
+    key = RunKey(report_id="prices", business_date=date.fromisoformat(DAY), run_id="manual__1")
+    files = Workspace(tmp_path / "workspace").folder(key, "map", "map")
+    with files.writing("prices.parquet") as pending:
+        pq.write_table(pa.table({"price": [1, 2], "code": ["A", "Q"]}), pending.path)
+
+    done = command(folder, "--business-date", DAY)
+
+    assert done.exit_code == 1, done.output
+    assert "1 of 2 rows" in done.output
