@@ -45,6 +45,8 @@ class _Loader(_Base):
             if key.value in seen:
                 raise _at(key, f"the key {key.value!r} is given twice")
             seen.add(key.value)
+            if key.value == "null":  # the name of an option, as that of CSV
+                key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep=deep)
 
 

@@ -260,7 +260,7 @@ def test_positions_return_holds_what_the_table_holds(
 ) -> None:
     report = prepared["positions_return"]
     artifact, data = report.artifact(tmp_path)
-    header, *lines = csv.reader(data.decode().splitlines(), delimiter=";")
+    header, *lines, trailer = csv.reader(data.decode().splitlines(), delimiter=";")
     assert artifact.files[0].filename == "positions_return_20260930.csv"
     assert header[:3] == ["PositionDate", "Account", "OwnerLEI"]
     rows = report.tables["positions"].to_pylist()
@@ -269,4 +269,7 @@ def test_positions_return_holds_what_the_table_holds(
         assert line[0] == row["position_date"].isoformat()
         assert line[5] == format(row["quantity"].normalize(), "f")
         assert line[7] == f"{row['market_value']:.5f}"
+    total = sum((row["market_value"] for row in rows), Decimal(0))
+    assert trailer[:2] == ["TRAILER", "900"]
+    assert Decimal(trailer[2]) == total
     assert data.endswith(b"\r\n")

@@ -100,3 +100,7 @@ def test_places_point_at_values_and_keys() -> None:
 def test_a_step_that_is_not_in_the_text_is_passed_over() -> None:
     places = Places("artifacts:\n  main:\n    layout: 7\n")
     assert places.of(["artifacts", "main", "xml", "layout"]) == Place(3, 13)
+
+
+def test_a_key_may_be_named_null() -> None:
+    assert parse("null: '-'\nother: null\n") == {"null": "-", "other": None}
