@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 from decimal import Decimal
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MOST_RECORDS = 2000
+#: How much of an identifier messages show.
+_LONGEST = 60
 #: With more than this, a document that is read as a whole is said to be in the log.
 _LARGE = 64 << 20
 #: What a schema can ask of all items of an array together, or of an item by its place.
@@ -90,12 +94,11 @@ class Schema:
                 hint="Put the original file there, with the schemas that it refers to beside it.",
             ) from error
 
-    def lines(self, file: Path, key: str | None = None) -> int:
+    def lines(self, file: Path) -> int:
         """Hold each line of a file against the schema.
 
         Args:
             file: JSON lines.
-            key: the member by which messages name a record.
 
         Returns:
             The number of lines, all of them valid.
@@ -110,7 +113,7 @@ class Schema:
             for number, line in enumerate(lines, 1):
                 value = _exact(line)
                 if not self._validator.is_valid(value):
-                    raise self._fault(value, f"record {number}{_named(value, key)}", ())
+                    raise self._fault(value, f"record {number}{_named(value)}", ())
                 read += len(line)
                 progress.at(read)
         return number
@@ -156,7 +159,8 @@ class Schema:
         way = list(error.instance_path)
         depth = len(records)
         if depth and tuple(way[:depth]) == records and len(way) > depth:
-            where = f"record {done + int(way[depth]) + 1}"
+            record = reduce(getitem, way[: depth + 1], value)
+            where = f"record {done + int(way[depth]) + 1}{_named(record)}"
             way = way[depth + 1 :]
         place = "/".join(str(step) for step in way)
         places = [part for part in (where, place, f"schema {self._path.name}") if part]
@@ -231,8 +235,12 @@ def _exact(data: bytes) -> Any:
     return json.loads(data, parse_float=Decimal)
 
 
-def _named(value: Any, key: str | None) -> str:
-    return f" ({key} {value[key]})" if key and isinstance(value, dict) and key in value else ""
+def _named(record: Any) -> str:
+    """How messages name a record: by its first member, which is its identifier as a rule."""
+    if isinstance(record, dict):
+        for name, value in record.items():
+            return f" ({name} {str(value)[:_LONGEST]})" if isinstance(value, str | int) else ""
+    return ""
 
 
 def _pieces(file: Path, frame: Frame) -> Iterator[tuple[bytes, int]]:

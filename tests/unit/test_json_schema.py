@@ -72,13 +72,13 @@ def test_valid_lines_and_documents_pass(tmp_path: Path) -> None:
 def test_invalid_line_names_record_place_and_reason(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match='"long" is longer than 3 characters') as caught:
         lines(tmp_path, rows(5, at=3, id="long"))
-    assert caught.value.where == "record 4, id, schema s.json"
+    assert caught.value.where == "record 4 (id long), id, schema s.json"
 
 
 def test_invalid_record_of_a_long_document_is_found_with_its_number(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match='"long" is longer than 3 characters') as caught:
         document(tmp_path, rows(5000, at=4711, id="long"))
-    assert caught.value.where == "record 4712, id, schema s.json"
+    assert caught.value.where == "record 4712 (id long), id, schema s.json"
 
 
 def test_numbers_are_compared_exactly(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 
 from openreg_airflow.artifacts import json_template
 from openreg_airflow.artifacts.check import check
+from openreg_airflow.artifacts.produce import produce
 from openreg_airflow.errors import ArtifactError, SpecError
-from tests.writer_bench import spec_of, write
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from openreg_airflow.workspace import Workspace
+from tests.artifact_files import dataset
+from tests.writer_bench import RUN, spec_of, write
 
 TEMPLATE = {
     "header": {
@@ -164,6 +165,35 @@ def test_unknown_column_names_the_line_of_the_template(tmp_path: Path) -> None:
         document(tmp_path, template)
     assert caught.value.where == "template.json, line 5"
     assert "Did you mean id?" in str(caught.value.hint)
+
+
+def test_null_in_a_required_column_of_a_line_is_refused(tmp_path: Path) -> None:
+    columns = {"id": {}, "currency": {"title": "ccy", "required": True}}
+    with pytest.raises(ArtifactError, match="ccy is mandatory and has no value") as caught:
+        write(tmp_path, {"rows": ROWS}, format="jsonl", columns=columns)
+    assert caught.value.where == "record 2"
+
+
+def test_split_documents_are_complete_each_and_keep_inner_rows_with_their_record(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "template.json").write_text(json.dumps(TEMPLATE))
+    spec = spec_of(
+        format="json", template="template.json", filename="out_{part}.json", split={"records": 2}
+    )
+    tables = {"rows": ROWS, "legs": LEGS}
+    artifact = produce(
+        name="out",
+        spec=spec,
+        folder=tmp_path,
+        run=RUN,
+        tables={n: dataset(t, tmp_path / "in" / f"{n}.parquet") for n, t in tables.items()},
+        workspace=Workspace(tmp_path / "workspace"),
+    )
+    first, second = (json.loads(Path(file.uri).read_bytes()) for file in artifact.files)
+    assert (first["header"]["count"], second["header"]["count"]) == (2, 1)
+    records = first["records"] + second["records"]
+    assert [[leg["n"] for leg in record["legs"]] for record in records] == [[1, 2], [3], []]
 
 
 texts = st.text(
