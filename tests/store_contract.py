@@ -26,6 +26,8 @@ from openreg_airflow.records import (
     Window,
 )
 from openreg_airflow.store import Store, schema
+from openreg_airflow.store.actor import Actor
+from openreg_airflow.store.artifact_history import ArtifactHistory
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.models import Base
 
@@ -164,6 +166,24 @@ class StoreContract:
         for each in both:
             store.record_attempt(RUN, each)
         assert store.attempts(RUN) == tuple(both)
+
+    def test_artifacts_are_found_across_runs_and_stay_when_their_files_go(self, url: str) -> None:
+        history = ArtifactHistory(url)
+        other = RUN.model_copy(update={"run_id": "other", "business_date": date(2026, 3, 3)})
+        for run in (RUN, other):
+            history.record_artifact(run, artifact())
+        assert [kept.run for kept in history.find()] == [RUN, other]
+        assert [kept.run for kept in history.find(runs=["other"])] == [other]
+        assert [kept.run for kept in history.find(business_date=RUN.business_date)] == [RUN]
+        assert history.find(report="emir") == ()
+        assert history.find(before=datetime(2026, 3, 2, tzinfo=UTC)) == ()
+        [kept] = history.find(runs=[RUN.run_id], report="mifir", artifact="transactions")
+        assert kept.removed_at is None
+
+        history.mark_removed(kept, Actor("keeper", "here"))
+
+        assert [kept.removed_at is None for kept in history.find()] == [False, True]
+        assert history.find()[0].artifact == artifact()
 
     def test_replaced_row_keeps_its_id(self, url: str) -> None:
         store = Store(url)

@@ -122,7 +122,7 @@ class _Work:
             message = f"nothing says into which file the rows of {', '.join(loose)} go"
             hint = "List tables that stand whole in every file in split.repeat."
             raise ArtifactError(message, where=f"artifact {order.name}", hint=hint)
-        if records > (spec.split.records or 0):
+        if spec.split.bytes is not None or records > (spec.split.records or 0):
             inner = scratch / "inner"
             inner.mkdir()
             found = relations(writes, spec, order.folder)

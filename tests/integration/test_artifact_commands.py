@@ -106,6 +106,34 @@ def test_delimited_values_are_shown_as_a_table(tmp_path: Path) -> None:
     assert shown(RUN.run_id)[-3:] == ["id   text      n", "1    a;b", '200  c"�[31md  Ä']
 
 
+def test_encrypted_file_says_that_it_is(tmp_path: Path) -> None:
+    import io
+
+    from openreg_airflow.artifacts.head import lines
+
+    spec = {"format": "xml", "package": {"encrypt": {"connection": "x"}, "compress": "gzip"}}
+    assert list(lines(io.BytesIO(b"\x85\x01"), spec)) == [
+        "The file is encrypted; only the receiver can read it."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"format": "jsonl", "filename": "out.jsonl"}, ["{", '  "id": 0,']),
+        ({"format": "parquet", "filename": "out.parquet"}, ["id: int64", "text: string"]),
+        ({"format": "excel", "filename": "out.xlsx"}, ["The file is a zip archive, with:"]),
+    ],
+)
+def test_other_formats_are_shown_as_far_as_they_can_be(
+    tmp_path: Path, fields: dict[str, Any], expected: list[str]
+) -> None:
+    made(tmp_path, **fields)
+    lines = shown(RUN.run_id)
+    begin = lines.index(fields["filename"]) + 1
+    assert lines[begin : begin + len(expected)] == expected
+
+
 def test_another_part_is_shown_and_one_that_is_not_there_is_told(tmp_path: Path) -> None:
     made(tmp_path, filename="out_{part}.csv", split={"records": 60})
     assert shown(RUN.run_id, "--part", "2", "--lines", "99")[-1].startswith("99")

@@ -179,6 +179,25 @@ def test_same_content_keeps_its_numbers_and_a_correction_takes_the_next(
     }
 
 
+def test_sequence_counts_by_year_and_by_artifact_where_the_spec_says_so(
+    tmp_path: Path, store: Store, rows: Dataset
+) -> None:
+    fields = NUMBERED | {
+        "filename": "D_{sequence}_{part}.csv",
+        "sequence": {"name": "bafin", "reset": "year", "per": "artifact"},
+    }
+    found = []
+    for day in ("2026-12-30", "2026-12-31", "2027-01-04"):
+        task = operator(tmp_path, {"rows": rows}, None, spec_of(**fields))
+        task.business_date = day
+        found.append(sorted(contents(task.execute(context(day)))))
+    assert found == [
+        ["D_1_1.csv", "D_1_2.csv"],
+        ["D_2_1.csv", "D_2_2.csv"],
+        ["D_1_1.csv", "D_1_2.csv"],
+    ]
+
+
 def test_full_disk_keeps_the_numbers_for_the_retry(
     tmp_path: Path, store: Store, rows: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

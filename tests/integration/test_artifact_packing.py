@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from openreg_airflow.artifacts.operator import pgp_key
 from openreg_airflow.artifacts.pgp import PgpKey
 from openreg_airflow.artifacts.produce import produce
 from openreg_airflow.errors import ArtifactError
@@ -262,6 +264,33 @@ def test_pass_phrase_is_on_no_command_line_and_the_ring_is_gone(
         if path.exists() and b"openreg-gpg-" in path.read_bytes()
     ]
     assert agents == []
+
+
+def test_keys_come_from_airflow_connections(
+    ring: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    define = {
+        "OUR_PGP": {
+            "conn_type": "generic",
+            "password": PHRASE,
+            "extra": {"private_key": ring.private("sender@example.org", PHRASE)},
+        },
+        "THEIR_PGP": {
+            "conn_type": "generic",
+            "extra": {"public_key": ring.public("authority@example.org")},
+        },
+        "EMPTY_PGP": {"conn_type": "generic", "extra": {}},
+    }
+    for name, fields in define.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(fields))
+    package = {"encrypt": {"connection": "their_pgp"}, "sign": {"connection": "our_pgp"}}
+    artifact = made(tmp_path, package, keys=pgp_key)
+    [report, signature] = artifact.files
+    assert ring.gpg("--decrypt", report.uri) == PLAIN
+    ring.gpg("--verify", signature.uri, report.uri)
+    for name, said in (("nowhere", "no Airflow connection nowhere"), ("empty_pgp", "neither")):
+        with pytest.raises(ArtifactError, match=said):
+            made(tmp_path, {"sign": {"connection": name}}, keys=pgp_key)
 
 
 def test_expired_or_missing_key_is_refused(tmp_path: Path, ring: KeyRing) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +147,49 @@ def test_files_of_a_number_of_bytes_keep_it_and_hold_everything(
     again, same = made(folder / "again", spec, {"rows": table})
     assert same == data
     assert again.content == artifact.content
+
+
+def test_whichever_limit_is_reached_first_ends_a_file(tmp_path: Path) -> None:
+    table = pa.table({"a": ["x" * 100] * 30 + ["y"] * 30})
+    spec = spec_of(**SPEC, split={"bytes": 1024, "records": 40})
+    artifact, data = made(tmp_path, spec, {"rows": table})
+    assert [file.records for file in artifact.files] == [9, 9, 9, 33]
+    assert max(map(len, data)) <= 1024
+    spec = spec_of(**SPEC, split={"bytes": 1024, "records": 100})
+    few, _ = made(tmp_path / "few", spec, {"rows": table})
+    assert [file.records for file in few.files] == [9, 9, 9, 33]
+    spec = spec_of(**SPEC, split={"bytes": 1024, "records": 5})
+    many, _ = made(tmp_path / "many", spec, {"rows": table})
+    assert [file.records for file in many.files] == [5] * 12
+
+
+def test_hashes_are_taken_while_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openreg_airflow import workspace
+
+    def read_back(path: Path) -> Any:
+        message = f"{path} is read to be hashed"
+        raise AssertionError(message)
+
+    table = dataset(rows(5), tmp_path / "rows.parquet")
+    for form in ("csv", "xml"):
+        layout = {"layout": "flat.xml"} if form == "xml" else {}
+        (tmp_path / "flat.xml").write_text(
+            '<d xmlns:r="urn:openreg:layout:1"><t r:each="rows">{id}</t></d>'
+        )
+        spec = spec_of(format=form, filename=f"out.{form}", **layout)
+        with monkeypatch.context() as patched:
+            patched.setattr(workspace.Pending, "describe", _unread(workspace.Pending.describe))
+            patched.setattr("openreg_airflow.artifacts.digest.Digest.read", read_back)
+            artifact, [data] = made(tmp_path, spec, {"rows": table})
+        assert artifact.files[0].sha256 == hashlib.sha256(data).hexdigest()
+
+
+def _unread(plain: Any) -> Any:
+    def describe(self: Any, path: Path) -> Any:
+        assert self.written is not None or path.suffix == ".json"
+        return plain(self, path)
+
+    return describe
 
 
 def test_plan_by_bytes_fills_the_files(tmp_path: Path) -> None:
