@@ -44,6 +44,8 @@ WORKS = {
 }
 MOST = {"look_up": 1.5, "map_step": 1.5}
 TIMES_FASTER = 5
+#: Seconds of a page of a search, at the median.
+MOST_PAGE = 0.05
 
 
 def run(way: str, folder: Path) -> None:
@@ -72,8 +74,46 @@ def main() -> None:
             for way in ways
         }
         measured = measure(commands, repeats=options.repeats, environment=environment)
-    rows = _rows(measured, options.rows)
+        kept = _kept(Path(name), options.rows // 2, environment)
+    rows = [*_rows(measured, options.rows), *kept]
     show(f"{options.rows:,} rows against {ENTRIES:,} dated entries (median)", rows, options.json)
+
+
+def _kept(folder: Path, entries: int, environment: dict[str, str]) -> list[Row]:
+    """A set of many entries in both databases, once: it takes its time."""
+    from tests.services import postgres
+
+    with postgres.started() as server:
+        stores = {"SQLite": f"sqlite:///{folder / 'store.db'}", "PostgreSQL": server.url}
+        return [
+            row
+            for title, url in stores.items()
+            for row in _of_store(title, url, folder, entries, environment)
+        ]
+
+
+def _of_store(
+    title: str, url: str, folder: Path, entries: int, environment: dict[str, str]
+) -> list[Row]:
+    command = (sys.executable, "-m", "benchmarks.mappings_store", url, str(folder), str(entries))
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{title} failed:\n{done.stderr[-4000:]}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    rows = []
+    for work, seconds in found["seconds"].items():
+        page = work.startswith("page")
+        count, unit = (100, "entries/s") if page else (entries, "entries/s")
+        row = Row(f"{entries:,} entries, {title}", work, seconds, count / seconds, unit, 0)
+        row.peak_rss_mb = found["peak_rss_mb"]
+        if work == "page: all of these":
+            row.target = f"at most {MOST_PAGE * 1000:.0f} ms"
+            row.meets_target = seconds <= MOST_PAGE
+        elif work == "import":
+            row.target = "at least 1M entries a minute"
+            row.meets_target = entries / seconds >= 1_000_000 / 60
+        rows.append(row)
+    return rows
 
 
 def _rows(measured: dict[str, tuple[float, float]], count: int) -> list[Row]:
