@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from openreg_airflow.formula import guarded, unguarded
-from openreg_airflow.store import schema
 from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.audit import GENESIS, digest
 from openreg_airflow.store.audit_trail import verify
 from tests.audit_contract import AuditContract, appended, entry
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    place = f"sqlite:///{tmp_path / 'store.db'}"
-    schema.upgrade(place)
-    return place
+    return new_store(tmp_path)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from openreg_airflow.mappings.commands import app
-from openreg_airflow.store import schema
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    schema.upgrade(url)
+    url = new_store(tmp_path)
     monkeypatch.setenv("OPENREG_STORE_URL", url)
 
     def invoke(*words: str, status: int = 0) -> str:

@@ -16,8 +16,8 @@ from openreg_airflow.mappings.model import MappingColumn, Shape
 from openreg_airflow.mappings.outcomes import ImportOptions, LineOutcome
 from openreg_airflow.mappings.reading import set_version, snapshot_entries
 from openreg_airflow.mappings.sets import Sets
-from openreg_airflow.store import schema
 from tests.mappings_contract import ANNA, content, now, write
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +32,7 @@ NAMES = {"code", "mic", "day", "effective_from", "effective_to"}
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    place = f"sqlite:///{tmp_path / 'store.db'}"
-    schema.upgrade(place)
+    place = new_store(tmp_path)
     Sets(place, ANNA).create(
         "venues", keys=[("code", "string")], values=[("mic", "string"), ("day", "date")]
     )

@@ -13,9 +13,9 @@ from openreg_airflow.mappings.commands import app
 from openreg_airflow.mappings.entries import Entries
 from openreg_airflow.mappings.importing import import_file
 from openreg_airflow.mappings.sets import Sets
-from openreg_airflow.store import schema
 from openreg_airflow.validate.language import library
 from tests.mappings_contract import ANNA, content, write
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    place = f"sqlite:///{tmp_path / 'store.db'}"
-    schema.upgrade(place)
-    return place
+    return new_store(tmp_path)
 
 
 def test_reference_data_comes_as_read_only_sets_with_their_source(url: str, tmp_path: Path) -> None:

@@ -13,26 +13,17 @@ from sqlalchemy import event
 from openreg_airflow.mappings import reading
 from openreg_airflow.mappings.importing import import_file, upsert
 from openreg_airflow.mappings.search import EntryFilter, search
-from openreg_airflow.store import schema
 from tests.bitemporal_machine import BitemporalMachine
 from tests.mappings_contract import ANNA, BERT, MappingsContract, content, venues, write
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(scope="session")
-def upgraded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("mappings") / "store.db"
-    schema.upgrade(f"sqlite:///{file}")
-    return file
-
-
 @pytest.fixture
-def url(upgraded: Path, tmp_path: Path) -> str:
-    file = tmp_path / "store.db"
-    file.write_bytes(upgraded.read_bytes())
-    return f"sqlite:///{file}"
+def url(tmp_path: Path) -> str:
+    return new_store(tmp_path)
 
 
 class TestSqlite(MappingsContract):
@@ -42,7 +33,7 @@ class TestSqlite(MappingsContract):
 def test_set_behaves_as_the_simplest_model_of_one(url: str) -> None:
     run_state_machine_as_test(
         lambda: BitemporalMachine(url),
-        settings=settings(max_examples=25, stateful_step_count=12, deadline=None, database=None),
+        settings=settings(max_examples=15, stateful_step_count=12, deadline=None, database=None),
     )
 
 
