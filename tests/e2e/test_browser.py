@@ -70,6 +70,6 @@ def test_a_person_triggers_a_report_for_a_business_date(page: Page, stack: Stack
     (run_id,) = set(stack.client.runs("right")) - set(before)
     outcome = stack.finish("right", run_id)
     assert outcome.proven
-    assert outcome.artifacts[0].filename == "right_20260930.csv"
+    assert outcome.artifacts[0].files[0].filename == "right_20260930.csv"
     page.goto(f"{stack.airflow.url}/dags/right/runs/{run_id}")
     expect(page.get_by_text("Success").first).to_be_visible(timeout=30_000)

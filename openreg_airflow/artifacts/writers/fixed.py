@@ -38,7 +38,7 @@ class FixedWriter:
         around = [f for record in (*spec.header_records, *spec.trailer_records) for f in record]
         wanted = [Placeholder(f.value) for f in around if isinstance(f, FixedRunField)]
         values = run_values.of(job, wanted)
-        with pq.ParquetFile(job.tables[spec.table]) as table, target.open("wb") as file:
+        with pq.ParquetFile(job.tables[spec.table]) as table, job.create(target) as file:
             lines = FixedLines(spec, table.schema_arrow)
             file.write(lines.header(values))
             first = 1
