@@ -102,6 +102,7 @@ def _wrong_reports(specs: Path) -> None:
     reports.write(specs, "raises", script=raising + "    return trades['colour'] / 0\n")
     reports.write(specs, "no_table", script="def transform(inputs, context):\n    return 7\n")
     reports.write(specs, "blocked", severity="blocking")
+    reports.write_correctable(specs, "corrected")
     reports.write(specs, "wrong_host_key", inbox="e2e_wrong_host_key")
     waiting = "import time\n\n\ndef transform(inputs, context):\n    print('waiting')\n"
     waiting += "    time.sleep(600)\n    return inputs['trades']\n"

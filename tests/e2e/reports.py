@@ -85,6 +85,15 @@ def write(
     return folder
 
 
+def write_correctable(root: Path, report_id: str) -> Path:
+    """Write a report that sets trades without a price aside and goes on without them."""
+    folder = write(root, report_id, severity="correctable")
+    spec = yaml.safe_load((folder / "report.yaml").read_text())
+    spec["records"] = {"trades": {"key": ["id"]}}
+    (folder / "report.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+    return folder
+
+
 def write_incremental(root: Path, report_id: str) -> Path:
     """Write a report whose two sources are one state of the database, one of them only what is new.
 
