@@ -40,7 +40,7 @@ from openreg_airflow.mappings.operator import (
     SnapshotSetsOperator,
 )
 from openreg_airflow.mappings.spec import steps_of
-from openreg_airflow.pools import Slots, destination_pool, source_pool
+from openreg_airflow.pools import Slots, destination_pool, source_pool, source_slots
 from openreg_airflow.transform.operator import transform_operator
 from openreg_airflow.validate.finished.operator import CheckArtifactsOperator
 from openreg_airflow.validate.operator import ValidateOperator
@@ -272,6 +272,7 @@ def _extract(spec: ReportSpec, folder: Path, pools: Slots) -> dict[str, Any]:
                 "report_id": spec.id,
                 "folder": folder,
                 "pool": source_pool(source, pools),
+                "pool_slots": source_slots(source) if source_pool(source, pools) else 1,
                 "pre_execute": skip_in_resubmission,
             }
             if len(sources) == 1:

@@ -75,8 +75,9 @@ def pools_command(
 ) -> None:
     """Show the Airflow pools that bound how many tasks use each source and destination.
 
-    A task whose pool is missing never starts: exit status 1 when one is missing. A pool that is
-    there keeps its slots, which an admin may have changed.
+    A task whose pool is missing, or has fewer slots than the task takes, never starts: exit
+    status 1 when there is one. A pool that is there keeps its slots, which an admin may have
+    changed.
     """
     from dag_factory.load import load
     from openreg_airflow import pools, settings
@@ -94,7 +95,7 @@ def pools_command(
         pools.create(missing, slots)
         there = pools.slots_of(pool.name for pool in needed)
     _print_pools(needed, there)
-    raise typer.Exit(any(pool.name not in there for pool in needed))
+    raise typer.Exit(any(there.get(pool.name, 0) < pool.at_least for pool in needed))
 
 
 def _print_pools(needed: list[ReportPool], there: dict[str, int]) -> None:
@@ -111,9 +112,12 @@ def _print_pools(needed: list[ReportPool], there: dict[str, int]) -> None:
         table.add_column(title, overflow="fold")
     for pool in needed:
         slots = there.get(pool.name)
+        shown = Text("missing", "bold red") if slots is None else Text(str(slots))
+        if slots is not None and slots < pool.at_least:
+            shown = Text(f"{slots}, needs {pool.at_least}", "bold red")
         table.add_row(
             Text(pool.name),
-            Text("missing", "bold red") if slots is None else str(slots),
+            shown,
             "\n".join(pool.connections),
             "\n".join(pool.reports),
         )

@@ -45,12 +45,19 @@ class ReportPool:
         connections: the connections that its tasks use.
         reports: the reports whose tasks these are.
         slots: of the pool, when it has to be made; None when no number is configured.
+        at_least: slots that the largest of its tasks takes; with fewer, that task never starts.
     """
 
     name: str
     connections: tuple[str, ...]
     reports: tuple[str, ...]
     slots: int | None = None
+    at_least: int = 1
+
+
+def source_slots(source: SourceSpec) -> int:
+    """The slots of its pool that a source's task takes: one for each session."""
+    return source.partition.parts if source.partition is not None else 1
 
 
 def source_pool(source: SourceSpec, slots: Slots) -> str | None:
@@ -71,20 +78,31 @@ def destination_pool(route: RouteSpec, slots: Slots) -> str | None:
 def needed(specs: Iterable[ReportSpec], slots: Slots) -> list[ReportPool]:
     """The pools that reports need, by name."""
     users: dict[str, tuple[set[str], set[str], int]] = {}
+    least: dict[str, int] = {}
 
-    def use(name: str | None, connection: str | None, report: str, configured: int) -> None:
+    def use(
+        name: str | None, connection: str | None, report: str, configured: int, taken: int = 1
+    ) -> None:
         if name is not None:
+            least[name] = max(least.get(name, 1), taken)
             connections, reports, _ = users.setdefault(name, (set(), set(), configured))
             connections.update({connection} - {None})  # type: ignore[arg-type]
             reports.add(report)
 
     for spec in specs:
         for source in spec.extract.sources.values():
-            use(source_pool(source, slots), source.reads_from, spec.id, slots.source)
+            pool, taken = source_pool(source, slots), source_slots(source)
+            use(pool, source.reads_from, spec.id, slots.source, taken)
         for route in spec.deliver.routes.values() if spec.deliver else ():
             use(destination_pool(route, slots), route.connection, spec.id, slots.destination)
     return [
-        ReportPool(name, tuple(sorted(connections)), tuple(sorted(reports)), configured or None)
+        ReportPool(
+            name,
+            tuple(sorted(connections)),
+            tuple(sorted(reports)),
+            configured or None,
+            least[name],
+        )
         for name, (connections, reports, configured) in sorted(users.items())
     ]
 
@@ -107,6 +125,6 @@ def create(pools: Iterable[ReportPool], slots: int | None) -> None:
     from airflow.models.pool import Pool
 
     for pool in pools:
-        wanted = slots or pool.slots or USUAL_SLOTS
+        wanted = max(slots or pool.slots or USUAL_SLOTS, pool.at_least)
         description = f"Uses {', '.join(pool.connections)} for OpenReg's reports"
         Pool.create_or_update_pool(pool.name, wanted, description, include_deferred=False)

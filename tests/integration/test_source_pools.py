@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.sdk.definitions._internal.abstractoperator import DEFAULT_POOL_NAME
 
+from dag_factory.load import load
 from dag_factory.loader import load_dags
 from dag_factory.scaffold import scaffold
+from openreg_airflow.pools import Slots, needed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +55,17 @@ def test_each_connection_has_a_pool_where_the_installation_wants_it(
 
     assert found["beta"] == "night shift"
     assert found["alpha"].startswith("openreg_source_")
+
+
+def test_source_in_parts_takes_a_slot_for_each_and_its_pool_has_them(root: Path) -> None:
+    spec = root / "beta" / "report.yaml"
+    parted = "pool: night shift\n      partition: {column: trade_id, parts: 6}"
+    spec.write_text(spec.read_text().replace("pool: night shift", parted))
+
+    assert load_dags([root])["beta"].get_task("extract").pool_slots == 6
+    assert load_dags([root])["alpha"].get_task("extract").pool_slots == 1
+    [pool] = needed([load(root / "alpha"), load(root / "beta")], Slots())
+    assert (pool.name, pool.at_least) == ("night shift", 6)
 
 
 def test_pools_that_are_missing_are_said_and_made(root: Path, tmp_path: Path) -> None:
