@@ -83,6 +83,8 @@ def _source(name: str, source: SourceSpec, folder: Path) -> Iterator[Problem]:
 
 
 def _fault(source: SourceSpec, text: str, dialect: str) -> tuple[QueryError | None, set[str]]:
+    from openreg_airflow.errors import SpecError
+    from openreg_airflow.extract.partition import check_query
     from openreg_airflow.extract.query import QueryError, grammar_fault, parse
 
     try:
@@ -91,6 +93,12 @@ def _fault(source: SourceSpec, text: str, dialect: str) -> tuple[QueryError | No
     except QueryError as error:
         return error, set()
     if query.understood:
+        if source.partition is not None:
+            try:
+                check_query(query)
+            except SpecError as error:
+                fault = QueryError(error.message, where=error.where, hint=error.hint)
+                return fault, set()
         return None, set(query.used)
     return grammar_fault(text, file=file, dialect=dialect), set()
 

@@ -33,6 +33,16 @@ def test_query_of_any_known_dialect_is_sound(tmp_path: Path, sql: str) -> None:
     assert problems(tmp_path, sql) == []
 
 
+def test_query_that_is_read_in_parts_has_no_order_of_its_own(tmp_path: Path) -> None:
+    sql = "SELECT id FROM t ORDER BY id"
+
+    [problem] = problems(tmp_path, sql, partition={"column": "id", "parts": 2})
+
+    assert "has no ORDER BY of its own" in problem.message
+    assert problem.keys == ("sources", "trades", "sql")
+    assert problems(tmp_path, "SELECT id FROM t", partition={"column": "id", "parts": 2}) == []
+
+
 @pytest.mark.parametrize(("sql", "said"), [(None, "is missing"), ("\n", "is empty")])
 def test_missing_or_empty_file_is_shown_at_its_key(
     tmp_path: Path, sql: str | None, said: str
