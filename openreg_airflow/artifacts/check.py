@@ -40,8 +40,8 @@ def check(
         if not faults:
             yield from _parts(name, artifact, folder)
             uses = getattr(writes, "uses", None)
-            unknown = column_use.unknown(uses(artifact, folder), tables) if uses and tables else ()
-            yield from (replace(p, keys=(name, *p.keys)) for p in unknown)
+            wrong = column_use.faults(uses(artifact, folder), tables) if uses and tables else ()
+            yield from (replace(p, keys=(name, *p.keys)) for p in wrong)
         yield from _numbers(name, artifact, folder)
         for sample in _sample_names(name, artifact, folder, place):
             if (other := names.setdefault(sample.casefold(), name)) != name:

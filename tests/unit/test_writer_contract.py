@@ -73,7 +73,43 @@ def test_unknown_column_is_found_without_data(tmp_path: Path, name: str) -> None
     assert not list(check(section, folder, {"rows": {"id": "string", "amount": "decimal(18,2)"}}))
     assert not list(check(section, folder, {"rows": None}))
     assert not list(check(section, folder))
-    problems = list(check(section, folder, {"rows": {"id": "string", "amounts": "integer"}}))
+    problems = list(check(section, folder, {"rows": {"id": "string", "amounts": "decimal(9,2)"}}))
     assert {problem.message for problem in problems} == {"table rows has no column amount"}
     assert {problem.keys[:1] for problem in problems} == {("a",)}
     assert all(problem.file or len(problem.keys) > 1 for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("form", "declared", "expected"),
+    [
+        (".2f", "decimal(18,2)", True),
+        (".2f", "string", False),
+        ("%Y%m%d", "date", True),
+        ("%Y%m%d", "timestamp_utc", True),
+        ("%Y%m%d", "time", False),
+        ("%H:%M", "time", True),
+        ("%H:%M", "date", False),
+        ("Y/N", "boolean", True),
+        ("Y/N", "integer", False),
+        ("Y/N", "any", True),
+    ],
+)
+def test_format_of_another_type_is_found_without_data(
+    tmp_path: Path, form: str, declared: str, expected: bool
+) -> None:
+    (tmp_path / "layout.xml").write_text(
+        f'<d xmlns:r="urn:openreg:layout:1"><e r:each="rows"><a>{{a:{form}}}</a></e></d>'
+    )
+    for fields in ({"format": "csv", "columns": {"a": {"format": form}}},
+                   {"format": "xml", "layout": "layout.xml"}):  # fmt: skip
+        problems = list(check({"x": spec_of(**fields)}, tmp_path, {"rows": {"a": declared}}))
+        assert [problem.message for problem in problems] == (
+            [] if expected else [f"column a cannot be written as {form}"]
+        )
+
+
+def test_sum_of_a_column_without_exact_numbers_is_found_without_data(tmp_path: Path) -> None:
+    section = {"x": spec_of(format="csv", trailer_records=["T,{sum.a}"])}
+    [problem] = check(section, tmp_path, {"rows": {"a": "float"}})
+    assert problem.keys == ("x", "trailer_records", 0)
+    assert problem.message == "column a has no exact sum"

@@ -71,6 +71,7 @@ class FixedWriter:
 def _of_fields(table: str, fields: Sequence[AnyField], *keys: str | int) -> Iterator[Use]:
     for place, field in enumerate(fields):
         if isinstance(field, FixedField):
-            yield Use(table, field.column, (*keys, place, "column"))
+            yield Use(table, field.column, (*keys, place, "column"), format=field.format)
         elif isinstance(field, FixedRunField) and field.value.startswith(SUM_PREFIX):
-            yield Use(table, field.value.removeprefix(SUM_PREFIX), (*keys, place, "value"))
+            column = field.value.removeprefix(SUM_PREFIX)
+            yield Use(table, column, (*keys, place, "value"), summed=True)
