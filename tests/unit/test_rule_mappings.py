@@ -9,6 +9,7 @@ import pytest
 
 from openreg_airflow.mapping_records import TypedColumn
 from openreg_airflow.validate.engine import run_rules
+from openreg_airflow.validate.examples import Bench
 from openreg_airflow.validate.job import Job, MappingTable, Rule
 from openreg_airflow.validate.language.compiler import compile_condition
 from openreg_airflow.validate.language.fault import ExpressionError
@@ -187,3 +188,27 @@ def test_condition_on_a_set_that_is_not_known_yet_is_accepted() -> None:
 
     assert compile_condition('mic in mapping("venues")', scope).columns == ("mic",)
     assert compile_condition('mapping("venues", mic) == "DE"', scope).columns == ("mic",)
+
+
+def test_examples_give_a_set_as_a_table_of_theirs() -> None:
+    spec = RuleSpec(
+        title="A rule",
+        table="trades",
+        message="wrong",
+        condition='country == mapping("venues", mic, as_of=day)',
+        unknown="pass",
+        examples={
+            "tables": {"mapping_venues": [{"mic": "XETR", "country": "DE"}]},
+            "pass": [{"mic": "XETR", "country": "DE", "day": date(2026, 3, 31)}],
+            "fail": [
+                {"mic": "XETR", "country": "FR", "day": date(2026, 3, 31)},
+                {"mic": "XPAR", "country": "FR", "day": date(2026, 3, 31)},
+            ],
+        },
+    )
+    bench = Bench({"trades": {"mic": "string", "country": "any", "day": "date"}})
+
+    faults = list(bench.faults(spec, "", {}))
+
+    bench.close()
+    assert faults == [(("examples", "fail", 1), "the example keeps the rule")]
