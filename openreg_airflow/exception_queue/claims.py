@@ -11,8 +11,9 @@ from sqlalchemy import func, select, update
 
 from openreg_airflow.errors import PermanentError
 from openreg_airflow.exception_queue.intake import Change, audit, put_counts
-from openreg_airflow.exception_queue.item import READY, Item
-from openreg_airflow.exception_queue.rows import item, items, queue_transaction
+from openreg_airflow.exception_queue.item import READY
+from openreg_airflow.exception_queue.listing import get_all
+from openreg_airflow.exception_queue.rows import queue_transaction
 from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.exception_models import ExceptionCount, ExceptionItem
 from openreg_airflow.store.models import Attempt
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from openreg_airflow.exception_queue.item import Item
     from openreg_airflow.exception_queue.parting import AsideRecord
     from openreg_airflow.records import RunKey
 
@@ -35,21 +37,23 @@ class Claim:
     Attributes:
         number: of the resubmission, from 1.
         detail: of the run that reads the source: types and other tables.
-        taken: the claimed items by table, in the order of the rows.
+        taken: the numbers of the claimed items by table, in the order of the rows.
     """
 
     number: int
     detail: dict[str, Any]
-    taken: dict[str, list[Item]]
+    taken: dict[str, list[int]]
 
     @property
     def size(self) -> int:
         """How many records were claimed."""
         return sum(map(len, self.taken.values()))
 
-    def items_of(self, table: str) -> Iterator[Item]:
-        """The claimed items of a table."""
-        yield from self.taken.get(table, [])
+    def items_of(self, store_url: str, table: str) -> Iterator[Item]:
+        """The claimed items of a table, read some at a time: nobody changes them meanwhile."""
+        waiting = iter(self.taken.get(table, []))
+        while chunk := list(islice(waiting, _CHUNK)):
+            yield from get_all(store_url, chunk)
 
 
 def claim(connection: Connection, run: RunKey, stage: str) -> Claim | None:
@@ -113,10 +117,9 @@ def _take(connection: Connection, run: RunKey) -> int | None:
 
 
 def _count(
-    connection: Connection, run: RunKey, stage: str, number: int, taken: dict[str, list[Item]]
+    connection: Connection, run: RunKey, stage: str, number: int, numbers: dict[str, list[int]]
 ) -> None:
     """Note which items the run has, in the order of its tables' rows."""
-    numbers = {table: [one.id for one in found] for table, found in taken.items()}
     fixed = {"stage": stage, "resubmission": number, "standing": False}
     rows = (
         {"table_name": table, "taken": len(ids), "handed_on": len(ids)}
@@ -126,14 +129,13 @@ def _count(
     put_counts(connection, run, [fixed | row | detail for row in rows])
 
 
-def _claimed(connection: Connection, run: RunKey) -> dict[str, list[Item]]:
+def _claimed(connection: Connection, run: RunKey) -> dict[str, list[int]]:
     """The items of a claim, without those that failed again when the run was first tried."""
     mine = (ExceptionItem.claimed_by == run.run_id) | (ExceptionItem.reported_by == run.run_id)
-    query = items().where(*_of_date(ExceptionItem, run), mine).order_by(ExceptionItem.id)
-    found: dict[str, list[Item]] = {}
-    for row in connection.execute(query):
-        one = item(row)
-        found.setdefault(one.table, []).append(one)
+    query = select(ExceptionItem.id, ExceptionItem.table).where(*_of_date(ExceptionItem, run), mine)
+    found: dict[str, list[int]] = {}
+    for number, table in connection.execute(query.order_by(ExceptionItem.id)):
+        found.setdefault(table, []).append(number)
     return found
 
 

@@ -65,19 +65,12 @@ class Happening:
 
 
 def find(store_url: str, wanted: Wanted) -> Iterator[Item]:
-    """The items in the order of their numbers, read page by page."""
-    after, left = wanted.after, wanted.limit
-    while left is None or left > 0:
-        size = _PAGE if left is None else min(left, _PAGE)
-        query = items().where(*_conditions(wanted), ExceptionItem.id > after)
-        with queue_transaction(store_url, write=False) as connection:
-            rows = connection.execute(query.order_by(ExceptionItem.id).limit(size)).fetchall()
-        for row in rows:
+    """The items in the order of their numbers, streamed, all as of one moment."""
+    query = items().where(*_conditions(wanted), ExceptionItem.id > wanted.after)
+    query = query.order_by(ExceptionItem.id).limit(wanted.limit)
+    with queue_transaction(store_url, write=False) as connection:
+        for row in connection.execution_options(yield_per=_PAGE).execute(query):
             yield item(row)
-        if len(rows) < size:
-            return
-        after = rows[-1].id
-        left = None if left is None else left - len(rows)
 
 
 def count(store_url: str, wanted: Wanted) -> int:

@@ -70,7 +70,7 @@ def take(
     folder = workspace.folder(run, STAGE)
     for name, table in records.items():
         if table.key:
-            tables |= _write(name, records, schemas, claim.items_of(name), folder)
+            tables |= _write(name, records, schemas, claim.items_of(store_url, name), folder)
     log.info(
         "Resubmission %d of %s: %d records are taken from the exception queue.",
         claim.number,
