@@ -37,12 +37,14 @@ def column(field: pa.Field) -> SourceColumn:
     return SourceColumn(field.name, found, word)
 
 
-def transit(kind: pa.DataType) -> pa.DataType:
+def transit(kind: pa.DataType, *, dates_as_text: bool) -> pa.DataType:
     """The type in which a column leaves the driver.
 
     Text where the driver's own number could lose something: decimals, unsigned integers that the
-    driver calls signed, and timestamps finer than a microsecond.
+    driver calls signed, timestamps finer than a microsecond, and dates where the product asks.
     """
+    if dates_as_text and pa.types.is_date(kind):
+        return pa.string()
     finer = pa.types.is_timestamp(kind) and kind.unit == "ns"
     finer = finer or (pa.types.is_time64(kind) and kind.unit == "ns")
     if pa.types.is_decimal(kind) or kind == pa.int64() or finer:

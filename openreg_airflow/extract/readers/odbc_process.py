@@ -112,7 +112,10 @@ class OdbcWork:
 
         def remember(schema: pa.Schema) -> pa.Schema:
             found.extend(schema)
-            return pa.schema([pa.field(field.name, transit(field.type)) for field in schema])
+            texts = self.product.dates_as_text
+            return pa.schema(
+                [pa.field(f.name, transit(f.type, dates_as_text=texts)) for f in schema]
+            )
 
         try:
             reader = self._connection.read_arrow_batches(

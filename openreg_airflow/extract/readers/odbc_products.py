@@ -32,6 +32,8 @@ class Product:
         stop: a statement that another session stops the query with; ``{id}`` is the number.
         marks: how a bound text is read in each type; ``{scale}`` is of a decimal.
         limits_queries: the driver itself can stop a query at a limit.
+        dates_as_text: the driver makes another day or NULL of a day that is none, like -infinity or
+            0000-00-00, unless it is asked for text.
         several_results: a text of the database may return more than one result.
         passing: the server's numbers of errors after which another try may succeed.
         hints: what to do about an error, by the server's number.
@@ -47,6 +49,7 @@ class Product:
     stop: str | None = None
     marks: Mapping[str, str] = field(default_factory=dict)
     limits_queries: bool = False
+    dates_as_text: bool = False
     several_results: bool = False
     passing: frozenset[int] = frozenset()
     hints: Mapping[int, str] = field(default_factory=dict)
@@ -79,6 +82,7 @@ _POSTGRES = Product(
         "integer": "CAST(? AS bigint)",
         "string": "CAST(? AS text)",
     },
+    dates_as_text=True,
 )
 
 _MYSQL = Product(
@@ -100,6 +104,7 @@ _MYSQL = Product(
         "decimal": "CAST(? AS decimal(65,{scale}))",
         "integer": "CAST(? AS signed)",
     },
+    dates_as_text=True,
 )
 
 _MARIADB = Product(
@@ -114,6 +119,7 @@ _MARIADB = Product(
     session_id=_MYSQL.session_id,
     stop=_MYSQL.stop,
     marks=_MYSQL.marks,
+    dates_as_text=_MYSQL.dates_as_text,
 )
 
 #: https://learn.microsoft.com/en-us/sql/relational-databases/errors-events

@@ -1,0 +1,161 @@
+"""What is ODBC's own: drivers that lie, fail or crash; the rest is in the readers' contract."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pyodbc
+import pytest
+
+from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecError
+from openreg_airflow.extract.reader import SourceConnection
+from openreg_airflow.extract.shared_session import SharedSession
+from tests.extraction import Database
+from tests.reader_databases import (
+    ODBC_DRIVERS,
+    Source,
+    drop_postgres_login,
+    mariadb_source,
+    odbc_source,
+    postgres_source,
+)
+from tests.services import unavailable
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.services.mariadb import MariadbServer
+    from tests.services.postgres import PostgresServer
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    """SQLite through its ODBC driver, of which no more is known than ODBC itself."""
+    if "SQLite3" not in pyodbc.drivers():
+        unavailable("the ODBC driver of SQLite is not installed")
+    with sqlite3.connect(tmp_path / "t.db") as given:
+        given.execute("CREATE TABLE t (a integer, b varchar(20))")
+        given.executemany("INSERT INTO t VALUES (?, ?)", [(1, "x"), (2, None)])
+    extra = {"driver": "SQLite3", "Database": str(tmp_path / "t.db")}
+    connection = SourceConnection(conn_id="old", conn_type="odbc", extra=extra)
+    return Database(tmp_path, connection)
+
+
+@pytest.fixture
+def postgres_odbc(postgres: PostgresServer, tmp_path: Path) -> Iterator[Source]:
+    if ODBC_DRIVERS["postgres"] not in pyodbc.drivers():
+        unavailable("the ODBC driver for postgres is not installed")
+    yield odbc_source(postgres_source(postgres, tmp_path), "postgres")
+    drop_postgres_login(postgres)
+
+
+def test_driver_that_nothing_is_known_of_is_read(database: Database) -> None:
+    table = database.extract(
+        "SELECT a, b FROM t WHERE a < :most ORDER BY a", **parameter("most", 9)
+    )
+
+    assert table.to_pylist() == [{"a": 1, "b": "x"}, {"a": 2, "b": None}]
+
+
+def parameter(name: str, value: int) -> dict[str, Any]:
+    return {"parameters": {name: {"type": "integer", "value": value}}}
+
+
+def test_snapshot_that_nobody_knows_how_to_hold_is_refused(database: Database) -> None:
+    with (
+        SharedSession(database.connection, timeout_seconds=60) as reader,
+        pytest.raises(SpecError, match=r"not known how .* holds a snapshot"),
+    ):
+        database.extraction("SELECT a FROM t", reader=reader).run(database.file)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_driver_that_crashes_is_worth_another_try(postgres_odbc: Source, number: int) -> None:
+    source = postgres_odbc
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            source.database.extract(source.spelling.sleep)
+        except SourceUnavailableError as error:
+            failures.append(error)
+
+    def drivers() -> list[psutil.Process]:
+        children = psutil.Process().children()
+        return [child for child in children if "odbc_process" in " ".join(child.cmdline())]
+
+    task = threading.Thread(target=run, daemon=True)
+    task.start()
+    wait_until(lambda: source.active() > 0)
+    [process] = drivers()
+    os.kill(process.pid, number)
+    task.join(20)
+
+    assert f"signal {int(number)}" in str(failures[0])
+    assert drivers() == []
+
+
+def test_driver_that_is_not_installed_is_named(database: Database) -> None:
+    from dataclasses import replace
+
+    missing = replace(database.connection, extra={"driver": "No Such Driver"})
+
+    with pytest.raises(SourceError, match=r"No Such Driver|Can't open lib|refuses"):
+        replace(database, connection=missing).extract("SELECT 1 AS a")
+
+
+def test_value_longer_than_the_room_for_it_is_refused_not_cut(postgres_odbc: Source) -> None:
+    with pytest.raises(SourceError, match="longer than the 8192 bytes") as caught:
+        postgres_odbc.database.extract("SELECT repeat('x', 20000) AS t")
+
+    assert "max_text_size" in str(caught.value)
+
+
+def test_decimal_below_one_is_refused_since_drivers_cut_it(postgres_odbc: Source) -> None:
+    with pytest.raises(SourceError, match=r"decimal\(5,5\), which ODBC may cut off"):
+        postgres_odbc.database.extract("SELECT CAST(0.12345 AS numeric(5,5)) AS share")
+
+
+@pytest.mark.parametrize(
+    ("value", "declared"),
+    [
+        ("CAST('NaN' AS numeric(18,5))", "decimal(18,5)"),
+        ("CAST('NaN' AS double precision)", None),
+        ("CAST('Infinity' AS double precision)", None),
+        ("CAST('-Infinity' AS double precision)", "decimal(18,5)"),
+        ("CAST('-infinity' AS date)", None),
+        ("CAST('-infinity' AS timestamp)", None),
+    ],
+)
+def test_what_is_no_number_is_named_with_its_row(
+    postgres_odbc: Source, value: str, declared: str | None
+) -> None:
+    sql = f"SELECT CASE WHEN n = 2 THEN {value} END AS v FROM generate_series(1, 3) n ORDER BY n"
+
+    with pytest.raises(SourceError) as caught:
+        postgres_odbc.database.extract(sql, columns={"v": declared} if declared else {})
+
+    assert caught.value.where == "source.sql, column v, row 2"
+
+
+def test_day_that_is_none_is_refused_not_changed(mariadb: MariadbServer, tmp_path: Path) -> None:
+    if ODBC_DRIVERS["mariadb"] not in pyodbc.drivers():
+        unavailable("the ODBC driver for mariadb is not installed")
+    source = odbc_source(mariadb_source(mariadb, tmp_path), "mariadb")
+    mariadb.execute(
+        "SET sql_mode = ''",
+        "CREATE TABLE t (row_no int, d date)",
+        "INSERT INTO t VALUES (1, NULL), (2, '0000-00-00')",
+    )
+
+    with pytest.raises(SourceError, match="does not fit date") as caught:
+        source.database.extract("SELECT d FROM t ORDER BY row_no")
+
+    assert caught.value.where == "source.sql, column d, row 2"
