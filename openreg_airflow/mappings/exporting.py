@@ -90,7 +90,8 @@ def export_text(
 
 def write_csv(out: IO[str], rows: Iterator[list[str]]) -> int:
     """Write rows as CSV, no cell of which a spreadsheet executes; return how many."""
-    writer = csv.writer(out, lineterminator="\n")
+    # Both characters of the line end make Python quote a cell that has one of them.
+    writer = csv.writer(out, lineterminator="\r\n")
     count = 0
     for row in rows:
         writer.writerow([guarded(cell) if cell[:1] in _SUSPECT else cell for cell in row])

@@ -147,7 +147,7 @@ class _Report:
         except OSError as error:
             message = f"{path} cannot be written: {error.strerror}"
             raise typer.BadParameter(message) from error
-        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer = csv.writer(file, lineterminator="\r\n")
         self._writer.writerow(("line", *_HEAD))
 
     def line(self, line: LineOutcome) -> None:

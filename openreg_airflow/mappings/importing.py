@@ -151,6 +151,7 @@ def _run(
             )
         )
         _same(found, state)
+        log.info("mapping set %s: %s lines are read, planning", found.name, count)
         counts = staging.plan(connection, found.id, options.mode)
         if told:
             for row in staging.planned(connection):
@@ -158,6 +159,7 @@ def _run(
         changes = sum(counts[kind] for kind in ("added", "changed", "ended", "removed"))
         writing = bool(changes) and not counts["refused"] and not options.dry_run
         if writing:
+            log.info("mapping set %s: writing %s changes", found.name, changes)
             change = Change(connection, state, state.revision + 1)
             staging.execute(connection, found.id, change.revision)
             entry = _audited(change, source, actor, options, counts | {"lines": count})
@@ -165,7 +167,8 @@ def _run(
         else:
             work.rollback()
     seconds = time.monotonic() - begun
-    log.info("mapping set %s: %s lines in %.1f s: %s", found.name, count, seconds, counts)
+    told_counts = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    log.info("mapping set %s: %s lines in %.1f s: %s", found.name, count, seconds, told_counts)
     return ImportOutcome(
         set=found.name,
         mode=options.mode,

@@ -120,7 +120,7 @@ def _as_csv(found: Iterator[AuditRecord]) -> None:
     from openreg_airflow.formula import guarded
     from openreg_airflow.store.audit_trail import AuditRecord
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(sys.stdout, lineterminator="\r\n")
     writer.writerow(AuditRecord.model_fields)
     for entry in found:
         fields = entry.model_dump(mode="json").values()

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import openpyxl
 import psutil
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from openreg_airflow.errors import MappingError
 from openreg_airflow.mappings import csv_file, lines
 from openreg_airflow.mappings.exporting import export_file
-from openreg_airflow.mappings.importing import import_file
+from openreg_airflow.mappings.importing import import_file, upsert
 from openreg_airflow.mappings.model import MappingColumn, Shape
 from openreg_airflow.mappings.outcomes import ImportOptions, LineOutcome
 from openreg_airflow.mappings.reading import set_version, snapshot_entries
@@ -267,10 +269,66 @@ def test_failed_export_leaves_no_file(
     assert not list(tmp_path.glob("out*"))
 
 
-def test_snapshot_is_streamed_in_batches(url: str, tmp_path: Path) -> None:
-    rows = (f"K{number:06d},X,2026-01-01" for number in range(70_000))
+def test_snapshot_is_streamed_in_batches(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openreg_airflow.mappings.reading.BATCH", 1000)
+    rows = (f"K{number:06d},X,2026-01-01" for number in range(1500))
     import_file(url, "venues", write(tmp_path / "v.csv", "code,mic,day", *rows), ANNA)
     with snapshot_entries(url, "venues", None, now()) as (version, batches):
         sizes = [batch.num_rows for batch in batches]
-    assert (sum(sizes), len(sizes)) == (70_000, 2)
+    assert sizes == [1000, 500]
     assert version.revision == set_version(url, "venues", now()).revision == 1
+
+
+FILES = st.one_of(
+    st.binary(max_size=200),
+    st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")),
+    st.lists(
+        st.lists(
+            st.one_of(
+                st.sampled_from(
+                    ["code", "mic", "day", "A", "", '"', "01.02.2026", "'=1", "\ufeff"]
+                ),
+                st.text(max_size=5),
+            ),
+            max_size=5,
+        ).map(",".join),
+        max_size=6,
+    ).map(lambda rows: "\n".join(["code,mic,day", *rows]).encode("utf-8", "replace")),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(content=FILES)
+def test_any_file_is_read_or_refused_with_a_reason(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "any.csv"
+    file.write_bytes(content)
+    try:
+        rows = list(csv_file.look(file, None, None, NAMES).rows())
+        header = lines.header_of(SHAPE, rows[0][1] if rows else [], "any.csv")
+        form = lines.date_format(SHAPE, header, rows[1:], "any.csv")
+    except MappingError:
+        return
+    for line in lines.lines_of(SHAPE, header, rows[1:], form, sheet=False):
+        assert (line.reason is None) == (line.key is not None)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(texts=st.lists(st.text(min_size=1), min_size=20, max_size=40))
+def test_any_text_comes_back_as_it_was_exported(url: str, tmp_path: Path, texts: list[str]) -> None:
+    given_entries = [
+        ({"code": f"K{place}"}, {"mic": text}, None, None) for place, text in enumerate(texts)
+    ]
+    refused: list[LineOutcome] = []
+    upsert(url, "venues", given_entries, ANNA, told=refused.append)
+    bad = {one.line for one in refused if one.outcome == "refused"}
+    kept = [entry for place, entry in enumerate(given_entries, 1) if place not in bad]
+    options = ImportOptions(mode="replace")
+    if not kept:
+        return
+    upsert(url, "venues", kept, ANNA, options=options)
+    for name in ("out.csv", "out.xlsx"):
+        export_file(url, "venues", tmp_path / name)
+        again = import_file(url, "venues", tmp_path / name, ANNA, options=options)
+        assert (again.unchanged, again.applied) == (len(kept), False)
