@@ -24,6 +24,7 @@ from openreg_airflow.extract.readers import mssql
 from openreg_airflow.extract.shared_session import SharedSession
 from tests.extraction import Database, columns
 from tests.services import free_port, tds_values, unavailable
+from tests.services.certificates import Authority
 from tests.services.tds_responder import Refusal, Rows, Silence, TdsServer, tds_server
 from tests.waiting import wait_until
 
@@ -243,6 +244,24 @@ def test_tls_that_cannot_be_had_ends_the_login(
             elsewhere(either, extra=extra).extract("SELECT 1 AS a")
 
     assert server.logins == []
+
+
+def test_login_over_tls_knows_the_servers_certificate(database: Database, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    own, stranger = authority.pair("own"), authority.pair("stranger")
+    with tds_server(own) as secured:
+        secured.answers["FROM t"] = Rows([("a", tds_values.integer(4))], [(1,)])
+
+        def through(**extra: str) -> Database:
+            given = {"encryption": "strict", **extra}
+            return elsewhere(database, port=secured.port, extra=given)
+
+        assert through(ServerCertificate=str(own.certificate)).extract("SELECT a FROM t").num_rows
+        assert secured.logins[-1].password == PASSWORD
+
+        for extra in ({"ServerCertificate": str(stranger.certificate)}, {}):
+            with pytest.raises(SourceError, match="certificate"):
+                through(**extra).extract("SELECT a FROM t")
 
 
 def test_deadlock_is_worth_another_try(either: Database, server: TdsServer) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import struct
 import threading
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from tests.services import tds_values
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from tests.services.certificates import Pair
     from tests.services.tds_values import Kind
 
 _BATCH, _CALL, _ANSWER, _ATTENTION, _LOGIN, _PRELOGIN = 0x01, 0x03, 0x04, 0x06, 0x10, 0x12
@@ -115,12 +117,17 @@ class TdsServer:
 
 
 @contextmanager
-def tds_server() -> Iterator[TdsServer]:
-    """Give a running server on a free port of 127.0.0.1; its connections end with the block."""
+def tds_server(pair: Pair | None = None) -> Iterator[TdsServer]:
+    """Give a running server on a free port of 127.0.0.1; its connections end with the block.
+
+    With a certificate and its key it speaks TLS from the first byte on, as version 8.0 does.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     server = TdsServer(listener.getsockname()[1])
     clients: list[socket.socket] = []
-    threading.Thread(target=_accept, args=(listener, server, clients), daemon=True).start()
+    context = _tls(pair) if pair else None
+    arguments = (listener, server, clients, context)
+    threading.Thread(target=_accept, args=arguments, daemon=True).start()
     try:
         yield server
     finally:
@@ -132,18 +139,32 @@ def tds_server() -> Iterator[TdsServer]:
                 client.shutdown(socket.SHUT_RDWR)
 
 
-def _accept(listener: socket.socket, server: TdsServer, clients: list[socket.socket]) -> None:
+def _tls(pair: Pair) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    context.set_alpn_protocols(["tds/8.0"])
+    return context
+
+
+def _accept(
+    listener: socket.socket,
+    server: TdsServer,
+    clients: list[socket.socket],
+    context: ssl.SSLContext | None,
+) -> None:
     with suppress(OSError):
         while True:
             client, _ = listener.accept()
             clients.append(client)
-            threading.Thread(target=_serve, args=(client, server), daemon=True).start()
+            threading.Thread(target=_serve, args=(client, server, context), daemon=True).start()
 
 
-def _serve(client: socket.socket, server: TdsServer) -> None:
+def _serve(client: socket.socket, server: TdsServer, context: ssl.SSLContext | None) -> None:
     server.clients += 1
     try:
         with client, suppress(OSError, EOFError):
+            if context is not None:
+                client = context.wrap_socket(client, server_side=True)
             _Conversation(client, server).run()
     finally:
         server.clients -= 1

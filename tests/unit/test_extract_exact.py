@@ -101,6 +101,7 @@ def test_value_arrives_unchanged_in_another_type(value: Any, declared: str, expe
         (NOON, "date"),
         ("24:00:00", "time"),
         ("12:34:56.7890123", "time"),
+        ("2026-03-02 12:00:00.1234567 +01:00", "timestamp_utc"),
         ("12:34:56Z", "time"),
         ("2026-03-02 12:00:00.123456789", "timestamp"),
         ("2026-03-02T12:00:00Z", "timestamp"),
@@ -239,6 +240,27 @@ def test_float_becomes_the_decimal_that_it_spells_or_none(value: float) -> None:
         return
     assert found == Decimal(repr(value))
     assert float(found) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "declared", "value"),
+    [
+        ("12:34:56.7890120", "time", time(12, 34, 56, 789012)),
+        ("2026-03-02 12:00:00.0000000", "timestamp", datetime(2026, 3, 2, 12)),
+        (
+            "2026-03-02 12:00:00.1234560 +01:00",
+            "timestamp_utc",
+            datetime(2026, 3, 2, 11, 0, 0, 123456, tzinfo=UTC),
+        ),
+        (
+            "2026-03-02 12:00:00 -09:30",
+            "timestamp_utc",
+            datetime(2026, 3, 2, 21, 30, tzinfo=UTC),
+        ),
+    ],
+)
+def test_needless_digits_of_a_time_are_left_out(text: str, declared: str, value: Any) -> None:
+    assert exactly(pa.array([text, None]), arrow_type(declared)).to_pylist() == [value, None]
 
 
 @given(
