@@ -79,6 +79,7 @@ def _produce(order: Order) -> Artifact:
             return _nothing(artifact, order)
         scratch = stack.enter_context(order.workspace.scratch_folder())
         work = _Work(order, writes, local, records, scratch)
+        stack.callback(work.close)
         planned = work.plan()
         content = metadata.content(spec, order.folder, order.run, inputs, planned)
         artifact = artifact.model_copy(update={"content": content})
@@ -128,6 +129,11 @@ class _Work:
             found = relations(writes, spec, order.folder)
             found = tuple(r for r in found if r.table not in spec.split.repeat)
             self._slices = Slices(local, spec.table, found, inner)
+
+    def close(self) -> None:
+        """Let go of what was needed for cutting."""
+        if self._slices is not None:
+            self._slices.close()
 
     def plan(self) -> tuple[Part, ...]:
         """Which records go into which file."""

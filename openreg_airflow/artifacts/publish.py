@@ -7,7 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from openreg_airflow.artifacts import metadata, packing, pgp
 from openreg_airflow.artifacts.digest import Digest
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     #: Writes the document of a part: its tables go into a folder, its hashes into a digest.
     Write = Callable[[Part, Page, Path, Path, Digest], str]
+
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -94,15 +96,22 @@ def files(
             finally:
                 shutil.rmtree(own, ignore_errors=True)
 
-        with ThreadPoolExecutor(max_workers=max(order.threads, 1)) as pool:
-            waiting = [pool.submit(one, place) for place in range(len(pages))]
-            try:
-                done = [each.result() for each in waiting]
-            finally:
-                pool.shutdown(cancel_futures=True)
+        done = _each(one, len(pages), order.threads)
         checks = sorted({check for check, _ in done})
         artifact = artifact.model_copy(update={"schema_check": "; ".join(checks)})
         return _publish(publishing, folder, artifact, [w for _, each in done for w in each])
+
+
+def _each(one: Callable[[int], R], count: int, threads: int) -> list[R]:
+    """Do something for each place, some at a time; the first failure ends all of it."""
+    if threads <= 1:
+        return [one(place) for place in range(count)]
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        waiting = [pool.submit(one, place) for place in range(count)]
+        try:
+            return [each.result() for each in waiting]
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def earlier(order: Order, given: Allocation) -> Artifact | None:

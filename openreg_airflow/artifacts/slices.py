@@ -6,6 +6,8 @@ are joined to it once, by DuckDB, which spills to disk, so memory grows with nei
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from openreg_airflow.artifacts.writer import Relation
 
 _READ_ROWS = 32_768
+#: A multiple of the rows that DuckDB writes at a time.
+_GROUP_ROWS = 20_480
 _MEMORY = "256MB"
 _ROOT = '"the record it belongs to"'
 _OWN = '"the row itself"'
@@ -53,9 +57,13 @@ class Slices:
         self._tables = tables
         self._main = main
         self._folder = folder
+        #: The records in small row groups: to cut a part, those before it need not be read.
+        self._records = _regrouped(tables[main], folder / "the records.parquet")
         #: Inner tables with the number of their record, sorted by it.
         self._sorted: dict[str, Path] = {}
         self._columns: dict[str, list[str]] = {}
+        self._opening = threading.Lock()
+        self._database: duckdb.DuckDBPyConnection | None = None
         for relation in relations:
             if relation.table in self._sorted:
                 message = (
@@ -63,7 +71,7 @@ class Slices:
                 )
                 hint = "Give each of the ways a table of its own."
                 raise ArtifactError(message, hint=hint)
-            with self._database() as database:
+            with self._step() as database:
                 self._sort(database, relation)
 
     def cut(self, part: Part, folder: Path) -> tuple[dict[str, Path], dict[str, int]]:
@@ -74,13 +82,19 @@ class Slices:
         """
         tables = dict(self._tables)
         tables[self._main] = folder / f"{self._main}.parquet"
-        _copy_rows(self._tables[self._main], part.first, part.records, tables[self._main])
+        _copy_rows(self._records, part.first, part.records, tables[self._main])
         for table, source in self._sorted.items():
             target = folder / f"{table}.parquet"
-            with self._database() as database:
+            with self._step() as database:
                 self._cut(database, table, source, part, target)
             tables[table] = target
         return tables, {table: pq.read_metadata(path).num_rows for table, path in tables.items()}
+
+    def close(self) -> None:
+        """Let go of what was needed for cutting."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def _sort(self, database: duckdb.DuckDBPyConnection, relation: Relation) -> None:
         source = self._tables[relation.table]
@@ -110,7 +124,8 @@ class Slices:
         database.execute(
             f"COPY (SELECT {root} AS {_ROOT}, i.{_OWN}, {columns} "  # noqa: S608
             f"FROM {rows} JOIN {owners} ON {same} ORDER BY 1, 2) "
-            f"TO {_text(target)} (FORMAT parquet, COMPRESSION lz4_raw)"
+            f"TO {_text(target)} "
+            f"(FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE {_GROUP_ROWS})"
         )
         self._sorted[relation.table] = target
 
@@ -133,18 +148,29 @@ class Slices:
             f"TO {_text(target)} (FORMAT parquet, COMPRESSION lz4_raw)"
         )
 
-    def _database(self) -> _Database:
-        return _Database(self._folder)
+    @contextmanager
+    def _step(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A session of the one database, whose lack of room is an error of ours."""
+        import duckdb
 
+        with self._opening:
+            if self._database is None:
+                self._database = self._open()
+            session = self._database.cursor()
+        try:
+            session.execute("SET enable_progress_bar = false")
+            yield session
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            message = f"the inner tables cannot be cut into parts: {error}"
+            raise StorageError(
+                message,
+                where=str(self._folder),
+                hint="Free space for temporary files, then clear the task.",
+            ) from error
+        finally:
+            session.close()
 
-class _Database:
-    """A DuckDB of one step, whose lack of room is an error of ours."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._open: duckdb.DuckDBPyConnection | None = None
-
-    def __enter__(self) -> duckdb.DuckDBPyConnection:
+    def _open(self) -> duckdb.DuckDBPyConnection:
         import duckdb
 
         settings: dict[str, str | bool | int | float | list[str]] = {
@@ -153,22 +179,20 @@ class _Database:
             "temp_directory": str(self._folder / "spill"),
             "autoinstall_known_extensions": False,
         }
-        self._open = duckdb.connect(":memory:", config=settings)
-        self._open.execute("SET enable_progress_bar = false")
-        return self._open
+        return duckdb.connect(":memory:", config=settings)
 
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        import duckdb
 
-        if self._open is not None:
-            self._open.close()
-        if isinstance(error, (duckdb.IOException, duckdb.OutOfMemoryException)):
-            message = f"the inner tables cannot be cut into parts: {error}"
-            raise StorageError(
-                message,
-                where=str(self._folder),
-                hint="Free space for temporary files, then clear the task.",
-            ) from error
+def _regrouped(source: Path, target: Path) -> Path:
+    """The same rows in row groups of few rows; the file itself when it has them already."""
+    with pq.ParquetFile(source) as table:
+        about = table.metadata
+        groups = range(about.num_row_groups)
+        if max((about.row_group(n).num_rows for n in groups), default=0) <= 2 * _GROUP_ROWS:
+            return source
+        with pq.ParquetWriter(target, table.schema_arrow, compression="lz4") as writer:
+            for batch in table.iter_batches(_GROUP_ROWS, use_threads=False):
+                writer.write_batch(batch)
+    return target
 
 
 def _copy_rows(source: Path, first: int, rows: int, target: Path) -> None:
