@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import re
 import secrets
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 _PARTIAL = ".partial-"
 #: Hexadecimal digits between the prefix of a partial file and its final name.
 _TOKEN = 16
+#: After so many seconds without a byte nobody writes a partial file of a shared folder any more.
+_LEFTOVER_SECONDS = 6 * 3600.0
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
 
 
@@ -58,7 +62,7 @@ class Workspace:
 
     def shared(self, *names: str) -> StageFolder:
         """A folder of files that runs and reports share; no report is called like it."""
-        return StageFolder(self, (f"_{names[0]}", *names[1:]))
+        return StageFolder(self, (f"_{names[0]}", *names[1:]), shared=True)
 
     @contextmanager
     def open_local(self, ref: FileRef) -> Iterator[Path]:
@@ -130,11 +134,15 @@ class Workspace:
 
 
 class StageFolder:
-    """The folder of one stage; made by :meth:`Workspace.folder`."""
+    """The folder of one stage, or one that runs share; made by :class:`Workspace`."""
 
-    def __init__(self, workspace: Workspace, names: tuple[str, ...]) -> None:
+    def __init__(
+        self, workspace: Workspace, names: tuple[str, ...], *, shared: bool = False
+    ) -> None:
         self._workspace = workspace
         self._names = names
+        # In a stage's own folder nobody else writes; elsewhere another run may write just now.
+        self._leftover_after = _LEFTOVER_SECONDS if shared else 0.0
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Pending]:
@@ -170,7 +178,7 @@ class StageFolder:
         assert self._workspace.local is not None  # noqa: S101 - seen by the caller
         folder = self._workspace.local.joinpath(*self._names)
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder, name)
+        _remove_leftovers(folder, name, self._leftover_after)
         # A token and not the process id: workers on several machines may share the folder.
         partial = folder / f"{_PARTIAL}{secrets.token_hex(_TOKEN // 2)}-{name}"
         try:
@@ -284,12 +292,26 @@ def _gone(ref: FileRef) -> IntegrityError:
     )
 
 
-def _remove_leftovers(folder: Path, name: str) -> None:
-    """Remove what killed attempts at this very file left; others may be writing their own now."""
+def _remove_leftovers(folder: Path, name: str, seconds: float) -> None:
+    """Remove what killed attempts at this very file left; others may be writing their own now.
+
+    Args:
+        folder: where they lie.
+        name: the file's name.
+        seconds: what was written to since then is somebody's work, and stays.
+    """
     pattern = re.compile(rf"{re.escape(_PARTIAL)}[0-9a-f]{{{_TOKEN}}}-{re.escape(name)}")
     for path in folder.iterdir():
-        if pattern.fullmatch(path.name):
+        if pattern.fullmatch(path.name) and (not seconds or _age(path) >= seconds):
             path.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was written to; more than any when it is gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def _sync(path: Path) -> None:

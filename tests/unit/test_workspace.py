@@ -382,3 +382,28 @@ def test_different_run_ids_have_different_slugs(one: str, other: str) -> None:
 )
 def test_run_ids_that_read_alike_have_different_slugs(one: str, other: str) -> None:
     assert run_slug(one) != run_slug(other)
+
+
+def test_runs_that_write_one_shared_file_at_once_both_succeed(tmp_path: Path) -> None:
+    folder = Workspace(tmp_path).shared("mappings", "venues")
+    with folder.writing("a.parquet") as first:
+        first.path.write_bytes(b"same")
+        with folder.writing("a.parquet") as second:
+            second.path.write_bytes(b"same")
+
+    assert first.ref == second.ref
+    assert Path(first.ref.uri).read_bytes() == b"same"
+
+
+def test_leftovers_of_a_shared_folder_go_when_nobody_can_be_writing_them(tmp_path: Path) -> None:
+    folder = Workspace(tmp_path).shared("mappings", "venues")
+    with folder.writing("a.parquet") as pending:
+        left = pending.path.with_name(f".partial-{'0' * 16}-a.parquet")
+        pending.path.write_bytes(b"x")
+    left.write_bytes(b"old")
+    os.utime(left, (0, 0))
+
+    with folder.writing("a.parquet") as pending:
+        pending.path.write_bytes(b"x")
+
+    assert not left.exists()
