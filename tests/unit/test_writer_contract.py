@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from openreg_airflow.artifacts.check import check
 from openreg_airflow.artifacts.writer import known_formats
 from openreg_airflow.errors import ArtifactError
+from tests.artifact_files import made
 from tests.writer_bench import spec_of, write
 from tests.writer_formats import FORMATS, folder_of, rows
 
@@ -55,6 +57,16 @@ def test_table_without_rows_gives_a_file_without_records(tmp_path: Path, name: s
     _, path = write(folder, {"rows": rows(0)}, format=name, when_empty="write", **FORMATS[name])
     assert path.is_file()
     assert b"T0" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_artifact_is_recorded_as_it_lies_in_the_workspace(tmp_path: Path, name: str) -> None:
+    spec = spec_of(format=name, **FORMATS[name])
+    artifact, data = made(folder_of(tmp_path, name), spec, {"rows": rows(3)})
+    [file] = artifact.files
+    assert (artifact.format, artifact.records, file.records) == (name, 3, 3)
+    assert (file.bytes, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert artifact.schema_check.startswith("not checked: ")
 
 
 @pytest.mark.parametrize("name", FORMATS)
