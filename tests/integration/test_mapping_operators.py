@@ -474,6 +474,15 @@ def test_step_that_does_not_fit_names_itself_and_the_fault(
     assert caught.value.where == "map.venue"
 
 
+def test_table_that_the_run_does_not_have_is_named_with_those_it_has(
+    workspace: Workspace, venues: str
+) -> None:
+    del venues
+    with pytest.raises(SpecError, match="fills table 'deals'") as caught:
+        filled(workspace, venue=STEP | {"table": "deals"})
+    assert caught.value.hint == "Its tables are: trades, other."
+
+
 def test_full_disk_is_told_as_such(
     workspace: Workspace, venues: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
