@@ -71,3 +71,16 @@ def test_file_of_a_fault_is_found_from_any_folder(
     monkeypatch.chdir(tmp_path)
     [problem] = check({"a": xml()}, Path("report"))
     assert problem.file == tmp_path / "report" / "layout.xml"
+
+
+def test_number_without_a_sequence_is_found_in_spec_and_layout(tmp_path: Path) -> None:
+    (tmp_path / "layout.xml").write_text(LAYOUT.replace(" <e", " <n>{run.sequence}</n><e"))
+    lines = {"format": "csv", "filename": "c.csv", "trailer_records": ["{run.replaces}"]}
+    sequence = {"name": "esma"}
+    problems = list(check({"a": xml(), "b": spec_of(**lines)}, tmp_path))
+    assert [(p.keys, p.message) for p in problems] == [
+        (("a",), "{run.sequence} is written, but the artifact has no sequence"),
+        (("b",), "{run.replaces} is written, but the artifact has no sequence"),
+    ]
+    good = {"a": xml(sequence=sequence), "b": spec_of(**lines, sequence=sequence)}
+    assert list(check(good, tmp_path)) == []
