@@ -21,8 +21,6 @@ from openreg_airflow.store.audit_trail import verify
 from tests.exception_runs import DAY, Desk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from openreg_airflow.exception_queue.item import Item
 
 ANNA = Actor("anna", "test")
@@ -261,32 +259,6 @@ class ExceptionContract:
             decisions.reject(desk.url, decisions.numbered([d, b]), BERT, "both")
         assert [i.state for i in waiting(desk)] == ["amended", "pending"]
 
-    @pytest.mark.parametrize(
-        ("amendment", "words"),
-        [
-            ({"prize": "1"}, "has no column 'prize'"),
-            ({"parties.3.lei": "X"}, "has no column 'parties.3.lei'"),
-            ({"price": "cheap"}, r"column price: 'cheap' is no decimal\(18,5\)"),
-            ({"price": "1.000001"}, r"is no decimal\(18,5\)"),
-            ({"price": "NaN"}, r"is no decimal\(18,5\)"),
-            ({"lots": "1.5"}, "is no integer"),
-            ({"lots": str(2**63)}, "is no integer"),
-            ({"day": "31.03.2026"}, "is no date"),
-            ({"at": "2026-03-31T10:00:00"}, "has no time zone"),
-            ({"id": "x" * 1_000_001}, "1,000,001 characters"),
-            ({}, "nothing is amended"),
-        ],
-    )
-    def test_a_wrong_amendment_is_refused_and_changes_nothing(
-        self, desk: Desk, amendment: dict[str, Any], words: str
-    ) -> None:
-        desk.source_run("first", PRICES)
-        b, d = waiting(desk)
-        new = {b.id: {"price": "1"}, d.id: amendment}
-        with pytest.raises(DecisionError, match=words):
-            decisions.amend(desk.url, new, {b.id: 1, d.id: 1}, ANNA, "typo")
-        assert [i.state for i in waiting(desk)] == ["pending", "pending"]
-
     def test_unknown_items_and_decisions_without_a_reason_are_refused(self, desk: Desk) -> None:
         desk.source_run("first", PRICES)
         with pytest.raises(DecisionError, match="there is no item 4711"):
@@ -337,17 +309,3 @@ class ExceptionContract:
         assert ids(report_id="other") == []
         assert ids(run_id="first", limit=1) == [b.id]
         assert ids(after=b.id) == [d.id]
-
-
-def failing_after(calls: int, wrapped: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that loses its database after so many calls."""
-    left = [calls]
-
-    def call(*args: Any, **named: Any) -> Any:
-        if not left[0]:
-            message = "the server closed the connection"
-            raise ConnectionError(message)
-        left[0] -= 1
-        return wrapped(*args, **named)
-
-    return call

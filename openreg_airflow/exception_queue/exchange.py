@@ -2,7 +2,7 @@
 
 One line an item: its number and version, what is wrong with it, an empty ``#decision`` and
 ``#why``, then the values of its row and, as ``parties.1.lei``, of its inner rows, all with what
-they were amended to. A cell that is changed amends the item; ``#decision`` may say ``reject`` or
+they were amended to. A cell with another value amends the item; ``#decision`` may say ``reject`` or
 ``release`` instead. NULL is an empty cell, and a cell that is emptied becomes NULL. Cells that a
 spreadsheet would take for a formula are written as text.
 """
@@ -213,7 +213,7 @@ class _Reading:
         if action not in _DECISIONS:
             message = f"the decision {action[:40]!r} is none of amend, reject and release"
             raise DecisionError(message)
-        changed = _changed(one, cells)
+        changed = self._checked(one, _changed(one, cells))
         if not changed and not action:
             self.found.unchanged += 1
             return
@@ -225,23 +225,28 @@ class _Reading:
         self.found.decisions[one.id] = self._decision(one, action or "amend", why, changed)
         self.found.versions[one.id] = one.version
 
-    def _decision(
-        self, one: Item, action: str, why: str, changed: dict[str, str | None]
-    ) -> Decision:
+    def _checked(self, one: Item, changed: dict[str, str | None]) -> dict[str, Any]:
+        """The new values as they are kept, without those that are only written otherwise."""
+        if not changed:
+            return {}
+        with queue_transaction(self._store_url, write=False) as connection:
+            kinds = decisions.schemas(connection, one, self._kinds)
+        new = decisions.checked_values(one, changed, kinds)
+        now = _cells(one)
+        return {path: value for path, value in new.items() if _text(value) != now[path]}
+
+    @staticmethod
+    def _decision(one: Item, action: str, why: str, changed: dict[str, Any]) -> Decision:
         if not why:
             message = f"item {one.id} has no reason"
             raise DecisionError(message)
-        if action != "amend":
-            if changed:
-                message = f"item {one.id} has changed values, and its decision is {action}"
-                raise DecisionError(message)
-            return Decision(action, why)
-        if not changed:
+        if action == "amend" and not changed:
             message = f"nothing is amended of item {one.id}"
             raise DecisionError(message)
-        with queue_transaction(self._store_url, write=False) as connection:
-            kinds = decisions.schemas(connection, one, self._kinds)
-        return Decision(action, why, decisions.checked_values(one, changed, kinds))
+        if action != "amend" and changed:
+            message = f"item {one.id} has changed values, and its decision is {action}"
+            raise DecisionError(message)
+        return Decision(action, why, changed or None)
 
 
 def _changed(one: Item, cells: dict[str, str]) -> dict[str, str | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,5 +70,13 @@ def say_progress() -> None:
     """Let long work say how far it is."""
     log = logging.getLogger("openreg_airflow.exception_queue")
     if not log.handlers:
-        log.addHandler(logging.StreamHandler(sys.stderr))
+        log.addHandler(_Echo())
         log.setLevel(logging.INFO)
+
+
+class _Echo(logging.Handler):
+    """Writes what is logged to where the command's errors go."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        typer.echo(self.format(record), err=True)
