@@ -248,6 +248,86 @@ def test_lines_read_back_as_what_was_written(
         assert list(found) == [name for name in schema.names if name in spelled]
 
 
+small = st.text(st.sampled_from('"\\{}é,'), max_size=3) | st.none()
+nested = st.lists(
+    st.fixed_dictionaries(
+        {
+            "a": st.integers(-9, 9) | st.none(),
+            "x": small,
+            "y": small,
+            "flag": st.booleans() | st.none(),
+            "legs": st.lists(
+                st.fixed_dictionaries({"keep": st.booleans(), "n": st.integers(0, 9), "t": small}),
+                max_size=3,
+            ),
+        }
+    ),
+    min_size=1,
+    max_size=6,
+)
+NESTED = {
+    "id": "{id}",
+    "o": {"x": "{x}", "y": "{y}"},
+    "w": {"$when": "flag", "v": "{id}"},
+    "l": ["{x}", "{a}"],
+    "legs": [{"$each": "legs", "$on": "id", "$when": "keep", "n": "{n}", "t": "{t}"}],
+    "a": "{a}",
+}
+
+
+def looks(value: Any, write_nulls: bool) -> Any:
+    """What a template gives: without what is NULL, and without objects of which nothing is left."""
+    if isinstance(value, dict):
+        kept = {name: looks(inner, write_nulls) for name, inner in value.items()}
+        kept = {n: v for n, v in kept.items() if v is not None or (write_nulls and n != "w")}
+        return kept if kept or write_nulls else None
+    if isinstance(value, list):
+        found = [looks(item, write_nulls) for item in value]
+        return [item for item in found if item is not None or write_nulls]
+    return value
+
+
+@settings(deadline=None, max_examples=40)
+@given(values=nested, write_nulls=st.booleans(), lines=st.booleans())
+def test_nested_records_look_as_their_template(
+    tmp_path_factory: pytest.TempPathFactory,
+    values: list[dict[str, Any]],
+    write_nulls: bool,
+    lines: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("nested")
+    outer = pa.schema(
+        {"id": pa.int64(), "a": pa.int64(), "x": pa.string(), "y": pa.string(), "flag": pa.bool_()}
+    )
+    inner = pa.schema({"id": pa.int64(), "keep": pa.bool_(), "n": pa.int64(), "t": pa.string()})
+    tables = {
+        "rows": pa.Table.from_pylist([{"id": i, **value} for i, value in enumerate(values)], outer),
+        "legs": pa.Table.from_pylist(
+            [{"id": i, **leg} for i, value in enumerate(values) for leg in value["legs"]], inner
+        ),
+    }
+    template = NESTED if lines else {"all": [{"$each": "rows", **NESTED}]}
+    (folder / "t.json").write_text(json.dumps(template))
+    form = {"format": "jsonl" if lines else "json", "nulls": "null" if write_nulls else "omit"}
+    _, path = write(folder, tables, template="t.json", **form)
+    text = path.read_text()
+    found = [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)["all"]
+    assert found == [
+        looks(
+            {
+                "id": i,
+                "o": {"x": value["x"], "y": value["y"]},
+                "w": {"v": i} if value["flag"] else None,
+                "l": [value["x"], value["a"]],
+                "legs": [{"n": leg["n"], "t": leg["t"]} for leg in value["legs"] if leg["keep"]],
+                "a": value["a"],
+            },
+            write_nulls,
+        )
+        for i, value in enumerate(values)
+    ]
+
+
 def test_lines_have_titles_formats_and_nested_rows(tmp_path: Path) -> None:
     columns = {"price": {"title": "Price", "format": ".3f"}, "id": {"required": True}}
     _, path = write(tmp_path, {"rows": ROWS.slice(0, 2)}, format="jsonl", columns=columns)
