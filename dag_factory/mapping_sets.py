@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from openreg_airflow.validate.spec import RuleSpec
 
 _CALLED = re.compile(r"""\bmapping\(\s*["']([a-z][a-z0-9_]{0,62})["']""")
-_TABLE = re.compile(r"\b((?:dated_)?mapping_([a-z][a-z0-9_]{0,62}))\b", re.IGNORECASE)
+#: After FROM and JOIN only: a column may be called so as well.
+_TABLE = re.compile(
+    r"""\b(?:from|join)\s+"?((?:dated_)?mapping_([a-z][a-z0-9_]{0,62}))\b""", re.IGNORECASE
+)
 
 
 def used_sets(spec: ReportSpec) -> tuple[str, ...]:

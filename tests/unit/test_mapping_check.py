@@ -6,7 +6,7 @@ import pytest
 
 from dag_factory.check import check
 from dag_factory.load import load
-from dag_factory.mapping_sets import used_sets
+from dag_factory.mapping_sets import sets_in_sql, used_sets
 from openreg_airflow.store import schema
 from tests.mapping_sets import make_set
 
@@ -122,6 +122,26 @@ def test_store_that_cannot_be_asked_leaves_the_sets_to_the_run(
 
     assert faults(tmp_path, listed="deks, desks") == []
     assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT * FROM mapping_a JOIN dated_mapping_b ON true", ["a", "b"]),
+        ('SELECT * FROM trades t join "mapping_a" m ON t.x = m.x', ["a"]),
+        ("SELECT mapping_id, trades.mapping_kind FROM trades", []),
+        ("SELECT * FROM mapping_trades", []),
+    ],
+)
+def test_sets_of_a_statement_are_its_tables(tmp_path: Path, sql: str, expected: list[str]) -> None:
+    faults(tmp_path)
+    spec = load(tmp_path / "demo")
+    own = spec.extract.sources["trades"]
+    extract = spec.extract.model_copy(update={"sources": {"mapping_trades": own}})
+
+    found = sets_in_sql(sql, spec.model_copy(update={"extract": extract}))
+
+    assert list(found) == expected
 
 
 def test_sets_of_steps_rules_and_the_list_are_used_once_each(tmp_path: Path) -> None:
