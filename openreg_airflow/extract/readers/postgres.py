@@ -128,6 +128,7 @@ class PostgresSession:
         self._connection = connection
         self._statement: adbc_driver_manager.AdbcStatement | None = None
         self._reader: Any = None
+        self._streaming = False
         self._lock = threading.Lock()  # cancel() comes from another thread than close()
         self.server = "PostgreSQL"
 
@@ -194,6 +195,7 @@ class PostgresSession:
         self, sql: str, sent: Mapping[int, pa.Decimal128Type], file: str
     ) -> Iterator[pa.RecordBatch]:
         """Run the query; the columns in ``sent`` come as binary NUMERIC."""
+        self._streaming = True
         try:
             self._reader = self._start(sql)
             while True:
@@ -206,6 +208,7 @@ class PostgresSession:
                 ]
                 yield pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
         except StopIteration:
+            self._streaming = False
             return
         except adbc_driver_manager.Error as error:
             raise query_error(error, file) from error
@@ -262,10 +265,16 @@ class PostgresSession:
         if self._reader is not None:
             with suppress(adbc_driver_manager.Error, pa.ArrowException, OSError):
                 self._reader.close()
-        for handle in (statement, self._connection, self._database):
-            if handle is not None:
-                with suppress(adbc_driver_manager.Error, RuntimeError):
-                    handle.close()
+        if statement is not None:
+            with suppress(adbc_driver_manager.Error, RuntimeError):
+                statement.close()
+        if not self._streaming:
+            # A pooler throws a session away whose client goes within a transaction.
+            with suppress(adbc_driver_manager.Error, RuntimeError):
+                self._connection.rollback()
+        for handle in (self._connection, self._database):
+            with suppress(adbc_driver_manager.Error, RuntimeError):
+                handle.close()
 
 
 def _setting(name: str) -> str:
