@@ -53,6 +53,7 @@ def check(folder: Path) -> list[Finding]:
 
 
 def _problems(spec: ReportSpec, folder: Path) -> Iterator[Problem]:
+    from dag_factory.record_check import check as check_records
     from openreg_airflow.artifacts.check import check as check_artifacts
     from openreg_airflow.deliver.check import check as check_deliver
     from openreg_airflow.extract.check import check as check_extract
@@ -74,6 +75,8 @@ def _problems(spec: ReportSpec, folder: Path) -> Iterator[Problem]:
         yield from _below("validate", found)
     yield from mapping_check.check(spec, folder, sets)
     yield from read_back.check(spec)
+    if spec.records:
+        yield from _below("records", check_records(spec, folder))
     yield from _below("artifacts", check_artifacts(spec.artifacts, folder, spec.columns()))
     if spec.deliver is not None:
         yield from _below("deliver", check_deliver(spec.deliver, folder))

@@ -38,6 +38,7 @@ def unknown_names(spec: ReportSpec) -> list[UnknownName]:
         *_unknown_sources(spec),
         *_unknown_tables(spec),
         *_unknown_mapped(spec),
+        *_unknown_records(spec),
         *_unknown_artifacts(spec),
     ]
 
@@ -75,6 +76,13 @@ def _unknown_mapped(spec: ReportSpec) -> Iterator[UnknownName]:
         if known is not None and step.table not in known:
             kind = "source" if step.phase == "source" else "table"
             yield UnknownName(("map", name, "table"), kind, step.table, ", ".join(known))
+
+
+def _unknown_records(spec: ReportSpec) -> Iterator[UnknownName]:
+    tables = spec.tables()
+    for name in spec.records:
+        if tables is not None and name not in tables:
+            yield UnknownName(("records", name), "table", name, ", ".join(tables))
 
 
 def _unknown_artifacts(spec: ReportSpec) -> Iterator[UnknownName]:
