@@ -40,8 +40,9 @@ from openreg_airflow.transform.operator import transform_operator
 from openreg_airflow.transform.spec import TransformSection
 from openreg_airflow.transform.trial import try_out
 from openreg_airflow.workspace import Workspace
+from tests.integration.test_transform_mappings import VENUES
 from tests.services.cluster import cluster
-from tests.transform_bench import TRADES, on_line
+from tests.transform_bench import TRADES, Bench, on_line
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -513,3 +514,29 @@ def test_a_script_can_be_tried_in_a_pod(
     assert trial.tables["trades"].rows == 3
     assert len(api_server.created) == 1
     assert not api_server.pods
+
+
+def test_mapping_sets_go_into_the_pod_beside_the_inputs(
+    operator: Callable[..., KubernetesTransformOperator],
+    report: Path,
+    api_server: Cluster,
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, "subprocess")
+    bench.source("trades", TRADES)
+    bench.mapping("venues", VENUES, {"code": "string"}, mic="string")
+    job = bench.job(
+        """
+        def transform(inputs, context):
+            trades = inputs["trades"]
+            trades["mic"] = context.mapping("venues").map(trades["trade_id"], unmapped="none")
+            return trades
+        """
+    )
+    tables = operator().run_job(job, bench.output, None)
+    assert tables["trades"].rows == 3
+    assert {path.name for path in (tmp_path / "volume").iterdir()} == {
+        "trades.parquet",
+        "mapping-venues.parquet",
+    }
+    assert [use.name for use in bench.looked_up] == ["venues"]
