@@ -150,6 +150,8 @@ def test_looking_up_a_report_on_a_date_uses_an_index(url: str) -> None:
             "openreg_source_window",
             "openreg_validation_result",
             "openreg_artifact",
+            "openreg_artifact_file",
+            "openreg_artifact_version",
             "openreg_delivery_attempt",
         ):
             plan = connection.execute(
