@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from openreg_airflow.artifacts.csv_spec import CsvArtifact
 
 _LINE_ENDS = {"lf": "\n", "crlf": "\r\n"}
+#: What numbers, dates, times and booleans are spelled with when no format says otherwise.
+_PLAIN = frozenset("0123456789.:-TZtruefalse ")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class CsvLines:
         special = f"{spec.delimiter}{spec.quote}\r\n"
         self._special = f"[{re.escape(special)}]"
         self._search = ByteSearch(special)
+        self._bears_plain = not (_PLAIN | {spec.decimal_mark}) & set(special)
         self._is_utf8 = codecs.lookup(spec.encoding).name == "utf-8"
         self._encoder = codecs.getincrementalencoder(spec.encoding)()
 
@@ -139,12 +142,14 @@ class CsvLines:
         texts = text_of(values, field.form)
         if self._spec.decimal_mark != "." and is_number(values.type):
             texts = pc.replace_substring(texts, ".", self._spec.decimal_mark)
-        return self._quoted(texts, text=is_text(values.type))
+        text = is_text(values.type)
+        plain = self._bears_plain and not text and isinstance(field.form, value_format.Plain)
+        return self._quoted(texts, text=text, plain=plain)
 
-    def _quoted(self, texts: pa.StringArray, *, text: bool) -> pa.StringArray:
+    def _quoted(self, texts: pa.StringArray, *, text: bool, plain: bool = False) -> pa.StringArray:
         spec = self._spec
         needs = None
-        if self._search.finds(texts):
+        if not plain and self._search.finds(texts):
             needs = pc.fill_null(pc.match_substring_regex(texts, self._special), False)
         if spec.quoting == "none":
             return self._bare(texts, needs)
@@ -161,7 +166,7 @@ class CsvLines:
         # An empty line is no record to most readers.
         if spec.quoting == "all" or (not null and len(self._fields) == 1):
             null = f"{spec.quote}{null}{spec.quote}"
-        return pc.fill_null(texts, null)
+        return pc.fill_null(texts, null) if texts.null_count else texts
 
     def _bare(self, texts: pa.StringArray, needs: pa.BooleanArray | None) -> pa.StringArray:
         """Texts without quotes.

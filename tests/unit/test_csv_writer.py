@@ -130,6 +130,22 @@ def test_formats_of_columns(tmp_path: Path) -> None:
     assert data.decode() == ('"Price; EUR";day;open\r\n1234,50;30.09.2026;Y\r\n-0,05;-;N\r\n')
 
 
+@pytest.mark.parametrize(
+    ("spelling", "expected"),
+    [
+        ({"decimal_mark": ","}, b'"1,5",2026-09-30,true\n'),
+        ({"delimiter": "-"}, b'1.5-"2026-09-30"-true\n'),
+        ({"quote": "e"}, b"1.5,2026-09-30,etrueee\n"),
+        ({"delimiter": ";", "decimal_mark": ","}, b"1,5;2026-09-30;true\n"),
+    ],
+)
+def test_numbers_and_dates_are_quoted_where_they_hold_the_delimiter_or_the_quote(
+    tmp_path: Path, spelling: dict[str, str], expected: bytes
+) -> None:
+    table = {"a": pa.array([Decimal("1.5")]), "b": [date(2026, 9, 30)], "c": [True]}
+    assert written(tmp_path, table, header=False, **spelling) == expected
+
+
 def test_text_that_looks_like_null_is_quoted(tmp_path: Path) -> None:
     data = written(tmp_path, {"a": ["NULL", None], "b": [1, None]}, null="NULL", header=False)
     assert data == b'"NULL",1\nNULL,NULL\n'
