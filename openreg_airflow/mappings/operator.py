@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from openreg_airflow.mappings.fill import Filling
     from openreg_airflow.mappings.spec import MapStep
     from openreg_airflow.records import Dataset, RunKey
-    from openreg_airflow.store.mapping_runs import MappingRuns
     from openreg_airflow.workspace import Pending
 
 #: The Dag's parameter that says up to when entries must have been recorded to be seen.
@@ -45,6 +44,7 @@ class SnapshotSetsOperator(StageOperator):
 
     Raises:
         MappingError: there is no such set.
+        IntegrityError: what was known then is no longer what the run saw before.
     """
 
     stage: ClassVar[str] = "mappings"
@@ -71,29 +71,30 @@ class SnapshotSetsOperator(StageOperator):
         from openreg_airflow.store.mapping_runs import MappingRuns
 
         runs = MappingRuns(self.settings.store_url)
-        known_at = self._known_at(run, runs)
+        earlier = runs.snapshots(run)
+        if not earlier and self.known_at == FIRST_RUN:
+            first = runs.first_run(run.report_id, run.business_date)
+            earlier = runs.snapshots(first) if first else ()
+        known_at = earlier[0].known_at if earlier else self._known_at()
         snapshots = take(
             self.sets,
             known_at,
             reader=StoredSets(self.settings.store_url),
             known=runs,
             workspace=self.workspace,
+            earlier={one.name: one for one in earlier},
         )
         runs.record_snapshots(run, snapshots.values())
         self.log.info("mapping sets as they were known at %s", known_at.isoformat())
         return {name: one.model_dump(mode="json") for name, one in snapshots.items()}
 
-    def _known_at(self, run: RunKey, runs: MappingRuns) -> datetime:
+    def _known_at(self) -> datetime:
         from datetime import UTC, datetime
 
         from openreg_airflow.errors import SpecError
 
-        if earlier := runs.snapshots(run):
-            return earlier[0].known_at
-        if not self.known_at:
+        if self.known_at in ("", FIRST_RUN):
             return datetime.now(UTC)
-        if self.known_at == FIRST_RUN:
-            return runs.first_known_at(run.report_id, run.business_date) or datetime.now(UTC)
         hint = f"Write it as 2026-03-31T18:00:00Z, or as {FIRST_RUN}."
         try:
             instant = datetime.fromisoformat(self.known_at)

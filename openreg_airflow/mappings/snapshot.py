@@ -21,7 +21,7 @@ from openreg_airflow.transform.runner.lookup import FROM, TO
 from openreg_airflow.workspace import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
@@ -91,6 +91,7 @@ def take(
     reader: SetReader,
     known: Known,
     workspace: Workspace,
+    earlier: Mapping[str, MappingSnapshot] | None = None,
 ) -> dict[str, MappingSnapshot]:
     """Snapshots of some sets.
 
@@ -100,17 +101,31 @@ def take(
         reader: where sets and entries are read.
         known: which snapshots have been made.
         workspace: where they are.
+        earlier: what the run itself saw before, or the run that it is to repeat: what is still
+            there is taken as it is, and what is gone must become the same again.
 
     Raises:
         MappingError: there is no such set; all that are missing are named.
+        IntegrityError: a snapshot that is gone did not become the same again.
         StorageError: a file cannot be written.
     """
-    states = _states(names, known_at, reader)
-    return {
+    wanted, seen = tuple(names), earlier or {}
+    kept = {name: seen[name] for name in wanted if name in seen and _intact(workspace, seen[name])}
+    states = _states((name for name in wanted if name not in kept), known_at, reader)
+    made = {
         name: _same(state, known_at, known, workspace)
         or _written(state, known_at, reader, workspace)
         for name, state in states.items()
     }
+    for name, one in made.items():
+        if name in seen and one.sha256 != seen[name].sha256:
+            message = (
+                f"mapping set {name} as known at {known_at.isoformat()} is not what the run saw: "
+                f"version {one.version} instead of {seen[name].version}"
+            )
+            hint = "Start a new run; `openreg mappings verify` says whether records were changed."
+            raise IntegrityError(message, hint=hint)
+    return {name: (kept | made)[name] for name in wanted}
 
 
 def _states(names: Iterable[str], known_at: datetime, reader: SetReader) -> dict[str, SetState]:

@@ -14,7 +14,7 @@ from openreg_airflow.store.store import Store, _columns, _of_run, _put, _record
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
-    from datetime import date, datetime
+    from datetime import date
 
     from sqlalchemy import Connection
 
@@ -44,13 +44,17 @@ class MappingRuns(Store):
         """The sets that a run sees, by name."""
         return tuple(_snapshot(row) for row in self._rows(SnapshotRow, run, "name"))
 
-    def first_known_at(self, report_id: str, business_date: date) -> datetime | None:
-        """Up to when the first run of a report for a date knew; None when there was none."""
-        query = select(SnapshotRow.known_at).where(
-            SnapshotRow.report_id == report_id, SnapshotRow.business_date == business_date
+    def first_run(self, report_id: str, business_date: date) -> RunKey | None:
+        """The run of a report for a date that knew least; None when there was none."""
+        row = SnapshotRow
+        query = select(row.run_id).where(
+            row.report_id == report_id, row.business_date == business_date
         )
         with self._transaction(write=False) as connection:
-            return connection.scalar(query.order_by(SnapshotRow.known_at).limit(1))
+            run_id = connection.scalar(query.order_by(row.known_at, row.id).limit(1))
+        if run_id is None:
+            return None
+        return RunKey(report_id=report_id, business_date=business_date, run_id=run_id)
 
     def same_state(self, set_id: int, version: int) -> MappingSnapshot | None:
         """The newest snapshot that any run made of the same state of a set."""

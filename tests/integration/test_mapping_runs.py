@@ -89,9 +89,9 @@ def test_first_run_of_a_date_is_the_one_that_knew_least(url: str) -> None:
     runs.record_snapshots(RUN.model_copy(update={"run_id": "2"}), [snapshot(known_at=later)])
     runs.record_snapshots(RUN, [snapshot()])
 
-    assert runs.first_known_at(RUN.report_id, RUN.business_date) == KNOWN_AT
-    assert runs.first_known_at("other", RUN.business_date) is None
-    assert runs.first_known_at(RUN.report_id, date(2026, 3, 3)) is None
+    assert runs.first_run(RUN.report_id, RUN.business_date) == RUN
+    assert runs.first_run("other", RUN.business_date) is None
+    assert runs.first_run(RUN.report_id, date(2026, 3, 3)) is None
 
 
 def test_uses_are_kept_by_place_and_replaced_by_a_retry(url: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -11,14 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from upath import UPath
 
-from openreg_airflow.errors import MappingError
+from openreg_airflow.errors import IntegrityError, MappingError
 from openreg_airflow.mapping_records import MappingSnapshot, TypedColumn
 from openreg_airflow.mappings.snapshot import SetState, take
 from openreg_airflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 KNOWN_AT = datetime(2026, 3, 31, 18, tzinfo=UTC)
 CODE = TypedColumn(name="code", type="string")
@@ -109,6 +109,27 @@ def test_snapshot_with_other_columns_is_not_used(workspace: Workspace) -> None:
 
     assert [value.name for value in again.values] == ["mic", "name"]
     assert sets.read == ["venues", "venues"]
+
+
+def test_run_keeps_what_it_saw_without_asking_again(workspace: Workspace) -> None:
+    sets = Sets({"venues": ["A"]})
+    seen = sets.take(workspace, "venues")
+    sets.codes, sets.version = {}, 2
+
+    again = take(["venues"], KNOWN_AT, reader=sets, known=sets, workspace=workspace, earlier=seen)
+
+    assert again == seen
+
+
+def test_snapshot_that_is_gone_and_cannot_be_had_again_is_not_replaced(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    sets = Sets({"venues": ["A"]})
+    seen = sets.take(workspace, "venues")
+    Path(seen["venues"].uri).unlink()
+    sets.codes["venues"], sets.version = ["A", "B"], 2
+
+    with pytest.raises(IntegrityError, match="is not what the run saw: version 2 instead of 1"):
+        take(["venues"], KNOWN_AT, reader=sets, known=sets, workspace=workspace, earlier=seen)
 
 
 def test_all_missing_sets_are_named_and_nothing_is_read(workspace: Workspace) -> None:
