@@ -19,6 +19,7 @@ import pyodbc
 import pytest
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecError
+from openreg_airflow.extract.query import parse
 from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.extract.readers import mssql
 from openreg_airflow.extract.shared_session import SharedSession
@@ -322,6 +323,22 @@ def test_query_that_takes_too_long_is_stopped_on_the_server(
         either.extract("SELECT a FROM t", timeout_seconds=1)
 
     wait_until(lambda: server.running == 0 and server.clients == 0)
+
+
+def test_driver_itself_asks_the_server_to_stop_at_the_limit(
+    either: Database, server: TdsServer
+) -> None:
+    server.answers["FROM t"] = Silence()
+    query = parse("SELECT a FROM t", file="source.sql", dialect="tsql", parameters={})
+    session = mssql.MssqlReader().open(either.connection, timeout_seconds=1)
+
+    try:
+        with pytest.raises(SourceUnavailableError, match=r"(?i)time.?out"):
+            session.read(query, {})
+    finally:
+        session.close()
+
+    assert server.stops == 1
 
 
 @pytest.mark.parametrize("answer", [Silence(), MANY])

@@ -355,3 +355,15 @@ def test_evidence_is_returned_and_logged(
     assert ":business_date = 2026-03-02" in caplog.text
     assert "has no ORDER BY" in caplog.text
     assert f"{database.file.stat().st_size} bytes of Parquet from SQLite" in caplog.text
+
+
+@pytest.mark.parametrize("declared", [None, "decimal(18,5)", "integer"])
+def test_infinite_number_is_named_with_its_row(
+    database: SqliteDatabase, declared: str | None
+) -> None:
+    columns_ = {"v": declared} if declared else {}
+
+    with pytest.raises(SourceError, match=r"(?i)inf.* does not fit") as caught:
+        database.extract("SELECT 2.0 AS v UNION ALL SELECT -9e999", columns=columns_)
+
+    assert caught.value.where == "source.sql, column v, row 2"

@@ -30,9 +30,11 @@ from openreg_airflow.extract.readers.odbc_wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _MOST_ROWS = 10_000
+#: Rows of this many bytes are sent together.
+_SENT_BYTES = 4 << 20
 
 
 class OdbcWork:
@@ -135,7 +137,7 @@ class OdbcWork:
         send(answers, {"columns": schema_text(pa.schema(found))})
         try:
             with pa.ipc.new_stream(answers, reader.schema) as stream:
-                for batch in reader:
+                for batch in _gathered(reader):
                     stream.write_batch(batch)
                     answers.flush()
             more = self.product.several_results and reader.more_results(batch_size=1)
@@ -155,6 +157,23 @@ class OdbcWork:
         except arrow_odbc.Error as error:
             message = f"the connection was lost before the end of the rows was certain: {error}"
             raise SourceUnavailableError(" ".join(message.split()), where=file) from error
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches of a useful size: with wide columns the driver gives a few dozen rows at a time.
+
+    The first goes at once, for whoever only looks at it.
+    """
+    gathered: list[pa.RecordBatch] = []
+    rows = size = 0
+    for number, batch in enumerate(batches):
+        gathered.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if not number or rows >= _MOST_ROWS or size >= _SENT_BYTES:
+            yield pa.concat_batches(gathered)
+            gathered, rows, size = [], 0, 0
+    if gathered:
+        yield pa.concat_batches(gathered)
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -129,6 +129,7 @@ SQL_SERVER = Product(
     begin=(
         # There is no read-only session. What a query might write is undone, since nothing commits.
         "SET XACT_ABORT ON",
+        "SET DATEFORMAT ymd",  # of text, whatever the login's language is
         "IF (SELECT snapshot_isolation_state FROM sys.databases WHERE database_id = DB_ID()) = 1 "
         "SET TRANSACTION ISOLATION LEVEL SNAPSHOT",
         "BEGIN TRANSACTION",

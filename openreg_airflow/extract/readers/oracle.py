@@ -46,11 +46,11 @@ _OPTIONS = (
     "events",
     "expire_time",
 )
-#: What text of the server's own making must not depend on.
+#: How the server spells and reads text: times as an incremental source's marks are spelled.
 _BEGIN = (
     "ALTER SESSION SET TIME_ZONE = 'UTC' NLS_NUMERIC_CHARACTERS = '.,' "
-    "NLS_DATE_FORMAT = 'YYYY-MM-DD\"T\"HH24:MI:SS' "
-    "NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD\"T\"HH24:MI:SS.FF6'",
+    "NLS_DATE_FORMAT = 'YYYY-MM-DD HH24:MI:SS' "
+    "NLS_TIMESTAMP_FORMAT = 'YYYY-MM-DD HH24:MI:SS.FF6'",
     "SET TRANSACTION READ ONLY",
 )
 
