@@ -338,7 +338,7 @@ def test_driver_itself_asks_the_server_to_stop_at_the_limit(
     finally:
         session.close()
 
-    assert server.stops == 1
+    assert server.stops >= 1
 
 
 @pytest.mark.parametrize("answer", [Silence(), MANY])
