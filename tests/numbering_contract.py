@@ -84,7 +84,9 @@ class NumberingContract:
         store = Numbering(url)
         assert store.artifacts(run()) == ()
         assert store.allocate(run("other", date(2026, 3, 3)), begun("x"), 1, ESMA).numbers == (2,)
+        assert [row["finished"] for row in store.numbers("esma")] == [False, False]
         assert complete(store, run(), "a") == (1, (1,))
+        assert [row["finished"] for row in store.numbers("esma")] == [True, False]
         assert [a.numbers for a in store.artifacts(run())] == [(1,)]
 
     def test_content_that_was_never_finished_leaves_its_number_to_the_next(self, url: str) -> None:

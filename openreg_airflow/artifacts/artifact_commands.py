@@ -123,7 +123,7 @@ def numbers(
     sequence: Annotated[str, typer.Argument(help="Name of the sequence.")],
     period: Annotated[str | None, typer.Option(help="Only this year.")] = None,
 ) -> None:
-    """Print who has which number of a sequence."""
+    """Print who has which number of a sequence, and which wait for a run to be repeated."""
     from openreg_airflow import settings
     from openreg_airflow.store.numbering import Numbering
 
@@ -138,6 +138,7 @@ def numbers(
             else (
                 f"{row['report_id']} {row['business_date']} {row['artifact']} "
                 f"version {row['version']} part {row['part']}"
+                f"{'' if row['finished'] else ', not finished'}"
             )
         )
         typer.echo(f"{row['period']:4}  {row['number']:>10}  {owner}".strip())

@@ -21,7 +21,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import and_, insert, select, text, update
 
 from openreg_airflow.errors import ArtifactError, StoreConflictError
 from openreg_airflow.records import Allocation, Artifact, Record, Replaced, RunKey
@@ -138,9 +138,25 @@ class Numbering(Store):
             put_artifact(connection, run, artifact)
 
     def numbers(self, sequence: str, period: str | None = None) -> tuple[dict[str, Any], ...]:
-        """Who has which number of a sequence, in their order; see ``SequenceNumber``."""
-        table = SequenceNumber.__table__
-        query = select(table).where(SequenceNumber.name == sequence)
+        """Who has which number of a sequence, in their order.
+
+        The columns are those of ``SequenceNumber``, and ``finished`` says whether the files of the
+        version that has it were ever finished; None for a free number.
+        """
+        version = ArtifactVersion
+        query = (
+            select(SequenceNumber.__table__, version.finished)
+            .outerjoin(
+                version,
+                and_(
+                    version.report_id == SequenceNumber.report_id,
+                    version.business_date == SequenceNumber.business_date,
+                    version.name == SequenceNumber.artifact,
+                    version.version == SequenceNumber.version,
+                ),
+            )
+            .where(SequenceNumber.name == sequence)
+        )
         if period is not None:
             query = query.where(SequenceNumber.period == period)
         query = query.order_by(SequenceNumber.period, SequenceNumber.number)
