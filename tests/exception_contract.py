@@ -294,6 +294,35 @@ class ExceptionContract:
         )
         assert verify(desk.url).entries > 4
 
+    def test_what_the_authority_rejects_comes_back_with_its_reason(self, desk: Desk) -> None:
+        desk.source_run("first", PRICES)
+        b, _ = waiting(desk)
+        decisions.amend(desk.url, {b.id: {"price": "3"}}, {b.id: 1}, ANNA, "typo")
+        desk.resubmit("again")
+
+        assert desk.rejected("first", "A") == 1
+        assert desk.rejected("again", "B") == 1
+        assert desk.rejected("again", "B") == desk.rejected("first", "A") == 0
+
+        b, d, a = waiting(desk)
+        assert [(i.state, i.origin, i.reasons[0].rule) for i in (b, d, a)] == [
+            ("pending", "authority", "CON-412"),
+            ("pending", "rule", "price_positive"),
+            ("pending", "authority", "CON-412"),
+        ]
+        assert [row["lei"] for row in a.children["parties"]] == ["A-buyer", "A-seller"]
+        assert numbers(balance(desk)) == (4, 1, 0, 3)
+        decisions.amend(desk.url, {a.id: {"price": "8"}}, {a.id: None}, ANNA, "mended")
+        decisions.release(desk.url, {b.id: None}, ANNA, "their error")
+        assert desk.resubmit("a third time") == ["B", "A"]
+        assert desk.rejected("first", "A") == desk.rejected("again", "B") == 0
+        assert numbers(balance(desk)) == (4, 3, 0, 1)
+        # A run that reads the source again reports what it had reported before.
+        desk.source_run("second", PRICES)
+        assert numbers(balance(desk)) == (4, 3, 0, 1)
+        with pytest.raises(PermanentError, match="belongs to no record"):
+            desk.rejected("second", "B")
+
     def test_filters(self, desk: Desk) -> None:
         desk.source_run("first", PRICES)
         b, d = waiting(desk)

@@ -15,6 +15,7 @@ from openreg_airflow.exception_queue import claims, resubmission
 from openreg_airflow.exception_queue.reasons import ReasonWriter
 from openreg_airflow.exception_queue.set_aside import SetAside, set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
+from openreg_airflow.exception_queue.take_back import Rejection, take_back
 from openreg_airflow.records import Column, Dataset, RunKey
 from openreg_airflow.store import schema
 from openreg_airflow.workspace import Workspace
@@ -116,6 +117,17 @@ class Desk:
         done = self.go_on(run_id, taken.tables)
         claims.settle(self.url, self.key(run_id))
         return [row["id"] for row in self.read(done.tables["trades"])]
+
+    def rejected(self, run_id: str, trade: str) -> int:
+        """The authority rejects a trade that a run reported."""
+        said = Rejection(table="trades", key=(trade,), rule="CON-412", message="unknown")
+        return take_back(
+            run=self.key(run_id),
+            rejections=[said],
+            records=RECORDS,
+            workspace=self.workspace,
+            store_url=self.url,
+        )
 
     def _reasons(self, rows: list[tuple[str, str]]) -> Path:
         path = Path(tempfile.mkdtemp(dir=self.folder)) / "reasons.parquet"

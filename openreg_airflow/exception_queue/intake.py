@@ -115,6 +115,30 @@ class Intake:
         self._supersede()
         audit(self._connection, Actor.of_task(*_names(self._run)), self._run, self._changes)
 
+    def take_back(self, records: Iterable[AsideRecord]) -> int:
+        """Take in records that the run has reported, and that were not accepted.
+
+        Returns:
+            How many were not in the queue yet.
+        """
+        waiting = iter(records)
+        while chunk := tuple(islice(waiting, _CHUNK)):
+            rows = [self._row(record) | {"taken_back": True} for record in chunk]
+            there = self._there({row["key_sha256"] for row in rows})
+            new = [row for row in rows if (row["key_sha256"], row["occurrence"]) not in there]
+            if new:
+                self._connection.execute(insert(ExceptionItem), new)
+            now_there = self._there({row["key_sha256"] for row in new})
+            for row in rows:
+                place = (row["key_sha256"], row["occurrence"])
+                if place not in there:
+                    self.new += 1
+                    self._note("take back", now_there[place].id, None, row)
+                elif there[place].state == "superseded":
+                    self._renew(there[place], row)
+        audit(self._connection, Actor.of_task(*_names(self._run)), self._run, self._changes)
+        return self.new
+
     def _take_chunk(self, records: tuple[AsideRecord, ...]) -> None:
         rows = {}
         for record in records:
