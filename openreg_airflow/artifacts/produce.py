@@ -12,7 +12,7 @@ from openreg_airflow.artifacts import metadata, parts, publish
 from openreg_airflow.artifacts.order import Order, name_of, page_of
 from openreg_airflow.artifacts.slices import Slices
 from openreg_airflow.artifacts.writer import Job, Page, relations, unsplittable, writer
-from openreg_airflow.errors import ArtifactError, BlockingRulesError
+from openreg_airflow.errors import ArtifactError, BlockingRulesError, StorageError
 from openreg_airflow.records import Artifact
 
 if TYPE_CHECKING:
@@ -49,8 +49,15 @@ def produce(**order: Any) -> Artifact:
     Raises:
         ArtifactError: a table is missing or empty, a value cannot be written, the finished file
             is invalid, or it cannot be packed. Nothing is published then.
+        StorageError: a disk is full or read-only, that of temporary files too.
     """
-    return _produce(Order(**order))
+    wanted = Order(**order)
+    try:
+        return _produce(wanted)
+    except OSError as error:
+        message = f"cannot write artifact {wanted.name}: {error}"
+        hint = "Free space for temporary files, or mend permissions, then clear the task."
+        raise StorageError(message, hint=hint) from error
 
 
 def _produce(order: Order) -> Artifact:
