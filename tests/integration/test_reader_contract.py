@@ -435,15 +435,6 @@ def test_network_that_breaks_is_never_taken_for_the_end(
         server.elsewhere(port=broken).extract(server.spelling.many)
 
 
-def test_same_query_gives_the_same_bytes(source: Source) -> None:
-    source.database.extract(source.spelling.many)
-    first = source.database.file.read_bytes()
-    source.database.extract(source.spelling.many)
-
-    assert source.database.file.read_bytes() == first
-    assert pq.read_metadata(source.database.file).num_rows == 100_000
-
-
 def test_server_is_recorded(source: Source) -> None:
     sql = f"SELECT 1 AS a{source.spelling.constant}"
     assert any(letter.isdigit() for letter in source.database.done(sql).server)
@@ -484,3 +475,4 @@ def test_retry_after_a_broken_connection_gives_the_same_bytes(server: Source) ->
     server.database.extract(server.spelling.many)
 
     assert server.database.file.read_bytes() == expected
+    assert pq.read_metadata(server.database.file).num_rows == 100_000
