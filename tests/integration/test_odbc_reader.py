@@ -14,6 +14,7 @@ import pytest
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecError
 from openreg_airflow.extract.reader import SourceConnection
+from openreg_airflow.extract.readers import odbc_session
 from openreg_airflow.extract.shared_session import SharedSession
 from tests.extraction import Database
 from tests.reader_databases import (
@@ -109,6 +110,17 @@ def test_driver_that_is_not_installed_is_named(database: Database) -> None:
 
     with pytest.raises(SourceError, match=r"No Such Driver|Can't open lib|refuses"):
         replace(database, connection=missing).extract("SELECT 1 AS a")
+
+
+def test_process_that_cannot_start_says_what_may_be_missing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(odbc_session.sys, "executable", "/bin/false")
+
+    with pytest.raises(SourceUnavailableError, match="exit status 1") as caught:
+        database.extract("SELECT a FROM t")
+
+    assert "unixodbc" in str(caught.value)
 
 
 def test_value_longer_than_the_room_for_it_is_refused_not_cut(postgres_odbc: Source) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 10_000
 #: Rows of this many bytes are sent together.
-_SENT_BYTES = 4 << 20
+_SENT_BYTES = 1 << 20
 
 
 class OdbcWork:

@@ -138,7 +138,12 @@ class OdbcSession:
         except (WireError, pa.ArrowException, OSError, ValueError) as error:
             self._reading = False
             message = f"the connection was lost: the driver's process ended ({self._ended()})"
-            raise SourceUnavailableError(message) from error
+            raise SourceUnavailableError(message, hint=self._hint()) from error
+
+    def _hint(self) -> str | None:
+        if self._product.name:
+            return None
+        return "If it ends so each time: is unixODBC installed? On Debian: unixodbc."
 
     def _ended(self) -> str:
         self._process.kill()
