@@ -9,6 +9,7 @@ from openreg_airflow.exception_queue import claims, resubmission
 from openreg_airflow.exception_queue.reasons import ReasonWriter
 from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.store.actor import Actor
+from openreg_airflow.validate.history import looks_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,17 +84,21 @@ def without_set_aside(
             workspace=workspace,
             store_url=store_url,
         )
-    return verdict.model_copy(update={"tables": done.tables, "set_aside": done.counts})
+    sources_too = dict(sources) if verdict.resubmission else {}
+    return verdict.model_copy(
+        update={"tables": done.tables, "sources": sources_too, "set_aside": done.counts}
+    )
 
 
 def rules_of_resubmission(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     """The rules that hold for a few records, which are no whole table.
 
-    A control total is not theirs, and a share of a handful of rows says nothing.
+    A control total is not theirs, nor what the days before had, and a share of a handful of rows
+    says nothing.
     """
     kept = []
     for rule in rules:
-        if rule.spec.of_whole_table:
+        if rule.spec.of_whole_table or looks_back((rule,)):
             log.info("Rule %s is about the whole table and left out here.", rule.rule_id)
         elif rule.spec.severity == "correctable":
             spec = rule.spec.model_copy(update={"at_most": None})

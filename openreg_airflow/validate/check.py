@@ -45,7 +45,7 @@ def check(
             What is not declared is known only in a run.
         examples: whether the rules' examples are tried as well.
         sets: the mapping sets with their columns; None when it is not known which there are.
-        records: the report's tables of records.
+        records: the report's tables of records; None when nothing is to be set aside.
     """
     if tables is not None:
         tables = dict.fromkeys(spec.sources) | dict(tables) | {HISTORY: COLUMNS}
@@ -68,10 +68,10 @@ def check(
             yield _in_pack(Problem(message=message, hint=hint, keys=("rules", rule_id)), rule)
         for problem in _check_rule(rule_id, rule.spec, folder, tables, sets):
             yield _in_pack(problem, rule)
-        for problem in _check_record(rule_id, rule.spec, records or {}):
+        for problem in _check_record(rule_id, rule.spec, records):
             yield replace(problem, keys=("include", rule.include))
     for rule_id, own in spec.rules.items():
-        yield from _check_record(rule_id, own, records or {})
+        yield from _check_record(rule_id, own, records)
         yield from _check_rule(rule_id, own, folder, tables, sets)
     if examples:
         yield from _try_examples(spec, folder, shared, tables or {})
@@ -99,10 +99,10 @@ def read_sql(rule: RuleSpec, folder: Path) -> str:
 
 
 def _check_record(
-    rule_id: str, rule: RuleSpec, records: Mapping[str, RecordTable]
+    rule_id: str, rule: RuleSpec, records: Mapping[str, RecordTable] | None
 ) -> Iterator[Problem]:
     """Rows can be set aside only where it is known what names their record."""
-    if rule.severity == "correctable" and rule.table not in records:
+    if records is not None and rule.severity == "correctable" and rule.table not in records:
         yield Problem(
             message=f"rule {rule_id} is correctable, but nothing names a record of {rule.table}",
             hint=f"Add at the top: records: {{{rule.table}: {{key: [column]}}}}, or with its "

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from openreg_airflow.exception_queue.spec import RecordTable
     from openreg_airflow.notify.spec import NotifySection
     from openreg_airflow.records import Dataset, RunKey, Verdict
-    from openreg_airflow.validate.job import MappingTable
     from openreg_airflow.validate.spec import ValidateSection
 
 log = logging.getLogger(__name__)
@@ -143,7 +142,7 @@ class ValidateOperator(StageOperator):
         from openreg_airflow.validate.fence import run_fenced
         from openreg_airflow.validate.history import HISTORY, looks_back, write_history
         from openreg_airflow.validate.job import Job, TableFile
-        from openreg_airflow.validate.prepare import limits_within, read_rules
+        from openreg_airflow.validate.prepare import limits_within, mapping_tables, read_rules
 
         rules = read_rules(self.spec, self.folder, self.records)
         number = int(self.resubmission["number"]) if self.resubmission else 0
@@ -173,7 +172,7 @@ class ValidateOperator(StageOperator):
                         rules=rules,
                         tables=opened,
                         sources=extracted,
-                        mappings=self._mapping_tables(stack),
+                        mappings=mapping_tables(self.mappings, self.workspace, stack),
                         business_date=run.business_date,
                         limits=limits_within(self.spec.limits, self.settings),
                         failing_rows=self.spec.failing_rows,
@@ -184,19 +183,3 @@ class ValidateOperator(StageOperator):
                     )
                 )
         return Verdict(results=results, failures=pending.ref, resubmission=number)
-
-    def _mapping_tables(self, files: ExitStack) -> dict[str, MappingTable]:
-        from openreg_airflow.mapping_records import MappingSnapshot
-        from openreg_airflow.validate.job import MappingTable
-
-        snapshots = {
-            name: MappingSnapshot.model_validate(one) for name, one in self.mappings.items()
-        }
-        return {
-            name: MappingTable(
-                path=files.enter_context(self.workspace.open_local(one)).absolute(),
-                keys=one.keys,
-                values=one.values,
-            )
-            for name, one in snapshots.items()
-        }

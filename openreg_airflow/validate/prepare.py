@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.errors import SpecError
 from openreg_airflow.validate.check import check, read_sql
-from openreg_airflow.validate.job import Rule
+from openreg_airflow.validate.job import MappingTable, Rule
 from openreg_airflow.validate.pack import shared_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import ExitStack
     from pathlib import Path
 
     from openreg_airflow.exception_queue.spec import RecordTable
     from openreg_airflow.settings import Settings
     from openreg_airflow.validate.spec import ValidateLimits, ValidateSection
+    from openreg_airflow.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -73,3 +75,26 @@ def limits_within(limits: ValidateLimits, settings: Settings) -> ValidateLimits:
             most,
         )
     return limits.model_copy(update=lowered)
+
+
+def mapping_tables(
+    snapshots: Mapping[str, Any], workspace: Workspace, files: ExitStack
+) -> dict[str, MappingTable]:
+    """The mapping sets of a run as local files.
+
+    Args:
+        snapshots: dumped :class:`~openreg_airflow.mapping_records.MappingSnapshot` records by name.
+        workspace: where their files are.
+        files: keeps the files until it is closed.
+    """
+    from openreg_airflow.mapping_records import MappingSnapshot
+
+    found = {name: MappingSnapshot.model_validate(one) for name, one in snapshots.items()}
+    return {
+        name: MappingTable(
+            path=files.enter_context(workspace.open_local(one)).absolute(),
+            keys=one.keys,
+            values=one.values,
+        )
+        for name, one in found.items()
+    }

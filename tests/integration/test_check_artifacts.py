@@ -24,6 +24,7 @@ from openreg_airflow.validate.finished.form import FileForm
 from openreg_airflow.validate.finished.operator import CheckArtifactsOperator
 from openreg_airflow.validate.spec import ValidateSection
 from openreg_airflow.workspace import Workspace
+from tests.transform_bench import Bench
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -180,6 +181,25 @@ def test_rows_that_were_set_aside_are_not_missed(workspace: Workspace, tmp_path:
     made = artifact(workspace, "id;amount\nP0;1.50\nT;1\n", 1)
     task = operator(tmp_path, {}, made, verdict=before.model_dump(mode="json"))
     assert not execute(task).blocking
+
+
+def test_values_of_the_file_are_looked_up_in_mapping_sets(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    bench = Bench(tmp_path, "subprocess")
+    always = pa.array([None], pa.date32())
+    known = {"id": ["P0"], "label": ["first"], "effective_from": always, "effective_to": always}
+    bench.mapping("known", pa.table(known), {"id": "string"}, label="string")
+    snapshot = bench.mappings["known"].snapshot.model_dump(mode="json")
+    made = artifact(workspace, "id;amount\nP0;1.50\nP1;2\nT;2\n", 2)
+    task = operator(tmp_path, {"positions": dataset(workspace, "1.50", "2")}, made,
+                    mappings={"known": snapshot})  # fmt: skip
+    rule = {
+        "title": "Known ids", "phase": "artifact", "table": "positions_records",
+        "message": "{id} is unknown", "condition": 'id in mapping("known")', "severity": "warning",
+    }  # fmt: skip
+    task.spec = ValidateSection.model_validate({"rules": {"known": rule}})
+    assert execute(task).results[0].messages == ("P1 is unknown",)
 
 
 def test_file_that_cannot_be_read_back_stops_the_run(

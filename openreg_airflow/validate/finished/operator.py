@@ -33,6 +33,8 @@ class CheckArtifactsOperator(StageOperator):
         forms: how the artifacts that rules need were written, by name.
         artifacts: those artifacts, as dumped records.
         tables: the tables of the stage before, as dumped datasets.
+        sources: extracted tables that rules read beside them, likewise.
+        mappings: the snapshots of mapping sets that rules may use, by name.
         verdict: of the validation before, whose tables, if it has any, are the ones that were
             written; None when there was none.
         notify: who is told when rules fail; that it fails does not change the result.
@@ -51,6 +53,7 @@ class CheckArtifactsOperator(StageOperator):
         "artifacts",
         "tables",
         "sources",
+        "mappings",
         "verdict",
     )
 
@@ -63,6 +66,7 @@ class CheckArtifactsOperator(StageOperator):
         artifacts: Any,
         tables: Any,
         sources: Any = None,
+        mappings: Any = None,
         verdict: Any = None,
         notify: NotifySection | None = None,
         **kwargs: Any,
@@ -74,6 +78,7 @@ class CheckArtifactsOperator(StageOperator):
         self.artifacts = artifacts
         self.tables = tables
         self.sources = sources or {}
+        self.mappings = mappings or {}
         self.verdict = verdict
         self.notify = notify
 
@@ -112,7 +117,7 @@ class CheckArtifactsOperator(StageOperator):
         from openreg_airflow.validate.finished.spec import ReadBack
         from openreg_airflow.validate.history import HISTORY, looks_back, write_history
         from openreg_airflow.validate.job import Job, TableFile
-        from openreg_airflow.validate.prepare import limits_within, read_rules
+        from openreg_airflow.validate.prepare import limits_within, mapping_tables, read_rules
 
         rules = read_rules(self.spec, self.folder, finished=True, records=None)
         written = before.tables if before is not None and before.tables else None
@@ -148,6 +153,7 @@ class CheckArtifactsOperator(StageOperator):
                         rules=rules,
                         tables=tables,
                         sources=sources,
+                        mappings=mapping_tables(self.mappings, self.workspace, stack),
                         business_date=run.business_date,
                         limits=limits_within(self.spec.limits, self.settings),
                         failing_rows=self.spec.failing_rows,
