@@ -134,7 +134,7 @@ def build_dag(
         for task in before:
             task >> list(artifacts.values())
         checked = _check_artifacts(
-            spec, folder, {} if spec.records else tables, extracted, verdict, artifacts
+            spec, folder, {} if spec.records else tables, extracted, snapshots, verdict, artifacts
         )
         if spec.deliver is not None:
             _deliveries(spec, spec.deliver.routes, artifacts, checked, pools)
@@ -310,6 +310,7 @@ def _check_artifacts(  # noqa: PLR0917 - what the run has so far
     verdict: Any,
     artifacts: Mapping[str, ArtifactOperator],
 ) -> CheckArtifactsOperator | None:
+    snapshots: Any,
     """The task that holds finished files against rules; None when no rule speaks of them."""
     forms = read_back.forms(spec)
     if not forms or spec.validate_ is None:
@@ -326,6 +327,7 @@ def _check_artifacts(  # noqa: PLR0917 - what the run has so far
         verdict=verdict,
         notify=spec.notify,
         deadline=_deadline(spec),
+        mappings=snapshots,
     )
 
 
