@@ -23,6 +23,7 @@ from dag_factory.deadline import alert
 from dag_factory.mapping_sets import used_sets
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.calendars.cut_off import Deadline
+from openreg_airflow.deliver.acknowledgement.operator import AcknowledgeOperator
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import PermanentError
 from openreg_airflow.exception_queue.operator import (
@@ -130,6 +131,7 @@ def build_dag(
             verdict = validate.output
             before.append(validate)
         # With records, the verdict has the tables that are left.
+        deliveries: Mapping[tuple[str, str], DeliverOperator] = {}
         artifacts = _artifacts(spec, folder, {} if spec.records else tables, verdict)
         for task in before:
             task >> list(artifacts.values())
@@ -137,7 +139,7 @@ def build_dag(
             spec, folder, {} if spec.records else tables, extracted, snapshots, verdict, artifacts
         )
         if spec.deliver is not None:
-            _deliveries(spec, spec.deliver.routes, artifacts, checked, pools)
+            deliveries = _deliveries(spec, spec.deliver.routes, artifacts, checked, pools)
         if spec.records:
             _last(dag) >> SettleOperator(
                 task_id="settle", report_id=spec.id, trigger_rule="none_failed_min_one_success"
@@ -150,6 +152,7 @@ def build_dag(
                 # A route that is not taken skips its task.
                 trigger_rule="none_failed",
             )
+        _acknowledgements(spec, deliveries, {} if spec.records else tables, verdict)
     return dag
 
 
@@ -307,10 +310,10 @@ def _check_artifacts(  # noqa: PLR0917 - what the run has so far
     folder: Path,
     tables: Any,
     extracted: Any,
+    snapshots: Any,
     verdict: Any,
     artifacts: Mapping[str, ArtifactOperator],
 ) -> CheckArtifactsOperator | None:
-    snapshots: Any,
     """The task that holds finished files against rules; None when no rule speaks of them."""
     forms = read_back.forms(spec)
     if not forms or spec.validate_ is None:
@@ -324,10 +327,12 @@ def _check_artifacts(  # noqa: PLR0917 - what the run has so far
         artifacts={name: artifacts[name].output for name in forms},
         tables=tables,
         sources={name: extracted[name] for name in spec.validate_.sources},
+        mappings=snapshots,
         verdict=verdict,
         notify=spec.notify,
         deadline=_deadline(spec),
-        mappings=snapshots,
+        # In a resubmission the tasks of the sources are skipped.
+        trigger_rule="none_failed_min_one_success" if spec.records else "all_success",
     )
 
 
@@ -351,7 +356,8 @@ def _deliveries(
     artifacts: Mapping[str, ArtifactOperator],
     checked: CheckArtifactsOperator | None,
     pools: Slots,
-) -> None:
+) -> dict[tuple[str, str], DeliverOperator]:
+    """The deliveries by artifact and route."""
     pairs = [
         (name, route)
         for route, wanted in routes.items()
@@ -381,6 +387,37 @@ def _deliveries(
         if primary is not None:
             task.stands_in_for = primary.task_id
             primary >> task
+    return tasks
+
+
+def _acknowledgements(
+    spec: ReportSpec,
+    deliveries: Mapping[tuple[str, str], DeliverOperator],
+    tables: Any,
+    verdict: Any,
+) -> None:
+    """The tasks that wait for answers: behind all others, since they may wait for days."""
+    awaiting = {pair: task for pair, task in deliveries.items() if task.spec.awaits_acknowledgement}
+    if not awaiting:
+        return
+    dag = next(iter(awaiting.values())).dag
+    settled = dag.get_task("settle") if spec.records else None
+    with _stage("acknowledge", awaiting):
+        for (name, route), delivery in awaiting.items():
+            task = AcknowledgeOperator(
+                task_id="acknowledge" if len(awaiting) == 1 else f"{name}_by_{route}",
+                report_id=spec.id,
+                route=route,
+                spec=delivery.spec,
+                deadline=_deadline(spec),
+                artifact=delivery.artifact,
+                receipts=delivery.output,
+                tables=tables,
+                verdict=verdict,
+                records=spec.records,
+            )
+            if settled is not None:
+                settled >> task
 
 
 def _trigger_rule(route: RouteSpec) -> str:

@@ -36,6 +36,7 @@ _STAGE_COMMANDS = {
 }
 #: Single commands that stages bring along, by their name: module and function.
 _STAGE_COMMAND = {
+    "acks": ("openreg_airflow.deliver.acknowledgement.commands", "acks"),
     "deliver": ("openreg_airflow.deliver.commands", "deliver"),
     "deliveries": ("openreg_airflow.deliver.commands", "deliveries"),
     "extract": ("openreg_airflow.extract.commands", "extract"),

@@ -117,6 +117,10 @@ class DeliveryRefusedError(PermanentError):
     """The receiving side refuses: login, host key, permission, a name that is taken."""
 
 
+class AcknowledgementError(PermanentError):
+    """The authority refused a file, or did not answer in time."""
+
+
 class DeliveryError(TransientError):
     """A delivery did not finish and may be tried again."""
 

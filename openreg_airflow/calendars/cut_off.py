@@ -25,10 +25,14 @@ class Deadline:
     section: DeadlineSection
     zone: str
 
+    def instant(self, business_date: date) -> datetime:
+        """When the report of a day is late, in UTC."""
+        return cut_off(self.section, business_date, self.zone)
+
     def standing(self, business_date: date, now: datetime) -> str:
         """How the report of a day stands at an instant; see :func:`standing`."""
         shown = self.section.timezone or self.zone
-        return standing(cut_off(self.section, business_date, self.zone), now, shown)
+        return standing(self.instant(business_date), now, shown)
 
 
 def cut_off(section: DeadlineSection, business_date: date, zone: str) -> datetime:

@@ -12,7 +12,7 @@ may (unreachable, reset, time-out, disk full). No message contains a secret.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from openreg_airflow.deliver.progress import Progress
 from openreg_airflow.errors import DeliveryRefusedError
@@ -163,6 +163,20 @@ class Readable(Protocol):
 
     def sha256(self, path: str) -> str | None:
         """Read a file and hash it; None when the server does not let us read it."""
+
+
+@runtime_checkable
+class Mailbox(Protocol):
+    """A session of a channel whose destination also leaves files for us."""
+
+    def names(self, folder: str) -> list[str] | None:
+        """The names in a folder; None when the server does not let us list it."""
+
+    def size(self, path: str) -> int | None:
+        """The size of a file; None when there is none."""
+
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy a remote file to a new local one."""
 
 
 class RemoteFiles(Readable, Protocol):

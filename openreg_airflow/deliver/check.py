@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from openreg_airflow.deliver.acknowledgement.feedback import parser_names
 from openreg_airflow.deliver.registry import channel_names
 from openreg_airflow.deliver.routing import check_condition
 from openreg_airflow.problem import Problem
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openreg_airflow.deliver.spec import DeliverSection, RouteSpec
+
+#: Channels of ours over which nothing comes back.
+_DEAF = ("https", "mail")
 
 
 def check(spec: DeliverSection, folder: Path) -> Iterator[Problem]:  # noqa: ARG001
@@ -29,6 +33,7 @@ def check(spec: DeliverSection, folder: Path) -> Iterator[Problem]:  # noqa: ARG
                 keys=("routes", name, "channel"),
             )
         yield from _routing(name, route, spec)
+        yield from _acknowledgement(name, route)
         named = route.artifacts or ()
         for index, artifact in enumerate(named):
             if artifact in named[:index]:
@@ -68,6 +73,27 @@ def _routing(name: str, route: RouteSpec, spec: DeliverSection) -> Iterator[Prob
                 hint="Make it required: it may fail as long as the other one delivers.",
                 keys=("routes", name, "instead_of"),
             )
+
+
+def _acknowledgement(name: str, route: RouteSpec) -> Iterator[Problem]:
+    """What is wrong with what is awaited."""
+    answer = route.acknowledgement
+    if answer is None:
+        return
+    keys = ("routes", name, "acknowledgement")
+    if answer.parser not in parser_names():
+        yield Problem(
+            message=f"there is no parser of feedback named {answer.parser!r}",
+            hint=f"Installed are: {', '.join(parser_names())}.",
+            keys=(*keys, "parser"),
+        )
+    channel = answer.channel or route.channel
+    if channel in _DEAF:
+        yield Problem(
+            message=f"channel {channel} cannot fetch files",
+            hint="Name the channel and the connection where the feedback appears.",
+            keys=keys,
+        )
 
 
 def _place(route: RouteSpec) -> tuple[str, str, str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
 from openreg_airflow.section import Name, Section
 
 #: What Airflow accepts as a connection id.
@@ -54,6 +55,7 @@ class RouteSpec(Section):
         instead_of: the route whose place this one takes when its destination is down.
         retries: where they differ from the report's.
         pool: Airflow pool of its tasks.
+        acknowledgement: what the destination answers, and where.
         timeout_seconds: longest time that the other side may keep silent.
         mib_per_second: the most that goes over the line; not for e-mail.
         verify: after sending, compare the ``size`` at the destination, or read the file back and
@@ -96,9 +98,17 @@ class RouteSpec(Section):
         gt=0,
         description="The most that goes over the line, in MiB a second; default: no limit.",
     )
+    acknowledgement: AcknowledgementSpec | None = Field(
+        default=None, description="The authority's answer, which is waited for."
+    )
     verify: Literal["size", "content"] = Field(
         default="size", description="What is compared at the destination after sending."
     )
+
+    @property
+    def awaits_acknowledgement(self) -> bool:
+        """Whether a delivery is done only when the other side has answered."""
+        return self.acknowledgement is not None
 
 
 class DeliverSection(Section):

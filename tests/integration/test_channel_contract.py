@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openreg_airflow.deliver.channel import Parcel
+from openreg_airflow.deliver.channel import Mailbox, Parcel
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, OpenRegError
 from tests.channel_sites import FILE_SITES, SERVERS, SITES
 from tests.services import free_port
@@ -79,11 +79,15 @@ def test_a_file_arrives_byte_for_byte_under_its_name_alone(
 
 
 @everywhere
-def test_several_files_go_over_one_connection(site: Site, tmp_path: Path) -> None:
+def test_several_files_go_over_one_connection_and_are_known_on_it(
+    site: Site, tmp_path: Path
+) -> None:
     with site.open() as session:
-        for number in range(3):
-            parcel = make_parcel(tmp_path, 1000 + number, f"part_{number}.xml")
-            assert session.deliver(parcel, site.root + "in", "size").bytes_sent == parcel.bytes
+        for known in (False, True):
+            for number in range(3):
+                parcel = make_parcel(tmp_path, 1000 + number, f"part_{number}.xml")
+                outcome = session.deliver(parcel, site.root + "in", "size")
+                assert outcome.already_there is known
     assert {name: len(content) for name, content in site.files().items()} == {
         f"in/part_{number}.xml": 1000 + number for number in range(3)
     }
@@ -213,3 +217,18 @@ def test_names_of_every_script_arrive_as_they_are(site: Site, tmp_path: Path) ->
 def test_an_empty_file_is_no_report(site: Site, tmp_path: Path) -> None:
     with site.open() as session, pytest.raises(DeliveryRefusedError, match="is empty"):
         session.deliver(make_parcel(tmp_path, 0), site.root + "in", "size")
+
+
+@everywhere
+def test_what_the_other_side_left_is_listed_and_fetched(site: Site, tmp_path: Path) -> None:
+    content = random.Random(7).randbytes(200_000)  # noqa: S311
+    site.put("out/feedback 1.xml", content)
+    site.put("out/deeper/another.xml", b"x")
+    with site.open() as session:
+        assert isinstance(session, Mailbox)
+        assert "feedback 1.xml" in (session.names(site.root + "out") or [])
+        path = f"{site.root}out/feedback 1.xml"
+        assert session.size(path) == len(content)
+        session.fetch(path, tmp_path / "fetched")
+        assert (session.names(site.root + "nowhere") or []) == []
+    assert (tmp_path / "fetched").read_bytes() == content

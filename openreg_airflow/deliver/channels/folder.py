@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -113,6 +114,11 @@ class FolderSession:
                     return hashlib.file_digest(file, "sha256").hexdigest()
             except PermissionError:
                 return None
+
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy a file to a new one."""
+        with self._doing(f"reading {path}"):
+            shutil.copyfile(self._at(path), target)
 
     def upload(self, parcel: Parcel, path: str) -> None:
         """Write a new file and flush it to the disk."""

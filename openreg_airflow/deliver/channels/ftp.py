@@ -26,6 +26,7 @@ from openreg_airflow.errors import DeliveryRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from openreg_airflow.deliver.channel import Parcel, Verify
     from openreg_airflow.deliver.connection import Connection
@@ -166,6 +167,18 @@ class FtpSession:
             at = self._at(path)
             return self._told_sha256(at) or self._read_sha256(at)
 
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy a remote file to a new local one."""
+        progress, done = Progress(f"fetched {path}", self.size(path) or 0), 0
+        with target.open("xb") as file, self._doing(f"fetching {path}"):
+
+            def take(block: bytes) -> None:
+                nonlocal done
+                done += file.write(block)
+                progress.reached(done)
+
+            self._ftp.retrbinary(f"RETR {self._at(path)}", take, blocksize=_BLOCK)
+
     def upload(self, parcel: Parcel, path: str) -> None:
         """Write a new file."""
         progress = parcel.progress("sent")
@@ -244,6 +257,8 @@ class FtpSession:
 
     def _size(self, path: str) -> int | None:
         try:
+            # A listing leaves the connection in text mode, in which servers tell no sizes.
+            self._ftp.voidcmd("TYPE I")
             return self._ftp.size(path)
         except ftplib.error_perm as error:
             if ftp_errors.code(error) not in _UNKNOWN_COMMAND:

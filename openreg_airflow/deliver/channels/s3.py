@@ -33,6 +33,7 @@ from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, OpenRegE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from openreg_airflow.deliver.channel import Parcel, Verify
     from openreg_airflow.deliver.connection import Connection
@@ -113,6 +114,31 @@ class S3Session:
         if is_there(self, parcel, posixpath.join(*_parts(folder), parcel.filename)):
             return "the same object is there already"
         return "nothing is there under this name; the object would be sent"
+
+    def names(self, folder: str) -> list[str] | None:
+        """The names right below a prefix; None when listing is not allowed."""
+        bucket, prefix = self._split("/".join([*_parts(folder), ""]))
+        with self._doing(f"listing {folder}"):
+            try:
+                pages = self._client.get_paginator("list_objects_v2").paginate(
+                    Bucket=bucket, Prefix=prefix, Delimiter="/"
+                )
+                found = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+            except ClientError as error:
+                if code(error) in _DENIED:
+                    return None
+                raise
+        return [name for key in found if (name := key.removeprefix(prefix))]
+
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy an object to a new local file."""
+        bucket, key = self._split("/".join(_parts(path)))
+        with self._doing(f"fetching {path}"), target.open("xb") as file:
+            answer = self._client.get_object(Bucket=bucket, Key=key)
+            progress = Progress(f"fetched {path}", answer["ContentLength"])
+            for block in answer["Body"].iter_chunks(_READ):
+                file.write(block)
+                progress.reached(file.tell())
 
     def size(self, path: str) -> int | None:
         """The size of an object; None when there is none."""

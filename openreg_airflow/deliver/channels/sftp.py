@@ -19,6 +19,7 @@ from openreg_airflow.sftp.login import Faults, SftpLogin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from openreg_airflow.deliver.channel import Parcel, Verify
     from openreg_airflow.deliver.connection import Connection
@@ -73,6 +74,10 @@ class SftpSession(SftpLink):
     def sha256(self, path: str) -> str | None:
         """Read a file and hash it; None when reading is not allowed."""
         return self._run(self._sha256(path), f"reading {path}")
+
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy a remote file to a new local one."""
+        self._run(self._fetch(path, target), f"fetching {path}")
 
     def upload(self, parcel: Parcel, path: str) -> None:
         """Write a new file and flush it to the server's disk where the server can."""
@@ -142,6 +147,15 @@ class SftpSession(SftpLink):
                 done += len(data)
                 progress.reached(done)
         return digest.hexdigest()
+
+    async def _fetch(self, path: str, target: Path) -> None:
+        progress = Progress(f"fetched {path}", await self._size(path) or 0)
+
+        def reached(_remote: bytes, _local: bytes, done: int, _total: int) -> None:
+            self._hear()
+            progress.reached(done)
+
+        await self._client.get(path, str(target), progress_handler=reached)
 
     async def _upload(self, parcel: Parcel, path: str) -> None:
         progress = parcel.progress("sent")

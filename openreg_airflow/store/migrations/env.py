@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from openreg_airflow.store import (  # noqa: F401 - tables
+    acknowledgement_models,
     delivery_models,
     exception_models,
     mapping_models,

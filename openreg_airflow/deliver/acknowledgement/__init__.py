@@ -1,0 +1,1 @@
+"""The authority's answer to a delivery: waited for, fetched, read, matched and kept."""

@@ -1,0 +1,265 @@
+"""Looking for feedback, fetching it, and taking what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import posixpath
+import re
+import shutil
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from openreg_airflow.deliver.acknowledgement.feedback import FeedbackError, load_parser
+from openreg_airflow.deliver.acknowledgement.pattern import matches
+from openreg_airflow.deliver.channel import Mailbox
+from openreg_airflow.deliver.delivery import channel_for
+from openreg_airflow.errors import SpecError
+from openreg_airflow.store.acknowledgements import (
+    Acknowledgement,
+    Acknowledgements,
+    FeedbackFile,
+    RecordAnswer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
+    from openreg_airflow.deliver.connection import Connection
+    from openreg_airflow.deliver.spec import RouteSpec
+    from openreg_airflow.records import Artifact, Dataset, FileRef, RunKey
+    from openreg_airflow.workspace import Workspace
+
+    Reject = Callable[[Sequence[tuple[int, RecordAnswer]]], None]
+
+log = logging.getLogger(__name__)
+
+_NOT_IN_NAMES = re.compile(r"[^\w.\-]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Awaited:
+    """What is awaited of whom.
+
+    Attributes:
+        route: name of the route that was delivered over.
+        spec: the route; it has an acknowledgement.
+        table: the table that the artifact's records came from.
+        due_at: until when an answer is waited for.
+    """
+
+    run: RunKey
+    route: str
+    spec: RouteSpec
+    artifact: Artifact
+    table: Dataset | None
+    due_at: datetime
+
+    @property
+    def answer(self) -> AcknowledgementSpec:
+        """The route's acknowledgement."""
+        if self.spec.acknowledgement is None:
+            message = f"route {self.route} awaits no acknowledgement"
+            raise SpecError(message)
+        return self.spec.acknowledgement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What one look brought.
+
+    Attributes:
+        standings: how it stands with each file now.
+        refused: feedback files that were refused, with the reason.
+    """
+
+    standings: tuple[Acknowledgement, ...]
+    refused: tuple[FeedbackFile, ...]
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is to come."""
+        return all(standing.settled for standing in self.standings)
+
+
+def collect(
+    awaited: Awaited,
+    *,
+    connect: Callable[[str], Connection],
+    workspace: Workspace,
+    store: Acknowledgements,
+    reject: Reject,
+) -> Collected:
+    """Look once whether the authority has answered, and take what it says.
+
+    A file that is no answer is refused and kept; it never counts as a yes, and the next look goes
+    on waiting. Files that were looked at before are not fetched again.
+
+    Args:
+        awaited: what is awaited.
+        connect: gives a connection by its name.
+        workspace: where feedback files are kept.
+        store: where answers are kept.
+        reject: is given the rejected records, before the file counts as read: a task that dies in
+            between gives them again.
+
+    Raises:
+        DeliveryRefusedError: the place refuses.
+        DeliveryError: it cannot be reached just now.
+    """
+    reports = awaited.artifact.reports
+    place = (awaited.run, awaited.route, awaited.artifact.name)
+    store.await_files(
+        awaited.run,
+        [
+            Acknowledgement(
+                route=awaited.route,
+                artifact=awaited.artifact.name,
+                position=position,
+                filename=file.filename,
+                sent=file.records,
+                pending=file.records,
+                due_at=awaited.due_at,
+            )
+            for position, file in enumerate(reports, 1)
+        ],
+    )
+    refused: list[FeedbackFile] = []
+    if not all(standing.settled for standing in store.of_run(*place)):
+        with workspace.scratch_folder() as scratch:
+            for path, name in _fetched(awaited, connect, scratch, store.files(*place)):
+                file = _take(awaited, path, name, workspace, store, reject)
+                if file.result == "refused":
+                    refused.append(file)
+    return Collected(standings=store.of_run(*place), refused=tuple(refused))
+
+
+def _fetched(
+    awaited: Awaited,
+    connect: Callable[[str], Connection],
+    scratch: Path,
+    known: tuple[FeedbackFile, ...],
+) -> list[tuple[Path, str]]:
+    """The files that may answer and were not looked at before, in the order of their names."""
+    answer, run = awaited.answer, awaited.run
+    spec = awaited.spec.model_copy(
+        update={
+            "channel": answer.channel or awaited.spec.channel,
+            "connection": answer.connection or awaited.spec.connection,
+        }
+    )
+    channel, connection = channel_for(spec, connect(spec.connection))
+    seen = {(file.filename, file.bytes) for file in known}
+    fetched: list[tuple[Path, str]] = []
+    with channel.open(connection, timeout_seconds=spec.timeout_seconds) as session:
+        if not isinstance(session, Mailbox):
+            message = f"channel {spec.channel} cannot fetch files"
+            raise SpecError(message, hint="Name another channel and connection to fetch from.")
+        names = session.names(answer.folder)
+        if names is None:
+            message = f"folder {answer.folder} may not be listed"
+            raise connection.refused(fault=f"cannot fetch: {message}", hint="Ask the authority.")
+        for name in sorted(names):
+            if not name.isprintable() or not any(
+                matches(name, answer.pattern, file.filename, run.business_date)
+                for file in awaited.artifact.reports
+            ):
+                continue
+            path = posixpath.join(answer.folder, name)
+            size = session.size(path)
+            if size is None or (name, size) in seen:
+                continue
+            if size > answer.most_mib << 20:
+                log.error("%s has %d bytes, more than most_mib allows; it stays there", name, size)
+                continue
+            target = scratch / f"{len(fetched)}"
+            session.fetch(path, target)
+            log.info("fetched %s, %d bytes", name, target.stat().st_size)
+            fetched.append((target, name))
+    return fetched
+
+
+def _take(  # noqa: PLR0917 - one step of collect
+    awaited: Awaited,
+    path: Path,
+    name: str,
+    workspace: Workspace,
+    store: Acknowledgements,
+    reject: Reject,
+) -> FeedbackFile:
+    """Keep a file and take what it says, or refuse it."""
+    from openreg_airflow.deliver.acknowledgement.matching import AnswerFile, Sent, match
+
+    started = time.monotonic()
+    run, answer = awaited.run, awaited.answer
+    kept = _keep(awaited, path, name, workspace)
+    file = FeedbackFile(
+        route=awaited.route,
+        artifact=awaited.artifact.name,
+        filename=name,
+        sha256=kept.sha256,
+        bytes=kept.bytes,
+        uri=kept.uri,
+        result="read",
+    )
+    place = (run, awaited.route, awaited.artifact.name)
+    answers = path.with_suffix(".parquet")
+    try:
+        with AnswerFile(answers) as writer:
+            feedback = load_parser(answer.parser).read(path, answer.form, writer.take)
+        table = awaited.table if answer.reference else None
+        with workspace.open_local(table) if table else nullcontext() as local:
+            matched = match(
+                name,
+                feedback,
+                answers,
+                Sent(
+                    business_date=run.business_date,
+                    files=awaited.artifact.reports,
+                    table=local,
+                    reference=answer.reference,
+                ),
+                answer,
+                known=store.answers(*place),
+                standings=store.of_run(*place),
+                now=datetime.now(UTC),
+            )
+    except FeedbackError as error:
+        reason = f"{error.where}: {error.message}" if error.where else error.message
+        refused = file.model_copy(update={"result": "refused", "reason": reason})
+        store.refuse(run, refused)
+        log.error("refused and kept as %s: %s", kept.uri, error)
+        return refused
+    if matched.rejected:
+        reject(matched.rejected)
+    own = {"route": awaited.route, "artifact": awaited.artifact.name}
+    store.apply(run, file, matched.standings, [a.model_copy(update=own) for a in matched.answers])
+    for standing in matched.standings:
+        log.info(
+            "%s says of %s: %s; %d accepted, %d rejected, %d pending of %d sent, %.1f s",
+            name,
+            standing.filename,
+            standing.state,
+            standing.accepted,
+            standing.rejected,
+            standing.pending,
+            standing.sent,
+            time.monotonic() - started,
+        )
+    return file
+
+
+def _keep(awaited: Awaited, path: Path, name: str, workspace: Workspace) -> FileRef:
+    """Keep a feedback file as it came, under its name and hash."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    part = f"{awaited.artifact.name}_{awaited.route}"
+    folder = workspace.folder(awaited.run, "acknowledge", part)
+    with folder.writing(f"{digest[:12]}_{_NOT_IN_NAMES.sub('_', name)[-150:]}") as pending:
+        shutil.copyfile(path, pending.path)
+    return pending.ref

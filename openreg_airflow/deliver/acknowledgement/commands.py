@@ -1,0 +1,86 @@
+"""``openreg acks``: which deliveries still wait for the authority's answer."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openreg_airflow.errors import OpenRegError
+
+if TYPE_CHECKING:
+    from openreg_airflow.store.acknowledgements import AcknowledgementOfRun
+
+
+def acks(
+    report: Annotated[str | None, typer.Option("--report", help="Only this report.")] = None,
+    business_date: Annotated[
+        datetime | None,
+        typer.Option("--date", formats=["%Y-%m-%d"], help="Only this business date."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Settled ones too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the files that an answer is still awaited to, the most urgent first.
+
+    Records that are pending at the authority are outstanding too. Exit status 1 when an answer is
+    overdue or a file was rejected.
+    """
+    from openreg_airflow import settings
+    from openreg_airflow.store.acknowledgements import Acknowledgements, overdue
+
+    try:
+        found = Acknowledgements(settings.load().store_url).outstanding(
+            report_id=report,
+            business_date=business_date.date() if business_date else None,
+            everything=everything,
+        )
+    except OpenRegError as error:
+        typer.secho(str(error), err=True, fg=typer.colors.RED)
+        raise typer.Exit(2) from error
+    if as_json:
+        rows = [one.model_dump(mode="json") | {"overdue": overdue(one)} for one in found]
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print(found)
+    bad = any(overdue(one) or one.state in ("rejected", "corrupted") for one in found)
+    raise typer.Exit(bad)
+
+
+def _print(found: tuple[AcknowledgementOfRun, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from openreg_airflow.calendars.cut_off import span
+    from openreg_airflow.store.acknowledgements import overdue
+
+    console = Console()
+    if not found:
+        console.print("no answer is outstanding")
+        return
+    table = Table(header_style="bold")
+    for title in ("report", "date", "route", "file", "state", "sent", "accepted", "rejected",
+                  "pending", "answer due"):  # fmt: skip
+        table.add_column(title, overflow="fold")
+    now = datetime.now(UTC)
+    for one in found:
+        left = "" if one.settled else f"in {span(one.due_at - now)}"
+        if overdue(one, now):
+            left = f"OVERDUE by {span(now - one.due_at)}"
+        bad = overdue(one, now) or one.state in ("rejected", "corrupted")
+        table.add_row(
+            Text(one.report_id),
+            str(one.business_date),
+            Text(one.route),
+            Text(one.filename),
+            Text(one.state, "red" if bad else ""),
+            str(one.sent),
+            str(one.accepted),
+            str(one.rejected),
+            str(one.pending),
+            Text(left, "bold red" if bad else ""),
+        )
+    console.print(table)

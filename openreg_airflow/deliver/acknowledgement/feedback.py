@@ -1,0 +1,101 @@
+"""What a feedback file says, whatever its form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from openreg_airflow.errors import PermanentError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from openreg_airflow.deliver.acknowledgement.spec import FeedbackForm
+
+GROUP = "openreg.feedback"
+
+#: What the authority says of a whole file. ``received``: it has it, and has not looked yet.
+FileStatus = Literal["accepted", "partly accepted", "rejected", "corrupted", "received"]
+RecordStatus = Literal["accepted", "rejected", "pending"]
+
+
+class FeedbackError(PermanentError):
+    """A file is no feedback, or not to what was sent; it is kept and never taken for a yes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What is said of one record.
+
+    Attributes:
+        reference: what names it.
+        rules: ids of the rules that it broke.
+        text: what they say.
+    """
+
+    reference: str
+    status: RecordStatus
+    rules: tuple[str, ...] = ()
+    text: str = ""
+
+
+@dataclass(kw_only=True)
+class Feedback:
+    """What is said of a file.
+
+    Attributes:
+        status: None when only its records are spoken of.
+        original: what the authority calls the file that it answers; None when it does not say.
+        total: how many records it counted; None when it does not say.
+        counts: how many in which state; None when it does not say.
+        text: why, where the whole file was refused.
+    """
+
+    status: FileStatus | None = None
+    original: str | None = None
+    total: int | None = None
+    counts: dict[RecordStatus, int] | None = None
+    text: str = ""
+    rules: tuple[str, ...] = field(default=())
+
+
+class Parser(Protocol):
+    """Reads one kind of feedback, in bounded memory."""
+
+    def read(
+        self, path: Path, form: FeedbackForm | None, take: Callable[[Answer], None]
+    ) -> list[Feedback]:
+        """Read a file.
+
+        Args:
+            path: the file.
+            form: where it has what, for kinds that need to be told.
+            take: is given each record that is spoken of.
+
+        Returns:
+            What is said of each file that it answers, usually one.
+
+        Raises:
+            FeedbackError: it is malformed.
+        """
+
+
+def parser_names() -> tuple[str, ...]:
+    """The names of the installed parsers, sorted."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+def load_parser(name: str) -> Parser:
+    """Import a parser and make one.
+
+    Raises:
+        SpecError: no such parser is installed.
+    """
+    points = tuple(entry_points(group=GROUP, name=name))
+    if not points:
+        message = f"there is no parser of feedback named {name!r}"
+        raise SpecError(message, hint=f"Installed are: {', '.join(parser_names())}.")
+    parser: Parser = points[0].load()()
+    return parser

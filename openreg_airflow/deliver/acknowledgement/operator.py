@@ -1,0 +1,209 @@
+"""The task that waits for the authority's answer without holding a worker."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from openreg_airflow.stage import StageOperator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow.sdk import Context
+
+    from openreg_airflow.deliver.acknowledgement.collect import Awaited
+    from openreg_airflow.deliver.spec import RouteSpec
+    from openreg_airflow.exception_queue.spec import RecordTable
+    from openreg_airflow.records import Dataset, RunKey
+    from openreg_airflow.store.acknowledgements import Acknowledgement, RecordAnswer
+
+log = logging.getLogger(__name__)
+
+
+class AcknowledgeOperator(StageOperator):
+    """Wait for the feedback to one artifact over one route; returns how it stands with each file.
+
+    The task looks, and defers itself until the next look; in between it is in the triggerer's
+    hands and holds no worker. Rejected records go to the exception queue where the report has
+    ``records``. A file that the authority rejects as a whole fails the task, and so does silence
+    beyond the time: clear the task when the answer came after all.
+
+    Args:
+        route: name of the route in the spec.
+        spec: the route.
+        artifact: the ``Artifact`` record.
+        receipts: the receipts of its delivery.
+        tables: the tables of the run by name.
+        verdict: the run's verdict, which may hold other tables.
+        records: the report's section ``records``.
+    """
+
+    stage = "acknowledge"
+    template_fields: Sequence[str] = (
+        *StageOperator.template_fields,
+        "artifact",
+        "receipts",
+        "tables",
+        "verdict",
+    )
+    ui_color = "#e1d5e7"
+
+    def __init__(
+        self,
+        *,
+        route: str,
+        spec: RouteSpec,
+        artifact: Any,
+        receipts: Any,
+        tables: Mapping[str, Any],
+        verdict: Any = None,
+        records: Mapping[str, RecordTable] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.route = route
+        self.spec = spec
+        self.artifact = artifact
+        self.receipts = receipts
+        self.tables = tables
+        self.verdict = verdict
+        self.records = records
+
+    def look_again(self, context: Context, event: Any = None) -> Any:  # noqa: ARG002
+        """Go on after a wait."""
+        return self.execute(context)
+
+    def run_stage(self, context: Context, run: RunKey) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Look once; then end, fail, or wait."""
+        from openreg_airflow.deliver.acknowledgement.collect import collect
+        from openreg_airflow.deliver.operator import airflow_connection
+        from openreg_airflow.store.acknowledgements import Acknowledgements
+
+        awaited = self.awaited(run)
+        found = collect(
+            awaited,
+            connect=airflow_connection,
+            workspace=self.workspace,
+            store=Acknowledgements(self.settings.store_url),
+            reject=partial(self.take_back, awaited),
+        )
+        if not found.settled:
+            self._wait(found.standings)
+        _refuse_rejected(found.standings)
+        return [standing.model_dump(mode="json") for standing in found.standings]
+
+    def awaited(self, run: RunKey) -> Awaited:
+        """What this task waits for."""
+        from openreg_airflow.deliver.acknowledgement.collect import Awaited
+        from openreg_airflow.records import Artifact
+
+        artifact = Artifact.model_validate(self.artifact)
+        table = str(artifact.metadata.get("table") or "")
+        delivered = [datetime.fromisoformat(r["delivered_at"]) for r in self.receipts or ()]
+        return Awaited(
+            run=run,
+            route=self.route,
+            spec=self.spec,
+            artifact=artifact,
+            table=self._tables().get(table),
+            due_at=self._due(run, max(delivered, default=datetime.now(UTC))),
+        )
+
+    def _due(self, run: RunKey, delivered: datetime) -> datetime:
+        answer = self.spec.acknowledgement
+        if answer is not None and answer.wait_hours is not None:
+            return delivered + timedelta(hours=answer.wait_hours)
+        if self.deadline is not None:
+            return self.deadline.instant(run.business_date)
+        return delivered + timedelta(days=1)
+
+    def _tables(self) -> dict[str, Dataset]:
+        from openreg_airflow.records import Dataset, Verdict
+
+        tables = {name: Dataset.model_validate(table) for name, table in self.tables.items()}
+        if self.verdict is not None:
+            tables |= Verdict.model_validate(self.verdict).tables or {}
+        return tables
+
+    def _wait(self, standings: Sequence[Acknowledgement]) -> None:
+        """Defer until the next look, or fail when the time is over.
+
+        Raises:
+            AcknowledgementError: the time is over.
+        """
+        from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+        from openreg_airflow.errors import AcknowledgementError
+
+        answer = self.spec.acknowledgement
+        now = datetime.now(UTC)
+        pending = timedelta(hours=answer.pending_hours if answer else 0)
+        open_ = [s for s in standings if not s.settled]
+        # Pending records may stay so for days after the file itself was answered in time.
+        last = max(s.due_at if s.state == "awaited" else s.due_at + pending for s in open_)
+        if now >= last:
+            names = ", ".join(f"{s.filename} ({s.state}, {s.pending} pending)" for s in open_)
+            message = f"no final answer by {last:%Y-%m-%d %H:%M} UTC: {names}"
+            hint = "Ask the authority. When the answer is there, clear this task to read it."
+            raise AcknowledgementError(message, hint=hint)
+        every = timedelta(seconds=answer.poll_seconds if answer else 300)
+        wait = min(every, max(last - now, timedelta(seconds=1)))
+        log.info("%d files wait for an answer; the next look is in %s", len(open_), wait)
+        self.defer(trigger=TimeDeltaTrigger(wait), method_name="look_again")
+
+    def take_back(self, awaited: Awaited, rejected: Sequence[tuple[int, RecordAnswer]]) -> None:
+        """Put rejected records into the exception queue, with the authority's reasons.
+
+        Args:
+            awaited: what was sent.
+            rejected: numbers of rows of the artifact's table, with what is said of them.
+        """
+        table = str(awaited.artifact.metadata.get("table") or "")
+        if not self.records or table not in self.records or awaited.table is None:
+            log.warning(
+                "%d records were rejected; a report without `records` has no exception queue",
+                len(rejected),
+            )
+            return
+        from openreg_airflow.deliver.acknowledgement.matching import keys_of
+        from openreg_airflow.exception_queue.take_back import Rejection, take_back
+
+        with self.workspace.open_local(awaited.table) as local:
+            keys = keys_of(local, self.records[table].naming, [row for row, _ in rejected])
+        new = take_back(
+            run=awaited.run,
+            rejections=[
+                Rejection(
+                    table=table,
+                    key=key,
+                    rule=answer.rules or "authority",
+                    message=answer.text or "rejected by the authority",
+                )
+                for key, (_, answer) in zip(keys, rejected, strict=True)
+            ],
+            records=self.records,
+            workspace=self.workspace,
+            store_url=self.settings.store_url,
+        )
+        log.info("%d rejected records are in the exception queue, %d new", len(rejected), new)
+
+
+def _refuse_rejected(standings: Sequence[Acknowledgement]) -> None:
+    """Fail for files that the authority rejected as a whole.
+
+    Raises:
+        AcknowledgementError: with what it said.
+    """
+    from openreg_airflow.errors import AcknowledgementError
+
+    refused = [s for s in standings if s.state in ("rejected", "corrupted")]
+    if refused:
+        said = "; ".join(
+            f"{s.filename} is {s.state}: {s.text or 'no reason given'}" for s in refused
+        )
+        message = f"the authority took nothing of {len(refused)} files: {said}"
+        hint = "Correct the report and run the business date again: it is a new version."
+        raise AcknowledgementError(message, hint=hint)

@@ -1,0 +1,96 @@
+"""The ``acknowledgement`` section of a route: which file answers, and how it is read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from openreg_airflow.deliver.acknowledgement.pattern import check_pattern
+from openreg_airflow.section import Name, Section
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+Words = tuple[Text, ...]
+
+
+class FeedbackWords(Section):
+    """What an authority calls the states of a record; compared without regard to case."""
+
+    accepted: Words = ("ACPT", "ACPD", "WARN", "ACCEPTED", "OK")
+    rejected: Words = ("RJCT", "RJPD", "REJECTED", "ERROR")
+    pending: Words = ("PDNG", "RCVD", "PENDING", "RECEIVED")
+
+    @model_validator(mode="after")
+    def _each_word_once(self) -> Self:
+        words = [w.casefold() for w in (*self.accepted, *self.rejected, *self.pending)]
+        if len(words) != len(set(words)):
+            message = "a word stands for one state of a record only"
+            raise ValueError(message)
+        return self
+
+
+class FeedbackForm(Section):
+    """Where a CSV or XML feedback file of an authority's own has what.
+
+    In CSV each name is a column, in XML a path of element names below the record, such as
+    ``Sts/Cd``, or below the document for ``file_status`` and ``original``.
+    """
+
+    record: Text | None = Field(default=None, description="XML: name of a record's element.")
+    reference: Text = Field(description="What names the record.")
+    status: Text = Field(description="Its state.")
+    rule: Text | None = Field(default=None, description="Id of the rule that it broke.")
+    text: Text | None = Field(default=None, description="What the rule says.")
+    file_status: Text | None = Field(default=None, description="XML: the state of the whole file.")
+    original: Text | None = Field(default=None, description="XML: which file is answered.")
+    words: FeedbackWords = FeedbackWords()
+    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ";"
+    encoding: Text = "utf-8"
+
+
+class AcknowledgementSpec(Section):
+    """What is awaited after a delivery.
+
+    Attributes:
+        pattern: the feedback's file name, with ``*`` and ``?``, and placeholders of the file that
+            was sent: ``{filename}``, ``{stem}`` (without its last ending), ``{stem0}`` (without
+            all), ``{business_date:%Y%m%d}``.
+        folder: where it appears at the destination.
+        connection: of another place, with its ``channel``.
+        parser: kind of feedback, as named among the entry points ``openreg.feedback``.
+        form: where the parsers ``csv`` and ``xml`` find what.
+        reference: column of the artifact's table that names a record at the authority.
+        original: what the feedback calls the file that it answers, with the placeholders of
+            ``pattern``; file name and stem are known anyway.
+        wait_hours: how long it is waited for; up to the report's deadline when left out, or a day
+            where it has none.
+        pending_hours: how long records may stay pending; MiFIR knows seven calendar days.
+        poll_seconds: how often it is looked for; no worker is held in between.
+        most_mib: a larger file is refused.
+    """
+
+    pattern: Annotated[Text, AfterValidator(check_pattern)]
+    folder: Text = "."
+    connection: Text | None = None
+    channel: Name | None = None
+    parser: Name = "auth031"
+    form: FeedbackForm | None = None
+    reference: Text | None = None
+    original: Annotated[Text, AfterValidator(check_pattern)] | None = None
+    wait_hours: float | None = Field(default=None, gt=0, le=24 * 366)
+    pending_hours: float = Field(default=24 * 7, gt=0, le=24 * 366)
+    poll_seconds: int = Field(default=300, ge=1, le=86_400)
+    most_mib: int = Field(default=2048, ge=1, le=65_536)
+
+    @model_validator(mode="after")
+    def _form_where_one_is_read(self) -> Self:
+        if (self.parser in ("csv", "xml")) != (self.form is not None):
+            message = "form goes with the parsers csv and xml, and they need it"
+            raise ValueError(message)
+        if self.parser == "xml" and self.form is not None and self.form.record is None:
+            message = "form.record names the element of a record in XML"
+            raise ValueError(message)
+        if self.channel is not None and self.connection is None:
+            message = "channel goes with connection"
+            raise ValueError(message)
+        return self

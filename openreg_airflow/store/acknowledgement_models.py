@@ -1,0 +1,68 @@
+"""The tables of what authorities answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Index, Integer, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from openreg_airflow.store.models import ID, SHA256, FreeText, RunRow, UtcDateTime
+
+
+class AcknowledgementRow(RunRow):
+    """How it stands with one file that was sent over one route."""
+
+    __tablename__ = "openreg_acknowledgement"
+    __table_args__ = (
+        UniqueConstraint("report_id", "business_date", "run_id", "route", "artifact", "position"),
+        Index(None, "state"),
+    )
+
+    route: Mapped[str] = mapped_column(String(ID))
+    artifact: Mapped[str] = mapped_column(String(ID))
+    position: Mapped[int] = mapped_column(Integer)
+    filename: Mapped[str] = mapped_column(FreeText)
+    state: Mapped[str] = mapped_column(String(20))
+    sent: Mapped[int] = mapped_column(BigInteger)
+    accepted: Mapped[int] = mapped_column(BigInteger)
+    rejected: Mapped[int] = mapped_column(BigInteger)
+    pending: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    text: Mapped[str] = mapped_column(FreeText)
+
+
+class FeedbackFileRow(RunRow):
+    """One file that an authority left for us, read or refused; it is kept at ``uri``."""
+
+    __tablename__ = "openreg_feedback_file"
+    __table_args__ = (
+        UniqueConstraint("report_id", "business_date", "run_id", "route", "artifact", "sha256"),
+    )
+
+    route: Mapped[str] = mapped_column(String(ID))
+    artifact: Mapped[str] = mapped_column(String(ID))
+    filename: Mapped[str] = mapped_column(FreeText)
+    sha256: Mapped[str] = mapped_column(String(SHA256))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    uri: Mapped[str] = mapped_column(FreeText)
+    result: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(FreeText)
+
+
+class RecordAnswerRow(RunRow):
+    """What an authority says of one record that it did not simply accept, or not at first."""
+
+    __tablename__ = "openreg_record_answer"
+    __table_args__ = (
+        UniqueConstraint("report_id", "business_date", "run_id", "route", "artifact", "reference"),
+    )
+
+    route: Mapped[str] = mapped_column(String(ID))
+    artifact: Mapped[str] = mapped_column(String(ID))
+    reference: Mapped[str] = mapped_column(String(ID))
+    position: Mapped[int] = mapped_column(Integer)
+    status: Mapped[str] = mapped_column(String(20))
+    rules: Mapped[str] = mapped_column(FreeText)
+    text: Mapped[str] = mapped_column(FreeText)

@@ -1,0 +1,186 @@
+"""What authorities answered: by file, by record, and the files themselves."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy import select
+
+from openreg_airflow.records import Record
+from openreg_airflow.store.acknowledgement_models import (
+    AcknowledgementRow,
+    FeedbackFileRow,
+    RecordAnswerRow,
+)
+from openreg_airflow.store.store import Store, _of_run, _put, _record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import ColumnElement
+
+    from openreg_airflow.records import RunKey
+    from openreg_airflow.store.models import RunRow
+
+#: ``awaited`` until a file says something else.
+AckState = Literal["awaited", "received", "accepted", "partly accepted", "rejected", "corrupted"]
+#: Rows of one INSERT.
+_BATCH = 5000
+
+
+class Acknowledgement(Record):
+    """How it stands with one file that was sent over one route.
+
+    Attributes:
+        position: which report file of the artifact, from 1.
+        sent: records in it; ``accepted + rejected + pending`` is the same number, always.
+        due_at: until when an answer is waited for.
+        text: what the authority says of the whole file.
+    """
+
+    route: str
+    artifact: str
+    position: int
+    filename: str
+    sent: int
+    pending: int
+    due_at: datetime
+    state: AckState = "awaited"
+    accepted: int = 0
+    rejected: int = 0
+    answered_at: datetime | None = None
+    text: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is to come."""
+        return self.state in ("rejected", "corrupted") or (
+            self.state in ("accepted", "partly accepted") and not self.pending
+        )
+
+
+class AcknowledgementOfRun(Acknowledgement):
+    """The same, with the run it belongs to."""
+
+    report_id: str
+    business_date: date
+    run_id: str
+
+
+class FeedbackFile(Record):
+    """One file that an authority left for us; ``reason`` is why it was refused."""
+
+    route: str
+    artifact: str
+    filename: str
+    sha256: str
+    bytes: int
+    uri: str
+    result: Literal["read", "refused"]
+    reason: str = ""
+
+
+class RecordAnswer(Record):
+    """What an authority says of one record; ``rules`` are separated by spaces."""
+
+    route: str
+    artifact: str
+    reference: str
+    position: int
+    status: Literal["accepted", "rejected", "pending"]
+    rules: str = ""
+    text: str = ""
+
+
+class Acknowledgements(Store):
+    """Reads and writes answers; errors are those of the store."""
+
+    def of_run(self, run: RunKey, route: str, artifact: str) -> tuple[Acknowledgement, ...]:
+        """How it stands with the files of an artifact, in their order."""
+        rows = self._of(AcknowledgementRow, run, route, artifact, "position")
+        return tuple(_record(Acknowledgement, row) for row in rows)
+
+    def files(self, run: RunKey, route: str, artifact: str) -> tuple[FeedbackFile, ...]:
+        """The files that came, the oldest first."""
+        rows = self._of(FeedbackFileRow, run, route, artifact, "id")
+        return tuple(_record(FeedbackFile, row) for row in rows)
+
+    def answers(self, run: RunKey, route: str, artifact: str) -> tuple[RecordAnswer, ...]:
+        """What is known of single records, by reference."""
+        rows = self._of(RecordAnswerRow, run, route, artifact, "reference")
+        return tuple(_record(RecordAnswer, row) for row in rows)
+
+    def await_files(self, run: RunKey, awaited: Iterable[Acknowledgement]) -> None:
+        """Note which files an answer is awaited to; known ones stay as they are."""
+        with self._transaction(write=True) as connection:
+            for one in awaited:
+                there = connection.execute(
+                    select(AcknowledgementRow.id).where(
+                        *_of_run(AcknowledgementRow, run),
+                        AcknowledgementRow.route == one.route,
+                        AcknowledgementRow.artifact == one.artifact,
+                        AcknowledgementRow.position == one.position,
+                    )
+                ).first()
+                if there is None:
+                    _put(connection, AcknowledgementRow, run, [one.model_dump()])
+
+    def refuse(self, run: RunKey, file: FeedbackFile) -> None:
+        """Note a file that is no answer to what was sent."""
+        with self._transaction(write=True) as connection:
+            _put(connection, FeedbackFileRow, run, [file.model_dump()])
+
+    def apply(
+        self,
+        run: RunKey,
+        file: FeedbackFile,
+        standings: Iterable[Acknowledgement],
+        answers: Iterable[RecordAnswer],
+    ) -> None:
+        """Note what a file says, all of it or nothing."""
+        rows = [answer.model_dump() for answer in answers]
+        with self._transaction(write=True) as connection:
+            _put(connection, FeedbackFileRow, run, [file.model_dump()])
+            _put(connection, AcknowledgementRow, run, [one.model_dump() for one in standings])
+            for start in range(0, len(rows), _BATCH):
+                _put(connection, RecordAnswerRow, run, rows[start : start + _BATCH])
+
+    def outstanding(
+        self,
+        *,
+        report_id: str | None = None,
+        business_date: date | None = None,
+        everything: bool = False,
+    ) -> tuple[AcknowledgementOfRun, ...]:
+        """The files of all runs that an answer is still awaited to, the most urgent first.
+
+        Args:
+            report_id: of one report only.
+            business_date: of one business date only.
+            everything: settled ones too.
+        """
+        row = AcknowledgementRow
+        wanted: list[ColumnElement[bool]] = []
+        if report_id is not None:
+            wanted.append(row.report_id == report_id)
+        if business_date is not None:
+            wanted.append(row.business_date == business_date)
+        query = select(row.__table__).where(*wanted).order_by(row.due_at, row.id)
+        with self._transaction(write=False) as connection:
+            found = tuple(
+                _record(AcknowledgementOfRun, dict(each))
+                for each in connection.execute(query).mappings()
+            )
+        return tuple(one for one in found if everything or not one.settled)
+
+    def _of(
+        self, model: type[RunRow], run: RunKey, route: str, artifact: str, order: str
+    ) -> list[dict[str, object]]:
+        rows = self._rows(model, run, order)
+        return [row for row in rows if (row["route"], row["artifact"]) == (route, artifact)]
+
+
+def overdue(one: Acknowledgement, now: datetime | None = None) -> bool:
+    """Whether the authority should have answered by now."""
+    return not one.settled and (now or datetime.now(UTC)) > one.due_at

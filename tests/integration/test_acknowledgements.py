@@ -1,0 +1,322 @@
+"""Waiting for the authority's answer: fetched, matched, kept, and never taken for a yes wrongly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+from typer.testing import CliRunner
+
+from openreg_airflow.cli import app
+from openreg_airflow.deliver.acknowledgement.operator import AcknowledgeOperator
+from openreg_airflow.errors import AcknowledgementError
+from openreg_airflow.exception_queue.balance import balances
+from openreg_airflow.exception_queue.claims import settle
+from openreg_airflow.exception_queue.listing import Wanted, find
+from openreg_airflow.exception_queue.reasons import ReasonWriter
+from openreg_airflow.exception_queue.set_aside import set_aside
+from openreg_airflow.exception_queue.spec import RecordTable
+from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset
+from openreg_airflow.store import schema
+from openreg_airflow.store.acknowledgements import Acknowledgements
+from openreg_airflow.workspace import Workspace
+from tests.channel_sites import SITES
+from tests.delivery_house import RUN, route
+from tests.feedback_files import auth031
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STEM = "SND_DATTRA_DE_000017"
+SENT = f"{STEM}.xml"
+RECORDS = {"transactions": RecordTable(key=("reference",))}
+
+
+@dataclass
+class Desk:
+    """A delivered artifact of five transactions, and the folder where the answer appears."""
+
+    folder: Path
+    outbox: Path
+    artifact: Artifact
+    table: Dataset
+
+    @property
+    def store_url(self) -> str:
+        return f"sqlite:///{self.folder / 'store.db'}"
+
+    @property
+    def store(self) -> Acknowledgements:
+        return Acknowledgements(self.store_url)
+
+    def answer(self, text: str, name: str = f"{STEM}_FDB_1.xml") -> None:
+        (self.outbox / "out").mkdir(exist_ok=True)
+        (self.outbox / "out" / name).write_text(text)
+
+    def look(self, *, delivered: datetime | None = None, **spec: Any) -> Any:
+        """What the task does when it looks now: returns, defers or fails."""
+        answer = {"pattern": "{stem}_FDB_*.xml", "folder": "out", "reference": "reference"}
+        operator = AcknowledgeOperator(
+            task_id="acknowledge",
+            report_id=RUN.report_id,
+            business_date=RUN.business_date.isoformat(),
+            route="regulator",
+            spec=route(channel="folder", connection="outbox", acknowledgement=answer | spec),
+            artifact=self.artifact.model_dump(mode="json"),
+            receipts=[{"delivered_at": (delivered or datetime.now(UTC)).isoformat()}],
+            tables={"transactions": self.table.model_dump(mode="json")},
+            records=RECORDS,
+        )
+        return operator.execute({"dag_run": SimpleNamespace(run_id=RUN.run_id)})  # type: ignore[typeddict-item]
+
+    def waits(self, **spec: Any) -> TaskDeferred:
+        with pytest.raises(TaskDeferred) as caught:
+            self.look(**spec)
+        return caught.value
+
+    @property
+    def standing(self) -> tuple[str, int, int, int]:
+        [one] = self.store.of_run(RUN, "regulator", "transactions")
+        assert one.sent == one.accepted + one.rejected + one.pending
+        return one.state, one.accepted, one.rejected, one.pending
+
+    @property
+    def refused(self) -> list[str]:
+        files = self.store.files(RUN, "regulator", "transactions")
+        return [file.reason for file in files if file.result == "refused"]
+
+    @property
+    def queue(self) -> dict[str, tuple[str, str]]:
+        """State and reasons of the exception queue's items by reference."""
+        found = find(self.store_url, Wanted(report_id=RUN.report_id))
+        return {str(item.key[0]): (item.state, item.reasons[0].message) for item in found}
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    workspace = Workspace(tmp_path / "workspace")
+    table = pa.table({"reference": [f"T{n}" for n in range(1, 6)], "price": [1, 2, 3, 4, 5]})
+    with workspace.folder(RUN, "validate").writing("transactions.parquet") as pending:
+        pq.write_table(table, pending.path)
+    columns = tuple(Column(name=f.name, type=str(f.type)) for f in table.schema)
+    dataset = Dataset(**dict(pending.ref), rows=5, columns=columns)
+    with workspace.folder(RUN, "artifact").writing("a.xml") as written:
+        written.path.write_text("<a/>")
+    file = ArtifactFile(**dict(written.ref), filename=SENT, records=5)
+    artifact = Artifact(
+        name="transactions",
+        format="xml",
+        records=5,
+        schema_check="valid",
+        files=(file,),
+        metadata={"table": "transactions"},
+    )
+    outbox = tmp_path / "outbox"
+    outbox.mkdir()
+    desk = Desk(tmp_path, outbox, artifact, dataset)
+    schema.upgrade(desk.store_url)
+    # What the validation of a report with records leaves.
+    with ReasonWriter(tmp_path / "reasons.parquet"):
+        pass
+    set_aside(
+        run=RUN,
+        stage="validate",
+        origin="rule",
+        records=RECORDS,
+        tables={"transactions": dataset},
+        reasons=tmp_path / "reasons.parquet",
+        workspace=workspace,
+        store_url=desk.store_url,
+    )
+    settle(desk.store_url, RUN)
+    fs = {"conn_type": "fs", "extra": {"path": str(outbox)}}
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOX", json.dumps(fs))
+    monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", desk.store_url)
+    return desk
+
+
+def test_the_task_holds_no_worker_while_it_waits(desk: Desk) -> None:
+    deferred = desk.waits(poll_seconds=60)
+    assert deferred.method_name == "look_again"
+    moment = deferred.trigger.serialize()[1]["moment"]
+    assert 55 < (moment - datetime.now(UTC)).total_seconds() <= 60
+    assert desk.standing == ("awaited", 0, 0, 5)
+
+
+def test_an_accepted_file_ends_the_wait(desk: Desk) -> None:
+    desk.answer(auth031("ACPT", original=STEM, total=5))
+    [standing] = desk.look()
+    assert standing["state"] == "accepted"
+    assert desk.standing == ("accepted", 5, 0, 0)
+    assert desk.queue == {}
+
+
+def test_rejected_records_land_in_the_exception_queue_with_the_reason(desk: Desk) -> None:
+    counts = {"ACPT": 3, "RJCT": 2}
+    records = [("T2", "RJCT", "CON-412", "not in data"), ("T4", "RJCT", "CON-023", "used already")]
+    desk.answer(auth031("PART", original=SENT, total=5, counts=counts, records=records))
+    desk.look()
+    assert desk.standing == ("partly accepted", 3, 2, 0)
+    assert desk.queue == {
+        "T2": ("pending", "not in data"),
+        "T4": ("pending", "used already"),
+    }
+    [balance] = balances(desk.store_url, RUN.report_id, RUN.business_date)
+    assert (balance.records, balance.reported, balance.waiting) == (5, 3, 2)
+    assert balance.holds
+    desk.look()
+    assert len(desk.queue) == 2, "looking again changes nothing"
+
+
+def test_pending_records_are_followed_up_by_later_files(desk: Desk) -> None:
+    counts = {"ACPT": 2, "PDNG": 3}
+    records = [(f"T{n}", "PDNG", "CON-411", "instrument pending") for n in (1, 2, 3)]
+    desk.answer(auth031("PART", original=STEM, total=5, counts=counts, records=records))
+    desk.waits()
+    assert desk.standing == ("partly accepted", 2, 0, 3)
+    second = [("T1", "ACPT", "", ""), ("T2", "RJCT", "CON-412", "unknown")]
+    desk.answer(auth031("PART", original=STEM, records=second), f"{STEM}_FDB_2.xml")
+    desk.waits()
+    assert desk.standing == ("partly accepted", 3, 1, 1)
+    third = [("T3", "ACPT", "", "")]
+    desk.answer(auth031("PART", original=STEM, records=third), f"{STEM}_FDB_3.xml")
+    desk.look()
+    assert desk.standing == ("partly accepted", 4, 1, 0)
+    assert list(desk.queue) == ["T2"]
+
+
+@pytest.mark.parametrize(("code", "state"), [("RJCT", "rejected"), ("CRPT", "corrupted")])
+def test_a_file_that_was_refused_as_a_whole_fails_the_task(
+    desk: Desk, code: str, state: str
+) -> None:
+    desk.answer(auth031(code, original=STEM, total=5))
+    with pytest.raises(AcknowledgementError, match=f"{SENT} is {state}"):
+        desk.look()
+    assert desk.standing == (state, 0, 5, 0)
+
+
+T9 = [("T9", "RJCT", "X", "")]
+TWICE = [("T1", "RJCT", "X", ""), ("T1", "PDNG", "X", "")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (auth031("ACPT", original="SOMEBODY_ELSE"), "answers 'SOMEBODY_ELSE'"),
+        (auth031("ACPT", original=STEM, total=4), "counts 4 records"),
+        (auth031("PART", original=STEM, records=T9), "not sent, such as 'T9'"),
+        (auth031("PART", original=STEM, records=TWICE), "two different states"),
+        (auth031("ACPT", original=STEM, records=TWICE[:1]), "accepts .* lists rejected"),
+        (
+            auth031("PART", original=STEM, total=5, counts={"ACPT": 4, "RJCT": 1}),
+            "counts 1 rejected .* names 0",
+        ),
+        (auth031("ACPT")[:-20], "not well-formed"),
+        ("<!DOCTYPE x [<!ENTITY y 'z'>]><x>&y;</x>", "document type"),
+    ],
+)
+def test_a_malformed_or_foreign_file_is_refused_and_kept_and_never_a_yes(
+    desk: Desk, text: str, said: str
+) -> None:
+    import re
+
+    desk.answer(text)
+    desk.waits()
+    [reason] = desk.refused
+    assert re.search(said, reason)
+    assert desk.standing == ("awaited", 0, 0, 5)
+    [file] = desk.store.files(RUN, "regulator", "transactions")
+    assert (desk.folder / "workspace").joinpath(
+        file.uri.split("/workspace/")[1]
+    ).read_text() == text
+    desk.waits()
+    assert len(desk.refused) == 1, "it is not read again"
+
+    desk.answer(auth031("ACPT", original=STEM, total=5), f"{STEM}_FDB_2.xml")
+    desk.look()
+    assert desk.standing == ("accepted", 5, 0, 0)
+
+
+def test_a_file_that_is_too_large_stays_where_it_is(desk: Desk, caplog: Any) -> None:
+    desk.answer("x" * 1_100_000)
+    desk.waits(most_mib=1)
+    assert "more than most_mib" in caplog.text
+    assert desk.store.files(RUN, "regulator", "transactions") == ()
+
+
+def test_silence_beyond_the_time_fails_and_a_late_answer_is_read_after_clearing(
+    desk: Desk,
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=3)
+    with pytest.raises(AcknowledgementError, match="no final answer by"):
+        desk.look(delivered=long_ago, wait_hours=2)
+    assert listed(desk)[0]["overdue"] is True
+    desk.answer(auth031("ACPT", original=STEM, total=5))
+    desk.look(delivered=long_ago, wait_hours=2)
+    assert listed(desk) == []
+
+
+def test_pending_records_have_more_time_than_the_file(desk: Desk) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=3)
+    records = [("T1", "PDNG", "CON-411", "")]
+    desk.answer(auth031("PART", original=STEM, records=records))
+    desk.waits(delivered=long_ago, wait_hours=2, pending_hours=24)
+
+
+def listed(desk: Desk) -> list[dict[str, Any]]:
+    result = CliRunner().invoke(app, ["acks", "--json"])
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    assert result.exit_code == any(one["overdue"] for one in found)
+    return found
+
+
+def test_what_is_outstanding_is_listed(desk: Desk) -> None:
+    desk.waits(wait_hours=5)
+    [one] = listed(desk)
+    assert (one["filename"], one["state"], one["pending"]) == (SENT, "awaited", 5)
+    shown = CliRunner().invoke(app, ["acks"], env={"COLUMNS": "200"}).stdout
+    assert "in 4 h 59 min" in shown
+    other = CliRunner().invoke(app, ["acks", "--report", "other"])
+    assert "no answer is outstanding" in other.stdout
+
+
+def test_a_task_that_dies_after_the_queue_gives_the_records_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [("T2", "RJCT", "CON-412", "unknown")]
+    desk.answer(auth031("PART", original=STEM, records=records))
+    with monkeypatch.context() as patched:
+
+        def die(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr(Acknowledgements, "apply", die)
+        with pytest.raises(KeyboardInterrupt):
+            desk.look()
+    assert desk.standing == ("awaited", 0, 0, 5)
+    desk.look()
+    assert desk.standing == ("partly accepted", 4, 1, 0)
+    assert list(desk.queue) == ["T2"]
+
+
+@pytest.mark.parametrize("kind", ["sftp", "ftps-explicit", "s3"])
+def test_feedback_is_fetched_over_every_channel_that_has_files(
+    desk: Desk, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from openreg_airflow.deliver import operator
+
+    with SITES[kind]() as site:
+        text = auth031("ACPT", original=STEM, total=5)
+        site.put(f"out/{STEM}_FDB_1.xml", text.encode())
+        site.put("out/another.xml", b"not ours")
+        monkeypatch.setattr(operator, "airflow_connection", lambda _: site.connection())
+        desk.look(channel=site.channel, connection="there", folder=f"{site.root}out")
+    assert desk.standing == ("accepted", 5, 0, 0)

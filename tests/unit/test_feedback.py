@@ -1,0 +1,239 @@
+"""Reading feedback files of every kind, good and bad."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from openreg_airflow.deliver.acknowledgement.feedback import (
+    Answer,
+    Feedback,
+    FeedbackError,
+    load_parser,
+    parser_names,
+)
+from openreg_airflow.deliver.acknowledgement.pattern import check_pattern, fill, matches
+from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec, FeedbackForm
+from tests.feedback_files import DAY, auth031
+from tests.unit.test_example_reports import schema_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORM = {"reference": "ref", "status": "state", "rule": "rule", "text": "why"}
+
+
+def read(path: Path, parser: str = "auth031", **form: Any) -> tuple[list[Feedback], list[Answer]]:
+    answers: list[Answer] = []
+    needed = FeedbackForm(**form) if form else None
+    return load_parser(parser).read(path, needed, answers.append), answers
+
+
+def write(folder: Path, text: str, name: str = "feedback") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_parsers_are_found_by_name() -> None:
+    assert {"auth031", "csv", "xml"} <= set(parser_names())
+
+
+def test_a_status_advice_says_what_became_of_file_and_records(tmp_path: Path) -> None:
+    text = auth031(
+        "PART",
+        original="DEMO_1",
+        total=5,
+        counts={"ACPT": 2, "RJCT": 2, "PDNG": 1},
+        records=[("T1", "RJCT", "CON-412", "not in reference data"), ("T2", "PDNG", "CON-411", "")],
+    )
+    [feedback], answers = read(write(tmp_path, text))
+    assert (feedback.status, feedback.original, feedback.total) == ("partly accepted", "DEMO_1", 5)
+    assert feedback.counts == {"accepted": 2, "rejected": 2, "pending": 1}
+    assert answers == [
+        Answer(reference="T1", status="rejected", rules=("CON-412",), text="not in reference data"),
+        Answer(reference="T2", status="pending", rules=("CON-411",)),
+    ]
+
+
+def test_our_status_advices_are_those_of_the_standard() -> None:
+    folder = schema_folder()
+    if folder is None or not (folder / "auth.031.001.01.xsd").is_file():
+        pytest.skip("auth.031.001.01.xsd is not here; OPENREG_SCHEMAS may name its folder")
+    text = auth031(
+        "PART", original="A", total=1, counts={"RJCT": 1}, records=[("T", "RJCT", "C", "x")]
+    )
+    schema = etree.XMLSchema(etree.parse(str(folder / "auth.031.001.01.xsd")))
+    schema.assertValid(etree.fromstring(text.encode()))
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("ACPT", "accepted"), ("RJCT", "rejected"), ("CRPT", "corrupted"), ("RCVD", "received")],
+)
+def test_codes_of_files_are_told_apart(tmp_path: Path, code: str, status: str) -> None:
+    [feedback], answers = read(write(tmp_path, auth031(code)))
+    assert (feedback.status, answers) == (status, [])
+
+
+BOMB = """<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "aaaaaaaaaa">
+<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]><d>&c;</d>"""
+OUTSIDE = '<?xml version="1.0"?><!DOCTYPE d [<!ENTITY x SYSTEM "file:///etc/passwd">]><d>&x;</d>'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "not XML at all",
+        "<Document/>",
+        auth031("PART")[:-30],
+        auth031("MAYBE"),
+        auth031("ACPT").replace("auth.031.001.01", "auth.031.001.99"),
+        auth031("PART", records=[("T1", "PERHAPS", "", "")]),
+        auth031("PART", records=[("", "RJCT", "", "")]),
+        auth031("PART", total=3, counts={"RJCT": 1}).replace(">3<", ">three<"),
+        BOMB,
+        OUTSIDE,
+    ],
+    ids=["empty", "no xml", "other", "cut", "file code", "version", "record code", "no reference",
+         "count", "entity bomb", "outside entity"],
+)  # fmt: skip
+def test_what_is_no_status_advice_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(FeedbackError) as caught:
+        read(write(tmp_path, text))
+    assert "root:" not in str(caught.value)
+
+
+def test_memory_stays_small_for_a_large_advice(tmp_path: Path) -> None:
+    import psutil
+
+    path = tmp_path / "large.xml"
+    head, _, tail = auth031("PART", records=[("T", "RJCT", "CON-023", "x")]).partition("<RcrdSts>")
+    record, _, end = tail.partition("</RcrdSts>")
+    with path.open("w") as file:
+        file.write(head)
+        for number in range(80_000):
+            file.write(f"<RcrdSts>{record.replace('>T<', f'>T{number}<')}</RcrdSts>\n")
+        file.write(end)
+    count = 0
+
+    def take(_: Answer) -> None:
+        nonlocal count
+        count += 1
+
+    here = psutil.Process(os.getpid())
+    before = here.memory_info().rss
+    load_parser("auth031").read(path, None, take)
+    assert count == 80_000
+    assert path.stat().st_size > 10_000_000
+    assert here.memory_info().rss - before < 20_000_000
+    shutil.rmtree(tmp_path)
+
+
+def test_csv_is_read_as_declared(tmp_path: Path) -> None:
+    text = "ref;state;rule;why\nT1;Rejected;R7;bad price\nT2;ok;;\nT3;received;;\n"
+    [feedback], answers = read(write(tmp_path, text), "csv", **FORM)
+    assert feedback == Feedback()
+    assert [(a.reference, a.status, a.rules, a.text) for a in answers] == [
+        ("T1", "rejected", ("R7",), "bad price"),
+        ("T2", "accepted", (), ""),
+        ("T3", "pending", (), ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no column ref"),
+        ("a;b\n1;2\n", "no column ref"),
+        ("ref;state;rule;why\nT1;Rejected\n", "another length"),
+        ("ref;state;rule;why\nT1;ok;;;;\n", "another length"),
+        ("ref;state;rule;why\nT1;maybe;;\n", "'maybe' is no known status"),
+        ("ref;state;rule;why\n;ok;;\n", "without a reference"),
+    ],
+)
+def test_csv_that_is_not_as_declared_is_refused_with_its_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(FeedbackError, match=said):
+        read(write(tmp_path, text), "csv", **FORM)
+
+
+def test_csv_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "latin.csv"
+    path.write_bytes("ref;state;rule;why\nTÄ;ok;;\n".encode("latin-1"))
+    with pytest.raises(FeedbackError, match="not CSV in utf-8"):
+        read(path, "csv", **FORM)
+    assert read(path, "csv", **FORM, encoding="latin-1")[1][0].reference == "TÄ"
+
+
+XML = """<r xmlns="urn:x"><head><file>DEMO_1</file><state>RJCT</state></head>
+<rec><id>T1</id><s><c>RJCT</c></s><state>inner</state></rec>
+<rec><id>T2</id><s><c>PDNG</c></s></rec></r>"""
+XML_FORM = {"record": "rec", "reference": "id", "status": "s/c", "file_status": "head/state",
+            "original": "head/file"}  # fmt: skip
+
+
+def test_xml_is_read_as_declared(tmp_path: Path) -> None:
+    [feedback], answers = read(write(tmp_path, XML), "xml", **XML_FORM)
+    assert (feedback.status, feedback.original) == ("rejected", "DEMO_1")
+    assert [(a.reference, a.status) for a in answers] == [("T1", "rejected"), ("T2", "pending")]
+
+
+@pytest.mark.parametrize("text", ["<r/>", "<r><rec><id>T</id></rec></r>", BOMB, OUTSIDE])
+def test_xml_that_is_not_as_declared_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(FeedbackError):
+        read(write(tmp_path, text), "xml", **XML_FORM)
+
+
+SENT = "SND_DATTRA_DE_000017.xml.gz"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "matching"),
+    [
+        ("{filename}.ack", f"{SENT}.ack", True),
+        ("{stem0}_FDB_*.xml", "SND_DATTRA_DE_000017_FDB_1.xml", True),
+        ("{stem}*", "SND_DATTRA_DE_000018.xml", False),
+        ("FDB_{business_date:%Y%m%d}_??.xml", "FDB_20260302_01.xml", True),
+        ("FDB_{business_date:%Y%m%d}_??.xml", "FDB_20260303_01.xml", False),
+        ("FDB_*.xml", "fdb_1.xml", False),
+    ],
+)
+def test_a_pattern_tells_which_files_answer(pattern: str, name: str, matching: bool) -> None:
+    assert matches(name, check_pattern(pattern), SENT, DAY) is matching
+
+
+@given(st.text(st.characters(exclude_characters="/\\\0", codec="utf-8"), min_size=1))
+def test_what_is_filled_into_a_pattern_stands_for_itself(filename: str) -> None:
+    assert matches(f"{filename}.ack", "{filename}.ack", filename, DAY)
+    assert fill("{filename}", filename, DAY) == filename
+    assert not matches(f"{filename}x.ack", "{filename}.ack", filename, DAY)
+
+
+@pytest.mark.parametrize("pattern", ["../{filename}", "{other}", "{stem:%Y}", "{stem", "stem}"])
+def test_a_wrong_pattern_is_found(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown|folder|format|brace"):
+        check_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"parser": "csv"},
+        {"form": FORM},
+        {"parser": "xml", "form": FORM},
+        {"channel": "sftp"},
+        {"parser": "csv", "form": FORM | {"words": {"accepted": ["x"], "rejected": ["X"]}}},
+    ],
+)
+def test_an_acknowledgement_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"form|channel|word"):
+        AcknowledgementSpec(pattern="{filename}.ack", **wrong)
