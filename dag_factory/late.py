@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 from dag_factory.business_date import business_date
 from dag_factory.report import Schedule
+from openreg_airflow.errors import OpenRegError
 from openreg_airflow.notify.late import LateRun, late_message
 from openreg_airflow.notify.send import tell_all
 from openreg_airflow.notify.spec import NotifySection
@@ -47,6 +48,8 @@ async def tell_late(
     from airflow.sdk.configuration import conf
 
     late = _late_run(report_id, Schedule.model_validate(schedule), context)
+    delivered = await asyncio.to_thread(_delivered, late.key)
+    late = replace(late, delivered=delivered)
     base = str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
     told = late_message(late, datetime.now(UTC), zone, base)
     log.warning("%s", told.subject)
@@ -66,6 +69,20 @@ def _late_run(report_id: str, schedule: Schedule, context: dict[str, Any]) -> La
         state=str(run.get("state") or "unknown"),
         deadline=_instant(context["deadline"]["deadline_time"]),
     )
+
+
+def _delivered(run: RunKey) -> tuple[str, ...] | None:
+    """What the run has delivered, by artifact and route; None when the store does not say."""
+    from openreg_airflow import settings
+    from openreg_airflow.store import Store
+
+    try:
+        attempts = Store(settings.load().store_url).attempts(run)
+    except OpenRegError as error:
+        log.warning("what run %s has delivered is not known: %s", run.run_id, error)
+        return None
+    done = (one for one in attempts if one.result in ("delivered", "already-there"))
+    return tuple(dict.fromkeys(f"{one.artifact} over {one.route}" for one in done))
 
 
 def _instant(value: Any) -> datetime:

@@ -23,11 +23,23 @@ class LateRun:
         key: the run.
         state: Airflow's word for how it stands.
         deadline: when it should have ended well.
+        delivered: what has been delivered all the same; None when that is not known. A run that
+            waits for an answer of the authority has not ended either.
     """
 
     key: RunKey
     state: str
     deadline: datetime
+    delivered: tuple[str, ...] | None = None
+
+    @property
+    def outcome(self) -> str:
+        """What is known of its deliveries."""
+        if self.delivered is None:
+            return "the report may not have been delivered"
+        if not self.delivered:
+            return "nothing has been delivered"
+        return f"delivered so far: {', '.join(self.delivered)}"
 
 
 def late_message(late: LateRun, now: datetime, zone: str, base: str) -> Message:
@@ -45,8 +57,7 @@ def late_message(late: LateRun, now: datetime, zone: str, base: str) -> Message:
     return Message(
         event="late",
         subject=subject,
-        text=f"Run {run.run_id} is {late.state}: it has not ended well, so the report may not have "
-        "been delivered.",
+        text=f"Run {run.run_id} is {late.state}; {late.outcome}.",
         link=link,
         data={
             "event": "late",
@@ -54,6 +65,7 @@ def late_message(late: LateRun, now: datetime, zone: str, base: str) -> Message:
             "business_date": run.business_date.isoformat(),
             "run": run.run_id,
             "state": late.state,
+            "delivered": late.delivered,
             "deadline": late.deadline.isoformat(),
             "link": link,
             "summary": subject,

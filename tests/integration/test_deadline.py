@@ -21,7 +21,7 @@ from dag_factory.load import load
 from openreg_airflow.calendars.cut_off import Deadline
 from openreg_airflow.calendars.spec import DeadlineSection
 from openreg_airflow.notify.message import message
-from openreg_airflow.records import Verdict
+from openreg_airflow.records import DeliveryAttempt, RunKey, Verdict
 from tests.integration.test_validate_operator import (  # noqa: F401 - fixtures
     RUN,
     execute,
@@ -148,8 +148,18 @@ async def run(trigger: CallbackTrigger) -> list[dict[str, Any]]:
     return [event.payload async for event in trigger.run()]
 
 
-def test_who_asked_is_told_of_a_late_run(alert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asked_is_told_of_a_late_run(
+    alert: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    store: Store,  # noqa: F811
+) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/")
+    key = RunKey(report_id="positions", business_date="2026-03-02", run_id="scheduled__1")
+    attempt = DeliveryAttempt(
+        route="regulator", artifact="trades", attempt=1, channel="sftp", destination="sftp://x/y",
+        filename="y", sha256="0" * 64, started_at=SCHEDULED, result="delivered",
+    )  # fmt: skip
+    store.record_attempt(key, attempt)
     with webhook_server() as (port, inbox):
         connection = {"conn_type": "http", "schema": "http", "host": "127.0.0.1", "port": port}
         monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps(connection))
@@ -165,6 +175,7 @@ def test_who_asked_is_told_of_a_late_run(alert: Any, monkeypatch: pytest.MonkeyP
     )
     assert body["deadline"] == CUT_OFF.isoformat()
     assert body["link"] == "https://airflow.example/dags/positions/runs/scheduled__1"
+    assert body["delivered"] == ["trades over regulator"]
     assert events[-1]["state"] == "success"
     assert "LATE by" in events[-1]["body"]
 

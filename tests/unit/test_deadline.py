@@ -110,6 +110,24 @@ def test_people_are_told_which_run_is_late_and_how_it_stands() -> None:
     told = late_message(late, late.deadline + timedelta(minutes=5), "UTC", "https://air.example")
 
     assert told.subject.startswith("positions 2026-03-02: LATE by 5 min")
-    assert "manual__a+b is running" in told.text
+    assert "manual__a+b is running; the report may not have been delivered" in told.text
     assert told.link == "https://air.example/dags/positions/runs/manual__a%2Bb"
     assert told.data["deadline"] == "2026-03-03T22:59:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("delivered", "expected"),
+    [
+        ((), "nothing has been delivered"),
+        (("trades over regulator",), "delivered so far: trades over regulator"),
+    ],
+)
+def test_people_are_told_what_has_been_delivered_all_the_same(
+    delivered: tuple[str, ...], expected: str
+) -> None:
+    key = RunKey(report_id="positions", business_date=date(2026, 3, 2), run_id="r")
+    deadline = datetime(2026, 3, 3, 22, 59, tzinfo=UTC)
+    told = late_message(LateRun(key, "running", deadline, delivered), deadline, "UTC", "")
+    assert expected in told.text
+    assert told.data["delivered"] == delivered
+    assert told.link is None
