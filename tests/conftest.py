@@ -7,6 +7,7 @@ pytest_plugins = [
     for name in (
         "tests.services.mariadb",
         "tests.services.postgres",
+        "tests.services.postgres_store",
         "tests.services.s3",
         "tests.services.small_disk",
         "tests.services.sshd",

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import psycopg2
 import pytest
 
-from openreg_airflow.store import schema
 from openreg_airflow.store.audit_trail import verify
 from tests.audit_contract import AuditContract, appended, entry
 
@@ -21,18 +20,16 @@ TRIGGERS = {
 
 
 @pytest.fixture
-def url(postgres: PostgresServer) -> str:
-    postgres.execute(f"ALTER DATABASE {postgres.database} SET timezone TO 'Asia/Tokyo'")
-    schema.upgrade(postgres.url)
-    return postgres.url
+def url(postgres_store: PostgresServer) -> str:
+    return postgres_store.url
 
 
 @pytest.fixture
-def forge(postgres: PostgresServer) -> Callable[[str], None]:
+def forge(postgres_store: PostgresServer) -> Callable[[str], None]:
     def execute(statement: str) -> None:
         for table in TRIGGERS:
-            postgres.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
-        postgres.execute(statement)
+            postgres_store.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+        postgres_store.execute(statement)
 
     return execute
 
@@ -42,17 +39,17 @@ class TestPostgresql(AuditContract):
 
 
 @pytest.mark.parametrize("statement", ["TRUNCATE openreg_audit", "TRUNCATE openreg_audit_head"])
-def test_truncate_is_refused(postgres: PostgresServer, url: str, statement: str) -> None:
+def test_truncate_is_refused(postgres_store: PostgresServer, url: str, statement: str) -> None:
     appended(url, entry())
     with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="only ever appended"):
-        postgres.execute(statement)
+        postgres_store.execute(statement)
 
 
 def test_superuser_in_a_session_that_replicates_is_refused(
-    postgres: PostgresServer, url: str
+    postgres_store: PostgresServer, url: str
 ) -> None:
     appended(url, entry())
     statements = "SET session_replication_role = replica; DELETE FROM openreg_audit"
     with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="only ever appended"):
-        postgres.execute(statements)
+        postgres_store.execute(statements)
     assert verify(url).entries == 1

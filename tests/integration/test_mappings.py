@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from hypothesis.stateful import run_state_machine_as_test
 from openreg_airflow.errors import StoreUnavailableError
 from openreg_airflow.mappings.importing import upsert
 from openreg_airflow.mappings.search import EntryFilter, search
-from openreg_airflow.store import schema
 from openreg_airflow.store.audit_trail import verify
 from tests.bitemporal_machine import BitemporalMachine
 from tests.mappings_contract import ANNA, MappingsContract, content, venues
@@ -23,22 +21,9 @@ if TYPE_CHECKING:
     from tests.services.postgres import PostgresServer
 
 
-@pytest.fixture(scope="session")
-def template(postgres_server: PostgresServer) -> str:
-    """A database with the store's tables, which tests copy."""
-    name = f"template_{secrets.token_hex(4)}"
-    postgres_server.execute(f"CREATE DATABASE {name}")
-    postgres_server.execute(f"ALTER DATABASE {name} SET timezone TO 'Asia/Tokyo'")
-    schema.upgrade(postgres_server.url.replace("/postgres", f"/{name}"))
-    return name
-
-
 @pytest.fixture
-def url(postgres_server: PostgresServer, template: str) -> Iterator[str]:
-    name = f"test_{secrets.token_hex(6)}"
-    postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield postgres_server.url.replace("/postgres", f"/{name}")
-    postgres_server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+def url(postgres_store: PostgresServer) -> str:
+    return postgres_store.url
 
 
 class TestPostgresql(MappingsContract):
@@ -54,16 +39,16 @@ def test_set_behaves_as_the_simplest_model_of_one(url: str) -> None:
 
 @pytest.mark.parametrize("moment", ["while lines are staged", "after the plan"])
 def test_database_that_goes_away_in_the_middle_leaves_nothing(
-    postgres_server: PostgresServer, url: str, moment: str
+    postgres_store: PostgresServer, url: str, moment: str
 ) -> None:
     entries = venues(url)
     entries.add({"code": "K1"}, {"mic": "OLD"})
     before = content(url)
 
     def cut(*_: object) -> None:
-        postgres_server.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-            [url.rpartition("/")[2]],
+        postgres_store.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
     def given() -> Iterator[tuple[dict[str, str], dict[str, str], None, None]]:
@@ -82,11 +67,11 @@ def test_database_that_goes_away_in_the_middle_leaves_nothing(
 
 
 def test_set_that_stays_locked_is_tried_again_later(
-    postgres_server: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
+    postgres_store: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("openreg_airflow.mappings.writing.LOCK_SECONDS", 1)
     entries = venues(url)
-    with postgres_server.connect(dbname=url.rpartition("/")[2]) as other:
+    with postgres_store.connect() as other:
         other.autocommit = False
         other.cursor().execute("SELECT id FROM openreg_mapping_set FOR UPDATE")
         with pytest.raises(StoreUnavailableError, match="lock timeout"):
@@ -95,14 +80,14 @@ def test_set_that_stays_locked_is_tried_again_later(
 
 
 def test_search_for_text_uses_a_trigram_index_where_there_is_one(
-    postgres_server: PostgresServer, url: str
+    postgres_store: PostgresServer, url: str
 ) -> None:
     """The statement that the manual gives to admins makes the index that the search needs."""
     venues(url)
     [statement] = re.findall(
         r"CREATE INDEX openreg_mapping_text.*?;", Path("docs/mappings.md").read_text(), re.DOTALL
     )
-    with postgres_server.connect(dbname=url.rpartition("/")[2]) as connection:
+    with postgres_store.connect() as connection:
         cursor = connection.cursor()
         cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
         cursor.execute(statement)
