@@ -190,6 +190,7 @@ class Verdict(Record):
     Attributes:
         tables: the tables that artifacts are made of, without the rows that were set aside; empty
             when the report sets nothing aside, and the tables of the stage before are the ones.
+        sources: in a resubmission, the extracted tables that rules read, as they were.
         set_aside: how many records were set aside, by table.
         resubmission: 0 for a run that reads the source, else the number of the resubmission.
     """
@@ -197,6 +198,7 @@ class Verdict(Record):
     results: tuple[RuleResult, ...]
     failures: FileRef | None = None
     tables: dict[str, Dataset] = {}
+    sources: dict[str, Dataset] = {}
     set_aside: dict[str, int] = {}
     resubmission: int = 0
 

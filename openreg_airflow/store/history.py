@@ -10,10 +10,11 @@ from sqlalchemy import and_, func, or_, select
 from openreg_airflow.records import Record, RuleResult
 from openreg_airflow.store import schema
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
+from openreg_airflow.store.exception_models import ExceptionCount
 from openreg_airflow.store.models import ValidationResult
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
 
 
 class RuleOutcome(Record):
@@ -62,7 +63,12 @@ def row_counts(url: str, report_id: str, since: date, before: date) -> tuple[Row
     engine = connect_engine(parse_url(url))
     schema.require(engine)
     row = ValidationResult
-    wanted = (row.report_id == report_id, row.business_date >= since, row.business_date < before)
+    wanted = (
+        row.report_id == report_id,
+        row.business_date >= since,
+        row.business_date < before,
+        row.run_id.not_in(_resubmissions(report_id)),
+    )
     counted = (
         select(
             row.business_date,
@@ -96,6 +102,13 @@ def row_counts(url: str, report_id: str, since: date, before: date) -> tuple[Row
     )
 
 
+def _resubmissions(report_id: str) -> Select[Any]:
+    """The runs that saw a few records of the exception queue and say nothing of a whole day."""
+    return select(ExceptionCount.run_id).where(
+        ExceptionCount.report_id == report_id, ExceptionCount.resubmission > 0
+    )
+
+
 def _result(row: dict[str, Any]) -> RuleResult:
     fields = row | row["detail"] | {"table": row["table_name"]}
     return RuleResult.model_validate(
@@ -124,7 +137,10 @@ def rule_outcomes(
     engine = connect_engine(parse_url(url))
     schema.require(engine)
     row = ValidationResult
-    of_report: list[ColumnElement[bool]] = [row.report_id == report_id]
+    of_report: list[ColumnElement[bool]] = [
+        row.report_id == report_id,
+        row.run_id.not_in(_resubmissions(report_id)),
+    ]
     if since is not None:
         of_report.append(row.business_date >= since)
     if until is not None:

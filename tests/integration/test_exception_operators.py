@@ -27,6 +27,7 @@ from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.records import Artifact, Column, Dataset, RunKey, Verdict
 from openreg_airflow.store import schema
 from openreg_airflow.store.actor import Actor
+from openreg_airflow.store.history import row_counts, rule_outcomes
 from openreg_airflow.validate.operator import ValidateOperator
 from openreg_airflow.validate.spec import ValidateSection
 from openreg_airflow.workspace import Workspace
@@ -278,6 +279,9 @@ def test_a_resubmission_reports_what_was_amended_in_a_file_of_its_own(house: Hou
     ]
     [counts] = balances(house.url, "desk", DAY)
     assert (counts.records, counts.reported, counts.holds) == (6, 6, True)
+    # A resubmission says nothing of the day's quality.
+    assert {one.run_id for one in rule_outcomes(house.url, "desk")} == {"first"}
+    assert {one.rows for one in row_counts(house.url, "desk", DAY, date(2026, 4, 1))} == {6, 5}
     # The report itself, run once more, is still its first version.
     repeated = house.validate("third", rules, tables=house.tables("third", ROWS))
     assert house.artifact("third", repeated).version == made.version == 1

@@ -112,6 +112,7 @@ class CheckArtifactsOperator(StageOperator):
     ) -> Verdict:
         """Read the files back and evaluate the rules in a fenced process."""
         from openreg_airflow.records import Dataset, Verdict
+        from openreg_airflow.validate.aside import rules_of_resubmission
         from openreg_airflow.validate.fence import run_fenced
         from openreg_airflow.validate.finished.read_back import read_back
         from openreg_airflow.validate.finished.spec import ReadBack
@@ -124,7 +125,14 @@ class CheckArtifactsOperator(StageOperator):
         given: dict[str, Dataset] = written or {
             name: Dataset.model_validate(one) for name, one in self.tables.items()
         }
-        extracted = {name: Dataset.model_validate(one) for name, one in self.sources.items()}
+        resubmission = before is not None and before.resubmission > 0
+        if resubmission:
+            rules = rules_of_resubmission(rules)
+        extracted: dict[str, Dataset] = (
+            before.sources
+            if before is not None and resubmission
+            else {name: Dataset.model_validate(one) for name, one in self.sources.items()}
+        )
         with ExitStack() as stack:
             scratch = stack.enter_context(self.workspace.scratch_folder()).absolute()
             into = stack.enter_context(self.workspace.scratch_folder()).absolute()
