@@ -9,6 +9,7 @@ import typer
 from openreg_airflow.errors import OpenRegError
 
 if TYPE_CHECKING:
+    from openreg_airflow.store.acknowledgements import Acknowledgements
     from openreg_airflow.store.artifact_history import KeptArtifact
 
 
@@ -28,10 +29,12 @@ def retention(
     old it is. Records in the store and sidecars stay for good.
     """
     from datetime import UTC, datetime, timedelta
+    from functools import partial
 
     from openreg_airflow import settings
     from openreg_airflow.artifacts.retention import decide, remove
     from openreg_airflow.stage import open_workspace
+    from openreg_airflow.store.acknowledgements import Acknowledgements
     from openreg_airflow.store.actor import Actor
     from openreg_airflow.store.artifact_history import ArtifactHistory
 
@@ -45,7 +48,10 @@ def retention(
         workspace = open_workspace(here)
         history = ArtifactHistory(here.store_url)
         before = datetime.now(UTC) - timedelta(days=age)
-        for decision in decide(history, before, report, taken=_taken):
+        answers = Acknowledgements(here.store_url)
+        for decision in decide(
+            history, before, report, taken=_taken, acknowledged=partial(_acknowledged, answers)
+        ):
             kept = decision.kept
             run = f"{kept.run.report_id} {kept.run.business_date} {kept.run.run_id}"
             name = f"{run}: {kept.artifact.name}"
@@ -65,6 +71,16 @@ def retention(
         raise typer.Exit(2) from error
     verb = "would be removed" if dry_run else "removed"
     typer.echo(f"{removed} artifacts {verb}, {freed} bytes; {stayed} old ones stay")
+
+
+def _acknowledged(answers: Acknowledgements, route: str, kept: KeptArtifact) -> bool:
+    """Whether the authority has accepted every report file, and nothing more is to come."""
+    accepted = {
+        one.filename
+        for one in answers.of_run(kept.run, route, kept.artifact.name)
+        if one.settled and one.state in ("accepted", "partly accepted")
+    }
+    return all(file.filename in accepted for file in kept.artifact.reports)
 
 
 def _taken(condition: str, kept: KeptArtifact) -> bool:

@@ -39,6 +39,7 @@ def decide(
     report: str | None = None,
     *,
     taken: Callable[[str, KeptArtifact], bool],
+    acknowledged: Callable[[str, KeptArtifact], bool],
 ) -> Iterator[Decision]:
     """What becomes of each artifact that was recorded before an instant, the oldest first.
 
@@ -47,16 +48,22 @@ def decide(
         before: younger artifacts are not looked at.
         report: only this report.
         taken: whether the condition of a route holds for an artifact.
+        acknowledged: whether all files of an artifact that went over a route were accepted.
     """
     for kept in history.find(report=report, before=before):
         if kept.removed_at is None and kept.artifact.files:
             attempts = history.attempts(kept.run)
-            reason = unsettled(kept.artifact, attempts, partial(_holds, taken, kept))
+            reason = unsettled(
+                kept.artifact,
+                attempts,
+                partial(_of, taken, kept),
+                partial(_of, acknowledged, kept),
+            )
             yield Decision(kept, reason)
 
 
-def _holds(taken: Callable[[str, KeptArtifact], bool], kept: KeptArtifact, text: str) -> bool:
-    return taken(text, kept)
+def _of(ask: Callable[[str, KeptArtifact], bool], kept: KeptArtifact, text: str) -> bool:
+    return ask(text, kept)
 
 
 def remove(

