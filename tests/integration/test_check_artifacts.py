@@ -22,7 +22,9 @@ from openreg_airflow.store.history import rule_outcomes
 from openreg_airflow.store.schema import upgrade
 from openreg_airflow.validate.finished.form import FileForm
 from openreg_airflow.validate.finished.operator import CheckArtifactsOperator
-from openreg_airflow.validate.spec import ValidateSection
+from openreg_airflow.validate.finished.resubmitted import of_any_records
+from openreg_airflow.validate.job import Rule
+from openreg_airflow.validate.spec import RuleSpec, ValidateSection
 from openreg_airflow.workspace import Workspace
 from tests.transform_bench import Bench
 
@@ -209,6 +211,25 @@ def test_file_that_cannot_be_read_back_stops_the_run(
     task = operator(tmp_path, {"positions": dataset(workspace, "1.50")}, made)
     with pytest.raises(ArtifactError, match="record 1, amount: '1,50' is no decimal"):
         execute(task)
+
+
+def test_resubmission_is_not_held_against_a_whole_day() -> None:
+    base = {"title": "t", "phase": "artifact", "table": "out_records", "message": "m"}
+    ways: dict[str, dict[str, Any]] = {
+        "same": {"row_count": {"same_as": "trades"}},
+        "sum": {"control_total": {"column": "a", "table": "trades", "total": "a"}},
+        "row": {"condition": "a > 0"},
+        "least": {"row_count": {"min": 100}},
+        "before": {"row_count": {"previous_within_percent": 5}},
+        "fixed": {"control_total": {"column": "a", "equals": 7}},
+        "days": {"complete_days": {"column": "day"}},
+        "average": {"sql": "SELECT 1 FROM openreg_history"},
+    }
+    rules = tuple(
+        Rule(rule_id=name, spec=RuleSpec.model_validate(base | way), sql=way.get("sql", ""))
+        for name, way in ways.items()
+    )
+    assert [rule.rule_id for rule in of_any_records(rules)] == ["same", "sum", "row"]
 
 
 REPORT = """\

@@ -115,12 +115,15 @@ class CheckArtifactsOperator(StageOperator):
         from openreg_airflow.validate.aside import rules_of_resubmission
         from openreg_airflow.validate.fence import run_fenced
         from openreg_airflow.validate.finished.read_back import read_back
+        from openreg_airflow.validate.finished.resubmitted import of_any_records
         from openreg_airflow.validate.finished.spec import ReadBack
         from openreg_airflow.validate.history import HISTORY, looks_back, write_history
         from openreg_airflow.validate.job import Job, TableFile
         from openreg_airflow.validate.prepare import limits_within, mapping_tables, read_rules
 
         rules = read_rules(self.spec, self.folder, finished=True, records=None)
+        if before is not None and before.resubmission:
+            rules = of_any_records(rules)
         written = before.tables if before is not None and before.tables else None
         given: dict[str, Dataset] = written or {
             name: Dataset.model_validate(one) for name, one in self.tables.items()
