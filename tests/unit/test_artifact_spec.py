@@ -102,7 +102,9 @@ def test_formats_are_found_through_entry_points() -> None:
         writer("paper")
 
 
-@pytest.mark.parametrize("fields", [CSV, XML, CSV | {"format": "other-one"}, CSV | {"format": "jsonl"}])
+@pytest.mark.parametrize(
+    "fields", [CSV, XML, CSV | {"format": "other-one"}, CSV | {"format": "jsonl"}]
+)
 def test_json_schema_takes_each_format_once(fields: dict[str, Any]) -> None:
     jsonschema.validate(fields, SPEC.json_schema())
 
