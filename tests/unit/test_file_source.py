@@ -13,8 +13,8 @@ from openreg_airflow.extract.check import check
 from openreg_airflow.extract.file_spec import FileSpec
 from openreg_airflow.extract.files.extraction import LOCAL
 from openreg_airflow.extract.files.local import LocalFiles
-from openreg_airflow.pools import Slots, source_pool
 from openreg_airflow.extract.spec import ExtractSection, SourceSpec
+from openreg_airflow.pools import Slots, source_pool
 from tests.file_sources import DAY, Inbox, inbox
 
 if TYPE_CHECKING:

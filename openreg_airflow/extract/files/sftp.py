@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from openreg_airflow.extract.files.place import FileConnection
 
 FAULTS = Faults(SourceError, SourceUnavailableError)
+_PROGRESS_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
 
 
 class SftpFiles(SftpLink):
@@ -88,8 +93,14 @@ class SftpFiles(SftpLink):
         )
 
     async def _fetch(self, found: FoundFile, target: Path) -> None:
-        def reached(_remote: bytes, _local: bytes, _done: int, _total: int) -> None:
+        told = time.monotonic()
+
+        def reached(_remote: bytes, _local: bytes, done: int, total: int) -> None:
+            nonlocal told
             self._hear()
+            if time.monotonic() - told >= _PROGRESS_SECONDS:
+                told = time.monotonic()
+                log.info("%s: %d of %d MiB fetched", found.path, done >> 20, total >> 20)
 
         await self._client.get(
             found.path, str(target), sparse=False, progress_handler=reached, follow_symlinks=True
