@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from sqlalchemy import select, update
 from typer.testing import CliRunner
 
+from dag_factory.build import build_dag
+from dag_factory.load import load
+from dag_factory.scaffold import scaffold
 from openreg_airflow.artifacts import retention
 from openreg_airflow.cli import app
 from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, RunKey
@@ -265,3 +269,24 @@ def test_without_a_setting_nothing_goes(tmp_path: Path, url: str) -> None:
     )
     assert [decision.reason for decision in found] == [None]
     assert Path(made.files[0].uri).exists()
+
+
+def test_artifact_knows_the_routes_of_its_report(tmp_path: Path) -> None:
+    scaffold("positions", tmp_path)
+    report = tmp_path / "positions"
+    text = yaml.safe_load((report / "report.yaml").read_text())
+    out = {"channel": "folder", "connection": "outbox"}
+    text["deliver"] = {
+        "routes": {
+            "esma": out,
+            "copy": out | {"folder": "b", "when": "records > 9"},
+            "spare": out | {"folder": "c", "instead_of": "esma"},
+        }
+    }
+    (report / "report.yaml").write_text(yaml.safe_dump(text))
+    task: Any = build_dag(load(report), report).get_task("artifact")
+    assert task.routes == {
+        "esma": route(),
+        "copy": route(when="records > 9"),
+        "spare": route(instead_of="esma"),
+    }
