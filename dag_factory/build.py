@@ -15,6 +15,7 @@ from airflow.sdk import (
     RetryAction,
     RetryRule,
     TaskGroup,
+    TriggerRule,
 )
 
 from dag_factory import read_back
@@ -402,6 +403,7 @@ def _acknowledgements(
         return
     dag = next(iter(awaiting.values())).dag
     settled = dag.get_task("settle") if spec.records else None
+    stand_ins = {task.stands_in_for: task for task in deliveries.values() if task.stands_in_for}
     with _stage("acknowledge", awaiting):
         for (name, route), delivery in awaiting.items():
             task = AcknowledgeOperator(
@@ -418,6 +420,11 @@ def _acknowledgements(
             )
             if settled is not None:
                 settled >> task
+            if (stand_in := stand_ins.get(delivery.task_id)) is not None:
+                # The delivery may fail and the run be well: the task itself looks.
+                task.trigger_rule = TriggerRule.ALL_DONE
+                task.stand_in = stand_in.task_id
+                stand_in >> task
 
 
 def _trigger_rule(route: RouteSpec) -> str:

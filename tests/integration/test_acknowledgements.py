@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 from typer.testing import CliRunner
 
 from openreg_airflow.cli import app
@@ -60,8 +60,20 @@ class Desk:
         (self.outbox / "out").mkdir(exist_ok=True)
         (self.outbox / "out" / name).write_text(text)
 
-    def look(self, *, delivered: datetime | None = None, **spec: Any) -> Any:
-        """What the task does when it looks now: returns, defers or fails."""
+    def look(
+        self,
+        *,
+        delivered: datetime | None = None,
+        stand_in: str | None = None,
+        **spec: Any,
+    ) -> Any:
+        """What the task does when it looks now: returns, defers or fails.
+
+        Args:
+            delivered: when; now when left out.
+            stand_in: how the task ended that delivers instead, and nothing was delivered.
+            spec: of the acknowledgement.
+        """
         answer = {"pattern": "{stem}_FDB_*.xml", "folder": "out", "reference": "reference"}
         operator = AcknowledgeOperator(
             task_id="acknowledge",
@@ -70,11 +82,16 @@ class Desk:
             route="regulator",
             spec=route(channel="folder", connection="outbox", acknowledgement=answer | spec),
             artifact=self.artifact.model_dump(mode="json"),
-            receipts=[{"delivered_at": (delivered or datetime.now(UTC)).isoformat()}],
+            receipts=None
+            if stand_in
+            else [{"delivered_at": (delivered or datetime.now(UTC)).isoformat()}],
+            stand_in="spare" if stand_in else None,
             tables={"transactions": self.table.model_dump(mode="json")},
             records=RECORDS,
         )
-        return operator.execute({"dag_run": SimpleNamespace(run_id=RUN.run_id)})  # type: ignore[typeddict-item]
+        states = {RUN.run_id: {"spare": stand_in}}
+        ti = SimpleNamespace(get_task_states=lambda **_: states)
+        return operator.execute({"dag_run": SimpleNamespace(run_id=RUN.run_id), "ti": ti})  # type: ignore[typeddict-item]
 
     def waits(self, **spec: Any) -> TaskDeferred:
         with pytest.raises(TaskDeferred) as caught:
@@ -149,6 +166,22 @@ def test_the_task_holds_no_worker_while_it_waits(desk: Desk) -> None:
     moment = deferred.trigger.serialize()[1]["moment"]
     assert 55 < (moment - datetime.now(UTC)).total_seconds() <= 60
     assert desk.standing == ("awaited", 0, 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ("success", AirflowSkipException),
+        ("skipped", AirflowSkipException),
+        ("failed", AcknowledgementError),
+        ("upstream_failed", AcknowledgementError),
+    ],
+)
+def test_nobody_answers_to_what_another_route_delivered(
+    desk: Desk, state: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="nothing was delivered"):
+        desk.look(stand_in=state)
 
 
 def test_an_accepted_file_ends_the_wait(desk: Desk) -> None:

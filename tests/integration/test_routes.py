@@ -183,3 +183,22 @@ def test_routes_that_wait_for_nothing_or_one_another_are_found(
 ) -> None:
     with pytest.raises(SpecError, match=said):
         dag_of(tmp_path, routes)
+
+
+def test_an_answer_is_awaited_behind_everything_else(tmp_path: Path) -> None:
+    answer = {"pattern": "{stem}_FDB_*.xml", "folder": "out"}
+    dag = dag_of(
+        tmp_path,
+        {
+            "regulator": OUT | {"acknowledgement": answer},
+            "spare": OUT | {"folder": "spare", "instead_of": "regulator"},
+        },
+    )
+    task = dag.get_task("acknowledge")
+    assert {"deliver.report_to_regulator", "deliver.report_to_spare"} <= task.upstream_task_ids
+    assert task.trigger_rule.value == "all_done"
+    assert task.stand_in == "deliver.report_to_spare"  # type: ignore[attr-defined]
+    assert not task.downstream_task_ids
+
+    alone = dag_of(tmp_path, {"regulator": OUT | {"acknowledgement": answer}})
+    assert alone.get_task("acknowledge").trigger_rule.value == "all_success"

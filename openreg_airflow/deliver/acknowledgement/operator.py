@@ -39,6 +39,8 @@ class AcknowledgeOperator(StageOperator):
         tables: the tables of the run by name.
         verdict: the run's verdict, which may hold other tables.
         records: the report's section ``records``.
+        stand_in: id of the task that delivers instead when the destination is down; the trigger
+            rule must then be ``all_done``.
     """
 
     stage = "acknowledge"
@@ -61,9 +63,11 @@ class AcknowledgeOperator(StageOperator):
         tables: Mapping[str, Any],
         verdict: Any = None,
         records: Mapping[str, RecordTable] | None = None,
+        stand_in: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.stand_in = stand_in
         self.route = route
         self.spec = spec
         self.artifact = artifact
@@ -76,12 +80,14 @@ class AcknowledgeOperator(StageOperator):
         """Go on after a wait."""
         return self.execute(context)
 
-    def run_stage(self, context: Context, run: RunKey) -> list[dict[str, Any]]:  # noqa: ARG002
+    def run_stage(self, context: Context, run: RunKey) -> list[dict[str, Any]]:
         """Look once; then end, fail, or wait."""
         from openreg_airflow.deliver.acknowledgement.collect import collect
         from openreg_airflow.deliver.operator import airflow_connection
         from openreg_airflow.store.acknowledgements import Acknowledgements
 
+        if not self.receipts:
+            self._nothing_delivered(context)
         awaited = self.awaited(run)
         found = collect(
             awaited,
@@ -94,6 +100,29 @@ class AcknowledgeOperator(StageOperator):
             self._wait(found.standings)
         _refuse_rejected(found.standings)
         return [standing.model_dump(mode="json") for standing in found.standings]
+
+    def _nothing_delivered(self, context: Context) -> None:
+        """End without an answer to wait for.
+
+        Raises:
+            AirflowSkipException: another route took the place of this one, or it had no file.
+            AcknowledgementError: what comes before failed, and the run must not look well.
+        """
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from openreg_airflow.errors import AcknowledgementError
+
+        if self.stand_in is not None:
+            run = context["dag_run"].run_id
+            states = context["ti"].get_task_states(
+                dag_id=self.dag_id, task_ids=[self.stand_in], run_ids=[run]
+            )
+            state = str(states.get(run, {}).get(self.stand_in))
+            if state not in ("success", "skipped"):
+                message = f"nothing was delivered over route {self.route}"
+                raise AcknowledgementError(message, hint="Mend the delivery first.")
+        message = f"nothing was delivered over route {self.route}, so nobody answers"
+        raise AirflowSkipException(message)
 
     def awaited(self, run: RunKey) -> Awaited:
         """What this task waits for."""
