@@ -153,3 +153,27 @@ def test_rules_see_filled_tables_and_the_mapping_sets_that_are_known_now(
 
     assert done.exit_code == 1, done.output
     assert "1 of 2 rows" in done.output
+
+
+def test_it_says_what_would_be_set_aside_and_leaves_the_queue_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from openreg_airflow.exception_queue.listing import Wanted, count
+
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
+    schema.upgrade(url)
+    correctable = SPEC.replace("price <= 0\n", "price <= 0\n      severity: correctable\n")
+    (folder / "report.yaml").write_text(
+        correctable.replace("validate:\n", "records: {prices: {key: [price]}}\nvalidate:\n")
+    )
+    run(tmp_path, "manual__1", -1, 0, 3)
+    page = tmp_path / "page.html"
+
+    done = command(folder, "--business-date", DAY, "--html", page)
+
+    assert done.exit_code == 0, done.output
+    assert "Set aside: 2 records of prices" in done.output
+    assert "0 blocked, 2 records set aside." in done.output
+    assert "May be delivered, without 2 records" in page.read_text()
+    assert count(url, Wanted()) == 0

@@ -96,3 +96,19 @@ def test_ten_thousand_rules_make_a_page_that_opens() -> None:
     assert text.count("<tr id=") == module.LISTED
     assert "and 9,000 rules more" in text
     assert len(text) < 2_000_000
+
+
+def test_the_page_says_what_is_set_aside_and_how_the_date_reconciles() -> None:
+    aside = result(severity="correctable", failed=3, message="no price")
+    text = page(
+        Verdict(results=(aside,), set_aside={"trades": 3}),
+        report_id="demo",
+        title="Demo",
+        business_date=date(2026, 3, 31),
+        source="run x",
+        counts=["trades: in 10 = reported 7 + rejected 0 + pending 3"],
+    )
+    shown_text = " ".join(Reader(text).text)
+    assert "May be delivered, without 3 records" in shown_text
+    assert "in 10 = reported 7 + rejected 0 + pending 3" in shown_text
+    assert "set aside" in shown_text

@@ -88,3 +88,26 @@ def test_many_passed_rules_do_not_hide_the_failed_one() -> None:
 
 def test_no_rules_is_said() -> None:
     assert list(summary.lines(Verdict(results=()))) == ["There are no rules."]
+
+
+def test_what_is_set_aside_is_counted_and_told() -> None:
+    aside = result(severity="correctable", failed=3, message="no price")
+    verdict = Verdict(results=(aside,), set_aside={"trades": 3})
+    lines = list(summary.lines(verdict))
+    assert "price  correctable  set aside       3" in lines[1]
+    assert lines[-1] == "Set aside: 3 records of trades. See: openreg exceptions list"
+    assert summary.count(verdict) == "0 of 1 rules passed, 1 warned, 0 blocked, 3 records set aside"
+
+
+def test_a_message_to_people_says_how_many_were_set_aside() -> None:
+    from datetime import date
+
+    from openreg_airflow.notify.message import message
+    from openreg_airflow.records import RunKey
+
+    aside = result(severity="correctable", failed=3, message="no price")
+    verdict = Verdict(results=(aside,), set_aside={"trades": 3})
+    run = RunKey(report_id="prices", business_date=date(2026, 3, 31), run_id="one")
+    told = message(run, verdict, "warned", None)
+    assert "3 records set aside" in told.text
+    assert told.data["set_aside"] == {"trades": 3}
