@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - read by SQLAlchemy
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Index, String, UniqueConstraint
