@@ -11,7 +11,8 @@ BENCHMARK_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down test test-unit test-integration test-e2e lint types format \
-	schema lock dist clean benchmark-artifacts benchmark-dag-parse benchmark-mappings benchmark-sandbox benchmark-validate
+	schema lock dist clean benchmark-artifacts benchmark-dag-parse benchmark-deliver benchmark-mappings \
+	benchmark-sandbox benchmark-validate
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -93,6 +94,9 @@ benchmark-dag-parse: install ## Measure Dag parsing beside dag-factory
 	@test -d .benchmarks/dag-factory || $(BIN)/python -m pip install --quiet --no-deps \
 		--require-hashes --target .benchmarks/dag-factory -r benchmarks/dag-factory.txt
 	@$(BIN)/python -m benchmarks.dag_parse $(BENCHMARK_ARGS)
+
+benchmark-deliver: install ## Measure deliveries beside the providers' hooks, OpenSSH and curl
+	@$(BIN)/python -m benchmarks.deliver $(BENCHMARK_ARGS)
 
 benchmark-mappings: install ## Measure look-ups in mapping sets beside DuckDB, pandas and a dict
 	@$(BIN)/python -m benchmarks.mappings $(BENCHMARK_ARGS)

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
+from benchmarks.memory import PeakMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SQL = "SELECT * FROM trades"
 _CHUNK = 50_000
-_LOOK_SECONDS = 0.02
 
 
 def ours(given: dict[str, Any], folder: Path, **spec: Any) -> None:
@@ -121,34 +117,6 @@ def _import(way: str, given: dict[str, Any]) -> None:
         pd.DataFrame({"a": [1]})
 
 
-class _Memory:
-    """The most memory of this process and all that it starts, together, looked at often."""
-
-    def __init__(self) -> None:
-        self.peak = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> _Memory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._over.set()
-        self._thread.join()
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-        self.peak = max(self.peak, own)
-
-    def _watch(self) -> None:
-        this = psutil.Process()
-        while not self._over.wait(_LOOK_SECONDS):
-            size = 0
-            for process in (this, *this.children(recursive=True)):
-                with suppress(psutil.Error):
-                    size += process.memory_info().rss
-            self.peak = max(self.peak, size)
-
-
 def _check(found: int, given: dict[str, Any]) -> None:
     if found != given["rows"]:
         sys.exit(f"{found} rows instead of {given['rows']}")
@@ -162,7 +130,7 @@ def main() -> None:
     os.environ["AIRFLOW_CONN_BENCH"] = json.dumps(fields)
     with tempfile.TemporaryDirectory(prefix="openreg-bench-") as folder:
         _import(sys.argv[1], given)
-        with _Memory() as memory:
+        with PeakMemory() as memory:
             started = time.monotonic()
             WAYS[sys.argv[1]](given, Path(folder))
             seconds = time.monotonic() - started
