@@ -27,7 +27,7 @@ def test_receivers_are_told_of_blocks_unless_they_ask_for_more() -> None:
         ({"to": ["no address"]}, "match pattern"),
         ({"to": ["a@b.example\nBcc: c@d.example"]}, "match pattern"),
         ({"to": ["a@b.example,c@d.example"]}, "match pattern"),
-        ({"on": ["late"]}, "'blocked' or 'warned'"),
+        ({"on": ["early"]}, "'blocked', 'warned' or 'late'"),
         ({"on": []}, "at least 1 item"),
         ({"kind": "pigeon"}, "expected tags"),
         ({"password": "x"}, "Extra inputs"),
