@@ -15,7 +15,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
 from openreg_airflow.errors import DecisionError
-from openreg_airflow.exception_queue import decisions
+from openreg_airflow.exception_queue import columns, decisions
 from openreg_airflow.exception_queue.decisions import Decision
 from openreg_airflow.exception_queue.item import DECIDABLE
 from openreg_airflow.exception_queue.listing import Wanted, find, get_all
@@ -25,7 +25,7 @@ from openreg_airflow.formula import guarded, unguarded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from openreg_airflow.exception_queue.decisions import Kinds
+    from openreg_airflow.exception_queue.columns import Kinds
     from openreg_airflow.exception_queue.item import Item
     from openreg_airflow.store.actor import Actor
 
@@ -80,17 +80,17 @@ def write_csv(store_url: str, wanted: Wanted, file: IO[str]) -> int:
     """
     states = tuple(state for state in wanted.states or DECIDABLE if state in DECIDABLE)
     wanted = Wanted(**{**wanted.__dict__, "states": states})
-    columns: dict[str, None] = {}
+    header: dict[str, None] = {}
     tables = set()
     # Inner rows are not equally many in all items, and the header must have room for the most.
     for one in find(store_url, wanted):
-        columns.update(dict.fromkeys(_cells(one)))
+        header.update(dict.fromkeys(_cells(one)))
         tables.add((one.report_id, one.table))
     if len(tables) > 1:
         message = f"the items are of {len(tables)} tables, which have different columns"
         raise DecisionError(message, hint="Choose one with --report and --table.")
     writer = csv.writer(file)
-    writer.writerow([*_FIXED, *columns])
+    writer.writerow([*_FIXED, *header])
     rows = 0
     for one in find(store_url, wanted):
         cells = _cells(one)
@@ -98,7 +98,7 @@ def write_csv(store_url: str, wanted: Wanted, file: IO[str]) -> int:
         rules = " ".join(dict.fromkeys(reason.rule for reason in one.reasons))
         told = (one.table, one.name, one.state, rules, messages)
         line = [one.id, one.version, *map(guarded, told), "", ""]
-        writer.writerow(line + [guarded(cells.get(column, "")) for column in columns])
+        writer.writerow(line + [guarded(cells.get(column, "")) for column in header])
         rows += 1
     return rows
 
@@ -230,8 +230,8 @@ class _Reading:
         if not changed:
             return {}
         with queue_transaction(self._store_url, write=False) as connection:
-            kinds = decisions.schemas(connection, one, self._kinds)
-        new = decisions.checked_values(one, changed, kinds)
+            kinds = columns.schemas(connection, one, self._kinds)
+        new = columns.checked_values(one, changed, kinds)
         now = _cells(one)
         return {path: value for path, value in new.items() if _text(value) != now[path]}
 
