@@ -153,6 +153,8 @@ def test_looking_up_a_report_on_a_date_uses_an_index(url: str) -> None:
             "openreg_artifact_file",
             "openreg_artifact_version",
             "openreg_delivery_attempt",
+            "openreg_exception",
+            "openreg_exception_count",
         ):
             plan = connection.execute(
                 f"EXPLAIN QUERY PLAN SELECT * FROM {table} "
