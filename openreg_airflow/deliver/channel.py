@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from openreg_airflow.deliver.connection import Connection
 
+#: Bytes that are sent at a time over a limited line, at the least.
+_SMALLEST_BLOCK = 4096
+
 Verify = Literal["size", "content"]
 
 
@@ -96,6 +99,12 @@ class Parcel:
     sha256: str
     journal: Journal = field(default_factory=NoJournal, repr=False)
     bytes_per_second: int | None = None
+
+    def block(self, usual: int) -> int:
+        """How many bytes to send at a time: fewer over a limited line, so that it never pauses long."""
+        if self.bytes_per_second is None:
+            return usual
+        return min(usual, max(self.bytes_per_second // 4, _SMALLEST_BLOCK))
 
     def progress(self, verb: str) -> Progress:
         """What tells how far its way is and holds it to its speed; ``verb`` such as ``sent``."""

@@ -8,8 +8,6 @@ import time
 log = logging.getLogger(__name__)
 
 MIB = 1 << 20
-#: Seconds.
-_LONGEST_WAIT = 1.0
 
 
 class Progress:
@@ -34,9 +32,7 @@ class Progress:
     def reached(self, done: int) -> None:
         """Note that ``done`` bytes are through; wait when they are through too soon."""
         if self._limit is not None:
-            early = done / self._limit - (time.monotonic() - self._began)
-            # In small steps, so that a connection never looks dead for long.
-            time.sleep(min(max(early, 0.0), _LONGEST_WAIT))
+            time.sleep(max(done / self._limit - (time.monotonic() - self._began), 0.0))
         now = time.monotonic()
         if now - self._said < self._every:
             return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -211,6 +213,26 @@ def test_names_of_every_script_arrive_as_they_are(site: Site, tmp_path: Path) ->
     with site.open() as session:
         session.deliver(parcel, site.root + "Eingang Ä", "content")
     assert list(site.files()) == ["Eingang Ä/Bericht 2026 – Größe 表.xml"]
+
+
+@everywhere
+def test_a_limited_line_carries_no_more_than_was_asked(site: Site, tmp_path: Path) -> None:
+    size = 16 * MIB if site.channel == "s3" else MIB
+    parcel = dataclasses.replace(make_parcel(tmp_path, size), bytes_per_second=size)
+    with site.open() as session:
+        began = time.monotonic()
+        session.deliver(parcel, site.root + "in/mifir", "size")
+        # The last block may go in a burst.
+        assert time.monotonic() - began >= 0.7
+    assert site.files() == {FINAL: parcel.path.read_bytes()}
+
+
+@with_folders
+def test_a_name_that_is_too_long_is_refused_and_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    long = make_parcel(tmp_path, name="x" * 300)
+    with site.open() as session, pytest.raises(DeliveryRefusedError, match=r"x{300}"):
+        session.deliver(long, site.root + "in", "size")
+    assert site.files() == {}
 
 
 @everywhere

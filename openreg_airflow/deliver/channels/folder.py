@@ -128,7 +128,7 @@ class FolderSession:
             parcel.path.open("rb") as source,
             self._at(path).open("xb") as target,
         ):
-            while block := source.read(_BLOCK):
+            while block := source.read(parcel.block(_BLOCK)):
                 target.write(block)
                 progress.reached(target.tell())
             target.flush()

@@ -191,9 +191,8 @@ class FtpSession:
 
         with parcel.path.open("rb") as file, self._doing(f"sending {parcel.filename} as {path}"):
             try:
-                self._ftp.storbinary(
-                    f"STOR {self._at(path)}", file, blocksize=_BLOCK, callback=sent
-                )
+                block = parcel.block(_BLOCK)
+                self._ftp.storbinary(f"STOR {self._at(path)}", file, blocksize=block, callback=sent)
             except (ConnectionError, ssl.SSLError):
                 # A server that has no more room hangs up the data line, then says why.
                 with suppress(OSError, EOFError):

@@ -225,7 +225,7 @@ class HttpsSession:
 def _blocks(parcel: Parcel) -> Iterator[bytes]:
     progress, done = parcel.progress("sent"), 0
     with parcel.path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(parcel.block(_BLOCK)):
             yield block
             done += len(block)
             progress.reached(done)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 #: Objects up to this go up in one request; the API wants parts of at least 5 MiB above it.
 _PART = 16 << 20
+_SMALLEST_PART = 5 << 20
 _READ = 4 << 20
 _MISSING = ("404", "NoSuchKey", "NotFound")
 _TAKEN = ("412", "PreconditionFailed", "ConditionalRequestConflict")
@@ -175,7 +176,7 @@ class S3Session:
         bucket, key = self._split(path)
         with self._doing(f"sending {parcel.filename} as {path}"):
             try:
-                if parcel.bytes <= _PART:
+                if parcel.bytes <= _part(parcel):
                     self._client.put_object(
                         Bucket=bucket,
                         Key=key,
@@ -203,7 +204,7 @@ class S3Session:
             done = 0
             progress = parcel.progress("sent")
             # At most 10,000 parts, says the API.
-            size = max(_PART, -(-parcel.bytes // 10_000))
+            size = max(_part(parcel), -(-parcel.bytes // 10_000))
             with parcel.path.open("rb") as file:
                 while block := file.read(size):
                     digest = base64.b64encode(hashlib.sha256(block).digest()).decode()
@@ -298,6 +299,11 @@ class S3Session:
         if isinstance(error, ClientError):
             return DeliveryError(text, hint="It is tried again.")
         return faults.unreachable(self._where, doing, error)
+
+
+def _part(parcel: Parcel) -> int:
+    """Bytes of a part; a limited line waits after each one, so they are small there."""
+    return max(parcel.block(_PART), _SMALLEST_PART)
 
 
 def code(error: Exception) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FAULTS = Faults(DeliveryRefusedError, DeliveryError)
 
 _READ = 4 << 20
+#: What every server takes at a time; without a limit of speed it is asked for its largest.
+_SURE_BLOCK = 32 << 10
 
 
 class SftpChannel:
@@ -161,11 +163,18 @@ class SftpSession(SftpLink):
         progress = parcel.progress("sent")
 
         def reached(_local: bytes, _remote: bytes, done: int, _total: int) -> None:
-            self._hear()
             progress.reached(done)
+            # After any wait for a limited line, which is not the server's silence.
+            self._hear()
 
         try:
-            await self._client.put(str(parcel.path), path, sparse=False, progress_handler=reached)
+            await self._client.put(
+                str(parcel.path),
+                path,
+                sparse=False,
+                block_size=parcel.block(_SURE_BLOCK) if parcel.bytes_per_second else -1,
+                progress_handler=reached,
+            )
             # Not every server can flush, and some let a file be written but not opened again.
             with suppress(asyncssh.SFTPOpUnsupported, asyncssh.SFTPPermissionDenied):
                 async with await self._client.open(path, asyncssh.FXF_WRITE) as file:
