@@ -57,7 +57,8 @@ class RouteSpec(Section):
         pool: Airflow pool of its tasks.
         acknowledgement: what the destination answers, and where.
         timeout_seconds: longest time that the other side may keep silent.
-        mib_per_second: the most that goes over the line; not for e-mail.
+        mib_per_second: the most that goes over the line on average; not for e-mail, and for S3 in
+            steps of 5 MiB.
         verify: after sending, compare the ``size`` at the destination, or read the file back and
             compare its ``content``, which costs the transfer a second time.
     """
@@ -95,7 +96,7 @@ class RouteSpec(Section):
     )
     mib_per_second: float | None = Field(
         default=None,
-        gt=0,
+        ge=0.01,
         description="The most that goes over the line, in MiB a second; default: no limit.",
     )
     acknowledgement: AcknowledgementSpec | None = Field(
