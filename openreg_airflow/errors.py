@@ -117,6 +117,10 @@ class DeliveryRefusedError(PermanentError):
     """The receiving side refuses: login, host key, permission, a name that is taken."""
 
 
+class ReferenceReuseError(PermanentError):
+    """A record would be reported under a reference that stands, or cancel one that does not."""
+
+
 class AcknowledgementError(PermanentError):
     """The authority refused a file, or did not answer in time."""
 

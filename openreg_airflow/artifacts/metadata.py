@@ -131,6 +131,7 @@ def _plain(spec: ArtifactBase) -> dict[str, Any]:
     plain: dict[str, Any] = spec.model_dump(mode="json", by_alias=True)
     plain.pop("schema", None)
     plain.pop("key", None)
+    plain.pop("references", None)
     return plain
 
 

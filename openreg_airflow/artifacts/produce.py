@@ -14,6 +14,8 @@ from openreg_airflow.artifacts.slices import Slices
 from openreg_airflow.artifacts.writer import Job, Page, relations, unsplittable, writer
 from openreg_airflow.errors import ArtifactError, BlockingRulesError, StorageError
 from openreg_airflow.records import Artifact
+from openreg_airflow.references.guard import told as references
+from openreg_airflow.references.rows import refuse_unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +76,10 @@ def _produce(order: Order) -> Artifact:
         records = inputs[spec.table].rows
         told = metadata.about(spec, order.folder, order.run, inputs, order.verdict)
         told["routes"] = dict(order.routes)
+        if spec.references is not None:
+            refuse_unreadable(local[spec.table], spec.references)
+            table = inputs[spec.table]
+            told["references"] = references(spec.references, table, table, order.resubmission)
         artifact = Artifact(
             name=name,
             format=order.format,

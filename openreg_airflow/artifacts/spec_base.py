@@ -16,6 +16,7 @@ from openreg_airflow.artifacts.submission_spec import (
     SplitSpec,
 )
 from openreg_airflow.artifacts.value_format import ValueFormat
+from openreg_airflow.references.spec import ReferencesSpec
 from openreg_airflow.section import Name, RelativeFile, Section
 
 #: What header and trailer records know of the file beside what every format does.
@@ -95,6 +96,9 @@ class ArtifactBase(Section):
     key: tuple[ColumnName, ...] = Field(
         default=(),
         description="The columns that tell records apart; a diff of two runs goes by them.",
+    )
+    references: ReferencesSpec | None = Field(
+        default=None, description="What names a record at the authority, so that none is reused."
     )
 
     @model_validator(mode="after")

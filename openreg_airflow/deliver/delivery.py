@@ -15,6 +15,7 @@ from openreg_airflow.deliver.progress import MIB
 from openreg_airflow.deliver.registry import load_channel
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.records import DeliveryAttempt, Receipt
+from openreg_airflow.references.guard import ReferenceGuard
 from openreg_airflow.store.deliveries import LedgerEntry, content_of, place_of
 
 if TYPE_CHECKING:
@@ -78,20 +79,30 @@ def deliver(
         DeliveryRefusedError: the destination refuses, or the connection cannot be used.
         DeliveryError: it did not finish and may be tried again.
         IntegrityError: a file is not the one that was recorded; nothing was sent.
+        ReferenceReuseError: a record's reference stands at the authority; nothing was sent.
         StoreUnavailableError: an attempt cannot be recorded; nothing more is sent.
     """
     files, spec = delivery.artifact.files, delivery.spec
     if not files:
         log.info("artifact %s has no file, so nothing is delivered", delivery.artifact.name)
     number = store.next_attempt(delivery.run, delivery.route, delivery.artifact.name)
+    guard = ReferenceGuard(
+        delivery.run,
+        delivery.artifact if spec.reports else None,
+        workspace,
+        store,
+        again=delivery.again,
+    )
     line = _Line()
     receipts = []
     with ExitStack() as stack:
+        stack.push(guard.ended)
         for position, file in enumerate(files, 1):
             with _on_record(delivery, file, (number, position), store) as attempt:
                 if line.channel is None:
                     line.paths = [stack.enter_context(workspace.open_local(ref)) for ref in files]
                     line.prepare(spec, connect)
+                    guard.reserve()
                 attempt.entry = entry = line.entry(delivery, file)
                 attempt.destination = entry.destination
                 attempt.record()
@@ -112,6 +123,7 @@ def deliver(
                     parcel = parcel_of(file, line.paths[position - 1], spec, journal)
                     attempt.outcome = line.session.deliver(parcel, spec.folder, spec.verify)
             receipts.append(attempt.receipt())
+        guard.delivered()
     return tuple(receipts)
 
 

@@ -61,6 +61,7 @@ class RouteSpec(Section):
             steps of 5 MiB.
         verify: after sending, compare the ``size`` at the destination, or read the file back and
             compare its ``content``, which costs the transfer a second time.
+        reports: whether the records' references count as used when they are there.
     """
 
     channel: Name = Field(description="Protocol of the destination, for example sftp.")
@@ -104,6 +105,11 @@ class RouteSpec(Section):
     )
     verify: Literal["size", "content"] = Field(
         default="size", description="What is compared at the destination after sending."
+    )
+
+    reports: bool = Field(
+        default=True,
+        description="Whether records count as reported when they are there; not so in an archive.",
     )
 
     @property

@@ -57,6 +57,8 @@ class Store:
     """
 
     def __init__(self, url: str) -> None:
+        #: As the setting has it, with its password.
+        self.url = url
         self._engine = connect_engine(parse_url(url))
         self._ready = False
 

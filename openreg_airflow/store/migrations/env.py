@@ -10,6 +10,7 @@ from openreg_airflow.store import (  # noqa: F401 - tables
     exception_models,
     mapping_models,
     mapping_run_models,
+    reference_models,
     source_cache_models,
 )
 from openreg_airflow.store.models import Base

@@ -1,0 +1,1 @@
+"""References under which records stand at an authority: no reuse, and corrections."""

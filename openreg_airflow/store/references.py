@@ -1,0 +1,324 @@
+"""The references under which records stand at authorities, so that none is used twice.
+
+A submission is one content of an artifact; its records are on record from before its first file is
+sent, so that two runs cannot send one reference at the same time. A record counts until the
+authority rejects it; how it stands with a reference is what its last record that counts says:
+reported, or cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from sqlalchemy import delete, insert, select, text, update
+
+from openreg_airflow.errors import ReferenceReuseError
+from openreg_airflow.records import Dataset, Record
+from openreg_airflow.store.delivery_models import Delivered
+from openreg_airflow.store.reference_models import ReferenceRow, SubmissionRow
+from openreg_airflow.store.reference_staging import lock_scope, stage
+from openreg_airflow.store.store import Store, _record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from openreg_airflow.store.reference_staging import StagedRecord
+
+log = logging.getLogger(__name__)
+
+_TOLD = 5
+_FETCH = 20_000
+#: The last record of a reference that counts.
+_LAST = (
+    "SELECT x.{column} FROM openreg_reference x WHERE x.scope = :scope "
+    "AND x.reference = {of}.reference AND NOT x.rejected {and_}ORDER BY x.id DESC LIMIT 1"
+)
+
+
+class Submission(Record):
+    """One content of an artifact.
+
+    Attributes:
+        scope: whose references it uses.
+        content: :attr:`~openreg_airflow.records.Artifact.content`.
+        target: hash of the table that the authority is to have in the end.
+        resubmission: number of the exception queue's resubmission; 0 for a report.
+        state: ``sending`` until all files are known to be delivered.
+        written: the table whose rows were written, in their order.
+    """
+
+    scope: str
+    report_id: str
+    business_date: date
+    run_id: str
+    artifact: str
+    version: int
+    content: str
+    target: str
+    written: Dataset
+    resubmission: int = 0
+    state: Literal["sending", "delivered"] = "sending"
+    id: int = 0
+
+
+class Held(NamedTuple):
+    """How it stands with one reference.
+
+    Attributes:
+        cancels: whether it was cancelled last, and reported otherwise.
+        digest: hash of the record.
+        submission_id: the submission that said so.
+        position: which row of its table, from 0.
+        before: the submission that spoke of the reference before that one.
+    """
+
+    reference: str
+    cancels: bool
+    digest: str
+    submission_id: int
+    position: int
+    before: int | None
+
+
+class References(Store):
+    """Keeps the references of all scopes; errors are those of the store."""
+
+    def reserve(
+        self, wanted: Submission, records: Iterable[list[StagedRecord]], *, again: bool = False
+    ) -> None:
+        """Put the records of a submission on record before it is sent, if its references may be.
+
+        A submission that is on record is not held against itself. When it is sent again on
+        purpose, the records that the authority had rejected are reported anew.
+
+        Args:
+            wanted: the submission.
+            records: its records in their order, in batches.
+            again: it is sent again on purpose.
+
+        Raises:
+            ReferenceReuseError: a record uses a reference that stands, or cancels one that does
+                not; nothing is put on record then.
+        """
+        with self._transaction(write=True) as connection:
+            lock_scope(connection, wanted.scope)
+            own = connection.scalar(select(SubmissionRow.id).where(*_same(wanted)))
+            if own is not None and not again:
+                return
+            stage(connection, records)
+            if own is not None:
+                connection.execute(
+                    text(
+                        "DELETE FROM openreg_staged WHERE position IN (SELECT position FROM "
+                        "openreg_reference WHERE submission_id = :own AND NOT rejected)"
+                    ),
+                    {"own": own},
+                )
+            _refuse_reuse(connection, wanted.scope)
+            if own is None:
+                values = wanted.model_dump(exclude={"id", "written"})
+                values |= {
+                    "written": wanted.written.model_dump(mode="json"),
+                    "recorded_at": datetime.now(UTC),
+                }
+                new = insert(SubmissionRow).values(**values).returning(SubmissionRow.id)
+                own = connection.execute(new).scalar_one()
+            connection.execute(
+                delete(ReferenceRow).where(ReferenceRow.submission_id == own, ReferenceRow.rejected)
+            )
+            done = connection.execute(
+                text(
+                    "INSERT INTO openreg_reference (submission_id, scope, reference, cancels, "
+                    "digest, position, rejected) SELECT :own, :scope, reference, cancels, digest, "
+                    "position, :no FROM openreg_staged ORDER BY position"
+                ),
+                {"own": own, "scope": wanted.scope, "no": False},
+            )
+            log.info("%d references of scope %s are on record", done.rowcount, wanted.scope)
+
+    def finish(self, wanted: Submission) -> bool:
+        """Note that all files of a submission are delivered; False when it is not on record."""
+        with self._transaction(write=True) as connection:
+            done = connection.execute(
+                update(SubmissionRow).where(*_same(wanted)).values(state="delivered")
+            )
+            return bool(done.rowcount)
+
+    def release(self, wanted: Submission, files: Sequence[str]) -> bool:
+        """Take a submission off the record of which no file can have left the house.
+
+        Args:
+            wanted: the submission.
+            files: its files as the ledger of deliveries knows them.
+
+        Returns:
+            Whether it was on record and is no more.
+        """
+        with self._transaction(write=True) as connection:
+            lock_scope(connection, wanted.scope)
+            left = connection.scalar(
+                select(Delivered.id)
+                .where(Delivered.content.in_(files), Delivered.state != "withdrawn")
+                .limit(1)
+            )
+            own = connection.scalar(
+                select(SubmissionRow.id).where(*_same(wanted), SubmissionRow.state == "sending")
+            )
+            if left is not None or own is None:
+                return False
+            connection.execute(delete(ReferenceRow).where(ReferenceRow.submission_id == own))
+            connection.execute(delete(SubmissionRow).where(SubmissionRow.id == own))
+            return True
+
+    def submissions(
+        self, scope: str, report_id: str, business_date: date, artifact: str
+    ) -> tuple[Submission, ...]:
+        """The submissions of an artifact for a business date, the oldest first."""
+        row = SubmissionRow
+        query = (
+            select(row.__table__)
+            .where(row.scope == scope, row.report_id == report_id)
+            .where(row.business_date == business_date, row.artifact == artifact)
+            .order_by(row.id)
+        )
+        with self._transaction(write=False) as connection:
+            return tuple(
+                _record(Submission, dict(each)) for each in connection.execute(query).mappings()
+            )
+
+    def held(
+        self, scope: str, submissions: Sequence[int], records: Iterable[list[StagedRecord]]
+    ) -> Iterator[list[Held]]:
+        """How it stands with the references of records and of submissions, in batches.
+
+        Args:
+            scope: whose references.
+            submissions: ids of submissions of the scope.
+            records: the records.
+        """
+        last = _LAST.format(column="id", of="r", and_="")
+        before = _LAST.format(column="submission_id", of="e", and_="AND x.id < e.id ")
+        own = ", ".join(str(int(one)) for one in submissions) or "-1"
+        query = text(
+            "SELECT e.reference, e.cancels, e.digest, e.submission_id, e.position, "  # noqa: S608
+            f"({before}) AS before FROM (SELECT reference FROM openreg_staged UNION "
+            f"SELECT reference FROM openreg_reference WHERE submission_id IN ({own})) r "
+            f"JOIN openreg_reference e ON e.id = ({last})"
+        )
+        with self._transaction(write=False) as connection:
+            stage(connection, records)
+            found = connection.execution_options(stream_results=True).execute(
+                query, {"scope": scope}
+            )
+            for rows in found.partitions(_FETCH):
+                yield [
+                    Held(r.reference, bool(r.cancels), r.digest, r.submission_id, r.position, r[5])
+                    for r in rows
+                ]
+
+    def rejected(self, submission: int) -> bool:
+        """Whether the authority rejected any record of a submission."""
+        query = (
+            select(ReferenceRow.id)
+            .where(ReferenceRow.submission_id == submission, ReferenceRow.rejected)
+            .limit(1)
+        )
+        with self._transaction(write=False) as connection:
+            return connection.scalar(query) is not None
+
+    def reject(
+        self, submission: int, references: Sequence[str], files: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        """Note what the authority rejected, which then counts no more.
+
+        Where a submission cancels a reference and reports it anew, its answer means the report.
+
+        Args:
+            submission: id of the submission.
+            references: of single records.
+            files: of whole files: their first position, and the one after their last.
+        """
+        with self._transaction(write=True) as connection:
+            staged = [(n, ref, False, "") for n, ref in enumerate(references)]
+            stage(connection, [staged])
+            connection.execute(
+                text(
+                    "UPDATE openreg_reference SET rejected = :yes WHERE id IN (SELECT max(e.id) "
+                    "FROM openreg_reference e JOIN openreg_staged s ON s.reference = e.reference "
+                    "WHERE e.submission_id = :own GROUP BY e.reference)"
+                ),
+                {"own": submission, "yes": True},
+            )
+            for first, end in files:
+                connection.execute(
+                    update(ReferenceRow)
+                    .where(ReferenceRow.submission_id == submission)
+                    .where(ReferenceRow.position >= first, ReferenceRow.position < end)
+                    .values(rejected=True)
+                )
+
+
+def _same(wanted: Submission) -> tuple[ColumnElement[bool], ...]:
+    row = SubmissionRow
+    return (
+        row.scope == wanted.scope,
+        row.report_id == wanted.report_id,
+        row.business_date == wanted.business_date,
+        row.artifact == wanted.artifact,
+        row.content == wanted.content,
+    )
+
+
+def _refuse_reuse(connection: Connection, scope: str) -> None:
+    """See that each staged report's reference is free, and each cancelled one stands.
+
+    Raises:
+        ReferenceReuseError: it is not so.
+    """
+    state = _LAST.format(column="cancels", of="s", and_="")
+    # A first report comes after nothing, which is as good as after a cancellation.
+    query = text(
+        "SELECT reference, cancels, inside, count(*) OVER () AS faults FROM ("  # noqa: S608
+        "SELECT position, reference, cancels, earlier IS NOT NULL AS inside, "
+        f"coalesce(earlier, ({state}), :yes) AS prior FROM (SELECT position, reference, cancels, "
+        "lag(cancels) OVER (PARTITION BY reference ORDER BY position) AS earlier "
+        "FROM openreg_staged) s) t WHERE cancels = prior ORDER BY position LIMIT :most"
+    )
+    faults = connection.execute(query, {"scope": scope, "yes": True, "most": _TOLD}).all()
+    if not faults:
+        return
+    said = "; ".join(_said(connection, scope, fault) for fault in faults)
+    more = f"; and {faults[0].faults - len(faults)} more" if faults[0].faults > len(faults) else ""
+    message = f"{faults[0].faults} records may not be sent: {said}{more}"
+    hint = (
+        "Cancel a reference before it is reported anew: in the table, or by `corrections: "
+        "cancel_and_new`. If a delivery of another run stopped half way, clear that task first."
+    )
+    raise ReferenceReuseError(message, hint=hint)
+
+
+def _said(connection: Connection, scope: str, fault: Any) -> str:
+    row, other = ReferenceRow, SubmissionRow
+    holder = connection.execute(
+        select(other.report_id, other.business_date, other.run_id, other.version, other.state)
+        .join(row, row.submission_id == other.id)
+        .where(row.scope == scope, row.reference == fault.reference, row.rejected.is_(False))
+        .order_by(row.id.desc())
+        .limit(1)
+    ).first()
+    if fault.inside:
+        return f"{fault.reference!r} is {'cancelled' if fault.cancels else 'reported'} twice in it"
+    if holder is None:
+        return f"{fault.reference!r} is cancelled and was never reported"
+    where = (
+        f"report {holder.report_id} for {holder.business_date}, version {holder.version}, "
+        f"run {holder.run_id}"
+    )
+    if fault.cancels:
+        return f"{fault.reference!r} is cancelled and was cancelled before by {where}"
+    done = "was reported" if holder.state == "delivered" else "is being sent"
+    return f"{fault.reference!r} {done} by {where}, and is not cancelled"

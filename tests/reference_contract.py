@@ -1,0 +1,159 @@
+"""What the references of records promise, in every database of the store."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from openreg_airflow.errors import ReferenceReuseError
+from openreg_airflow.records import Dataset
+from openreg_airflow.store.references import References, Submission
+
+WRITTEN = Dataset(uri="t.parquet", bytes=1, sha256="0" * 64, rows=1, columns=())
+
+
+def submission(content: str = "one", **changes: Any) -> Submission:
+    fields: dict[str, Any] = {
+        "scope": "authority",
+        "report_id": "trades",
+        "business_date": date(2026, 3, 31),
+        "run_id": "run-1",
+        "artifact": "transactions",
+        "version": 1,
+        "content": content,
+        "target": content,
+        "written": WRITTEN,
+    }
+    return Submission(**fields | changes)
+
+
+def records(*said: str) -> list[list[tuple[int, str, bool, str]]]:
+    """``+A`` reports A, ``-A`` cancels it."""
+    return [[(n, text[1:], text[0] == "-", "d") for n, text in enumerate(said)]]
+
+
+def reserved(store: References, content: str, *said: str, **changes: Any) -> int:
+    wanted = submission(content, **changes)
+    store.reserve(wanted, records(*said))
+    store.finish(wanted)
+    found = store.submissions("authority", "trades", wanted.business_date, "transactions")
+    return next((one.id for one in found if one.content == content), 0)
+
+
+class ReferenceContract:
+    """To be inherited with a fixture ``url``."""
+
+    def test_reference_that_stands_is_refused_with_the_run_that_reported_it(self, url: str) -> None:
+        store = References(url)
+        reserved(store, "one", "+A", "+B")
+        with pytest.raises(ReferenceReuseError) as caught:
+            reserved(store, "two", "+C", "+A", run_id="run-2")
+        assert "1 records may not be sent: 'A' was reported" in caught.value.message
+        assert "run run-1, and is not cancelled" in caught.value.message
+        reserved(store, "three", "+C")  # nothing of the refused one is on record
+
+    def test_reference_is_free_once_cancelled(self, url: str) -> None:
+        store = References(url)
+        reserved(store, "one", "+A")
+        reserved(store, "two", "-A", "+A")
+        reserved(store, "three", "-A")
+        reserved(store, "four", "+A", report_id="others")
+
+    @pytest.mark.parametrize(
+        ("said", "told"),
+        [
+            (["-X"], "'X' is cancelled and was never reported"),
+            (["+X", "+X"], "'X' is reported twice in it"),
+            (["-A", "-A"], "'A' is cancelled twice in it"),
+            (["+X", "-X", "-X"], "'X' is cancelled twice in it"),
+        ],
+    )
+    def test_order_inside_one_file_counts(self, url: str, said: list[str], told: str) -> None:
+        store = References(url)
+        reserved(store, "one", "+A")
+        with pytest.raises(ReferenceReuseError, match=told):
+            reserved(store, "two", *said)
+
+    def test_cancelled_reference_cannot_be_cancelled_again(self, url: str) -> None:
+        store = References(url)
+        reserved(store, "one", "+A", "-A")
+        with pytest.raises(ReferenceReuseError, match="was cancelled before by report trades"):
+            reserved(store, "two", "-A")
+
+    def test_retry_is_not_stopped_by_itself(self, url: str) -> None:
+        store = References(url)
+        wanted = submission()
+        store.reserve(wanted, records("+A"))
+        store.reserve(wanted, records("+A"))
+        store.finish(wanted)
+        store.reserve(wanted.model_copy(update={"run_id": "run-2"}), records("+A"))
+        with pytest.raises(ReferenceReuseError):
+            reserved(store, "two", "+A")
+
+    def test_scopes_do_not_mix(self, url: str) -> None:
+        store = References(url)
+        reserved(store, "one", "+A")
+        reserved(store, "one", "+A", scope="other")
+
+    def test_rejected_record_frees_its_reference(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A", "+B")
+        store.reject(one, ["A"])
+        store.reject(one, ["A"])
+        reserved(store, "two", "+A")
+        with pytest.raises(ReferenceReuseError, match="'B' was reported"):
+            reserved(store, "three", "+B")
+
+    def test_rejected_file_frees_all_its_references(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A", "+B", "+C")
+        store.reject(one, [], [(0, 2)])
+        reserved(store, "two", "+A", "+B")
+        with pytest.raises(ReferenceReuseError, match="'C' was reported"):
+            reserved(store, "three", "+C")
+
+    def test_rejected_cancellation_leaves_the_record_standing(self, url: str) -> None:
+        store = References(url)
+        reserved(store, "one", "+A")
+        store.reject(reserved(store, "two", "-A"), ["A"])
+        with pytest.raises(ReferenceReuseError, match="'A' was reported"):
+            reserved(store, "three", "+A")
+
+    def test_rejected_submission_that_is_sent_again_counts_again(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A", "+B")
+        store.reject(one, ["A"])
+        store.reserve(submission(), records("+A", "+B"), again=True)
+        with pytest.raises(ReferenceReuseError, match="'A' was reported"):
+            reserved(store, "two", "+A")
+
+    def test_reference_taken_meanwhile_is_not_sent_again(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A")
+        store.reject(one, ["A"])
+        reserved(store, "two", "+A")
+        with pytest.raises(ReferenceReuseError, match="'A' was reported"):
+            store.reserve(submission(), records("+A"), again=True)
+
+    def test_what_was_not_sent_is_released(self, url: str) -> None:
+        store = References(url)
+        store.reserve(submission(), records("+A"))
+        assert store.release(submission(), ["file"])
+        assert not store.release(submission(), ["file"])
+        reserved(store, "two", "+A")
+        assert not store.release(submission("two"), ["file"])  # it is delivered
+
+    @pytest.mark.parametrize("reference", ["a,b", 'q"uote', "new\nline", "\\N", "Ü", " ", "NULL"])
+    def test_any_text_can_be_a_reference(self, url: str, reference: str) -> None:
+        store = References(url)
+        reserved(store, "one", f"+{reference}")
+        [[held]] = store.held("authority", [], records(f"+{reference}"))
+        assert (held.reference, held.cancels) == (reference, False)
+
+    def test_many_faults_are_counted_and_some_are_named(self, url: str) -> None:
+        store = References(url)
+        reserved(store, "one", *(f"+{n}" for n in range(100)))
+        with pytest.raises(ReferenceReuseError, match=r"^100 records .*; and 95 more"):
+            reserved(store, "two", *(f"+{n}" for n in range(100)))
