@@ -101,7 +101,7 @@ class Parcel:
     bytes_per_second: int | None = None
 
     def block(self, usual: int) -> int:
-        """How many bytes to send at a time: fewer over a limited line, so that it never pauses long."""
+        """How many bytes to send at a time: few on a limited line, so that it never rests long."""
         if self.bytes_per_second is None:
             return usual
         return min(usual, max(self.bytes_per_second // 4, _SMALLEST_BLOCK))

@@ -68,6 +68,31 @@ def test_source_in_parts_takes_a_slot_for_each_and_its_pool_has_them(root: Path)
     assert (pool.name, pool.at_least) == ("night shift", 6)
 
 
+def deliveries(root: Path) -> dict[str, str]:
+    return {name: dag.get_task("deliver").pool for name, dag in load_dags([root]).items()}
+
+
+def test_deliveries_wait_in_pools_of_their_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = root / "beta" / "report.yaml"
+    spec.write_text(
+        spec.read_text().replace("channel: sftp", "channel: sftp\n      pool: one door")
+    )
+    assert deliveries(root) == {"alpha": DEFAULT_POOL_NAME, "beta": "one door"}
+
+    monkeypatch.setenv("AIRFLOW__OPENREG__DESTINATION_POOL_SLOTS", "3")
+
+    found = deliveries(root)
+    assert found["beta"] == "one door"
+    assert found["alpha"].startswith("openreg_destination_")
+    reports = [load(root / name) for name in ("alpha", "beta")]
+    pools = {pool.name: pool for pool in needed(reports, Slots(source=0, destination=3))}
+    assert set(pools) == {"night shift", "one door", found["alpha"]}
+    [connection] = pools[found["alpha"]].connections
+    assert found["alpha"] == f"openreg_destination_{connection}"
+    assert (pools[found["alpha"]].reports, pools[found["alpha"]].slots) == (("alpha",), 3)
+    assert pools["one door"].reports == ("beta",)
+
+
 def test_pools_that_are_missing_are_said_and_made(root: Path, tmp_path: Path) -> None:
     environment = {
         **os.environ,

@@ -96,6 +96,120 @@ def test_two_routes_to_one_place_are_found(other: dict[str, Any], found: int) ->
     assert len(problems(spec)) == found
 
 
+@pytest.mark.parametrize(
+    ("condition", "place", "said"),
+    [
+        ("records > 0 and recrods < 9", "recrods", "recrods"),
+        ("bytes > 0 and status == 3", "3", "text"),
+        ("records", "records", ""),
+        ("records > ", "", ""),
+        ("__import__('os')", "__import__", ""),
+    ],
+)
+def test_wrong_condition_is_pointed_at(condition: str, place: str, said: str) -> None:
+    spec = section(regulator={"connection": "c", "when": condition})
+
+    [(keys, message, hint)] = problems(spec)
+
+    assert keys == ("routes", "regulator", "when")
+    first, quoted, pointer = message.splitlines()
+    assert said in first
+    assert condition.strip() in quoted
+    if place:
+        assert pointer.index("^") - quoted.index(condition) == condition.index(place)
+    assert hint
+
+
+def test_unknown_fact_is_found_with_the_nearest_name() -> None:
+    [(_, _, hint)] = problems(section(regulator={"connection": "c", "when": "byts > 0"}))
+    assert "bytes" in (hint or "")
+
+
+@pytest.mark.parametrize(
+    ("second", "found"),
+    [
+        ({"artifacts": ["b"]}, "have no artifact in common"),
+        ({"artifacts": ["a", "b"]}, None),
+        ({}, None),
+    ],
+)
+def test_stand_in_has_an_artifact_to_stand_in_for(
+    second: dict[str, Any], found: str | None
+) -> None:
+    spec = section(
+        first={"connection": "c", "artifacts": ["a"]},
+        second={"connection": "d", "instead_of": "first"} | second,
+    )
+
+    said = problems(spec)
+
+    assert [keys for keys, _, _ in said] == [("routes", "second", "instead_of")] * bool(found)
+    assert all(str(found) in message for _, message, _ in said)
+
+
+def test_nothing_stands_in_for_a_route_that_may_fail() -> None:
+    spec = section(
+        first={"connection": "c", "required": False},
+        second={"connection": "d", "instead_of": "first"},
+    )
+
+    [(keys, message, hint)] = problems(spec)
+
+    assert keys == ("routes", "second", "instead_of")
+    assert "first is not required" in message
+    assert "required" in (hint or "")
+
+
+def test_unknown_parser_of_feedback_names_those_installed() -> None:
+    answer = {"pattern": "FB_*", "parser": "smoke_signal"}
+    [(keys, message, hint)] = problems(
+        section(regulator={"connection": "c", "acknowledgement": answer})
+    )
+
+    assert keys == ("routes", "regulator", "acknowledgement", "parser")
+    assert "smoke_signal" in message
+    assert "auth031" in (hint or "")
+
+
+@pytest.mark.parametrize("channel", ["mail", "https"])
+def test_an_answer_needs_a_channel_that_hears(channel: str) -> None:
+    def route(**answer: Any) -> dict[str, Any]:
+        return {"connection": "c", "channel": channel, "acknowledgement": {"pattern": "*"} | answer}
+
+    [(keys, message, hint)] = problems(section(regulator=route()))
+    assert keys == ("routes", "regulator", "acknowledgement")
+    assert f"channel {channel} cannot fetch files" in message
+    assert "channel" in (hint or "")
+    assert problems(section(regulator=route(connection="d", channel="sftp"))) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pattern": "in/FB_*"},
+        {"pattern": "FB_{name}"},
+        {"pattern": "FB_{stem"},
+        {"pattern": "FB_{stem:%Y}"},
+        {"pattern": ""},
+        {"parser": "csv"},
+        {"parser": "xml", "form": {"reference": "a", "status": "b"}},
+        {"form": {"reference": "a", "status": "b"}},
+        {"channel": "sftp"},
+        {"poll_seconds": 0},
+        {"original": "{who}"},
+    ],
+)
+def test_wrong_acknowledgement_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        section(regulator={"connection": "c", "acknowledgement": {"pattern": "FB_*"} | wrong})
+
+
+@pytest.mark.parametrize("speed", [0, 0.001, -1, float("nan")])
+def test_speed_that_would_take_for_ever_is_refused(speed: float) -> None:
+    with pytest.raises(ValidationError):
+        section(regulator={"connection": "c", "mib_per_second": speed})
+
+
 def test_channels_are_found_by_entry_point() -> None:
     assert "sftp" in channel_names()
     assert load_channel("sftp").connection_types == ("sftp", "ssh")
