@@ -103,6 +103,7 @@ def _wrong_reports(specs: Path) -> None:
     reports.write(specs, "no_table", script="def transform(inputs, context):\n    return 7\n")
     reports.write(specs, "blocked", severity="blocking")
     reports.write_correctable(specs, "corrected")
+    reports.write_rerouted(specs, "rerouted")
     reports.write(specs, "wrong_host_key", inbox="e2e_wrong_host_key")
     waiting = "import time\n\n\ndef transform(inputs, context):\n    print('waiting')\n"
     waiting += "    time.sleep(600)\n    return inputs['trades']\n"
@@ -119,6 +120,12 @@ def _connections(client: AirflowClient, project: Path, site: Site) -> None:
     client.add_connection("e2e_source", source)
     gone = {"conn_type": "postgres", "host": "127.0.0.1", "port": free_port(), "login": "nobody"}
     client.add_connection("e2e_gone", {**gone, "password": "secret-of-the-source", "schema": "x"})
+    down = {"conn_type": "ftp", "host": "127.0.0.1", "port": free_port(), "login": "nobody"}
+    client.add_connection("e2e_down", {**down, "password": "secret-of-the-regulator"})
+    (project / "outbox").mkdir()
+    client.add_connection(
+        "e2e_outbox", {"conn_type": "fs", "extra": {"path": str(project / "outbox")}}
+    )
     other = project / "other_host_key"
     make_key_pair(other, "not the key of the inbox")
     inbox = client.connection("openreg_demo_inbox")

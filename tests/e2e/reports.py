@@ -94,6 +94,27 @@ def write_correctable(root: Path, report_id: str) -> Path:
     return folder
 
 
+def write_rerouted(root: Path, report_id: str) -> Path:
+    """Write a report whose destination is down, and whose other one answers with a file."""
+    folder = write_correctable(root, report_id)
+    spec = yaml.safe_load((folder / "report.yaml").read_text())
+    answer = {
+        "pattern": "{stem}_FDB.csv",
+        "folder": "out",
+        "parser": "csv",
+        "form": {"reference": "ref", "status": "state", "rule": "rule", "text": "why"},
+        "reference": "id",
+        "poll_seconds": 10,
+    }
+    spare = {"channel": "folder", "connection": "e2e_outbox", "folder": "in"}
+    spec["deliver"]["routes"] = {
+        "regulator": {"channel": "ftp", "connection": "e2e_down"},
+        "spare": spare | {"instead_of": "regulator", "acknowledgement": answer},
+    }
+    (folder / "report.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+    return folder
+
+
 def write_incremental(root: Path, report_id: str) -> Path:
     """Write a report whose two sources are one state of the database, one of them only what is new.
 

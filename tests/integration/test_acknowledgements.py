@@ -226,6 +226,21 @@ def test_pending_records_are_followed_up_by_later_files(desk: Desk) -> None:
     assert list(desk.queue) == ["T2"]
 
 
+def test_records_that_are_accepted_one_by_one_add_up_over_several_files(desk: Desk) -> None:
+    form = {"reference": "ref", "status": "state", "text": "why"}
+    declared = {"parser": "csv", "form": form, "pattern": "{stem}_*.csv"}
+    desk.answer("ref;state;why\nT1;ok;\nT2;rejected;no such venue\n", f"{STEM}_1.csv")
+    desk.waits(**declared)
+    assert desk.standing == ("received", 1, 1, 3)
+    desk.answer("ref;state;why\nT3;ok;\nT4;ok;\n", f"{STEM}_2.csv")
+    desk.waits(**declared)
+    assert desk.standing == ("received", 3, 1, 1)
+    desk.answer("ref;state;why\nT5;ok;\n", f"{STEM}_3.csv")
+    desk.look(**declared)
+    assert desk.standing == ("partly accepted", 4, 1, 0)
+    assert desk.queue == {"T2": ("pending", "no such venue")}
+
+
 @pytest.mark.parametrize(("code", "state"), [("RJCT", "rejected"), ("CRPT", "corrupted")])
 def test_a_file_that_was_refused_as_a_whole_fails_the_task(
     desk: Desk, code: str, state: str

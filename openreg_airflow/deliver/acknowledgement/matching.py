@@ -191,7 +191,9 @@ def match(
     with _Bench(name, answers, sent) as bench:
         bench.refuse_unknown()
         bench.refuse_contradictions()
-        merged = bench.merged(known)
+        # Where nothing is said of the whole file, each accepted record is a word of its own.
+        silent = any(one.status in (None, "received") for one in answered.values())
+        merged = bench.merged(known, accepted_too=silent)
         result = Matched()
         for before in standings:
             if (one := answered.get(before.position)) is None:
@@ -332,8 +334,15 @@ class _Bench:
             message = f"{self._name} gives {found[0][0]!r} two different states"
             raise FeedbackError(message, hint=_ASK)
 
-    def merged(self, known: Sequence[RecordAnswer]) -> list[tuple[int, RecordAnswer]]:
-        """The newest word on every record that is not, or was not always, simply accepted."""
+    def merged(
+        self, known: Sequence[RecordAnswer], *, accepted_too: bool
+    ) -> list[tuple[int, RecordAnswer]]:
+        """The newest word on every record that is not, or was not always, simply accepted.
+
+        Args:
+            known: earlier words.
+            accepted_too: also on those that are accepted now for the first time.
+        """
         self._db.register(
             "known",
             pa.Table.from_pylist(
@@ -349,7 +358,9 @@ class _Bench:
             "coalesce(a.rules, k.rules, ''), coalesce(a.text, k.text, '') FROM sent s "
             "LEFT JOIN answers a ON a.reference = s.reference "
             "LEFT JOIN known k ON k.reference = s.reference "
-            "WHERE a.status IN ('rejected', 'pending') OR k.status IS NOT NULL ORDER BY s.row"
+            "WHERE a.status IN ('rejected', 'pending') OR k.status IS NOT NULL "
+            "OR (a.status IS NOT NULL AND $1) ORDER BY s.row",
+            [accepted_too],
         )
         return [
             (
@@ -367,5 +378,5 @@ class _Bench:
             for row, position, reference, status, rules, text in rows
         ]
 
-    def _rows(self, query: str) -> list[Any]:
-        return self._db.execute(query).fetchall()
+    def _rows(self, query: str, given: Sequence[Any] = ()) -> list[Any]:
+        return self._db.execute(query, list(given)).fetchall()

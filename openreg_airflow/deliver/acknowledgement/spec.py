@@ -79,7 +79,8 @@ class AcknowledgementSpec(Section):
     original: Annotated[Text, AfterValidator(check_pattern)] | None = None
     wait_hours: float | None = Field(default=None, gt=0, le=24 * 366)
     pending_hours: float = Field(default=24 * 7, gt=0, le=24 * 366)
-    poll_seconds: int = Field(default=300, ge=1, le=86_400)
+    # A task that wakes before the scheduler has seen it fall asleep counts as lost.
+    poll_seconds: int = Field(default=300, ge=10, le=86_400)
     most_mib: int = Field(default=2048, ge=1, le=65_536)
 
     @model_validator(mode="after")
