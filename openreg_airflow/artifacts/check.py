@@ -10,6 +10,7 @@ from openreg_airflow.artifacts import column_use, filename
 from openreg_airflow.artifacts.filename import FileNumbers
 from openreg_airflow.artifacts.metadata import named_files
 from openreg_airflow.artifacts.writer import unsplittable, writer
+from openreg_airflow.errors import ArtifactError, SpecError
 from openreg_airflow.problem import Problem
 from openreg_airflow.records import RunKey
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openreg_airflow.artifacts.spec import ArtifactSpec
+    from openreg_airflow.artifacts.writer import Writer
 
 
 def check(
@@ -39,9 +41,8 @@ def check(
         yield from faults
         if not faults:
             yield from _parts(name, artifact, folder)
-            uses = getattr(writes, "uses", None)
-            wrong = column_use.faults(uses(artifact, folder), tables) if uses and tables else ()
-            yield from (replace(p, keys=(name, *p.keys)) for p in wrong)
+        wrong = _columns(writes, artifact, folder, tables, readable=not faults)
+        yield from (replace(p, keys=(name, *p.keys)) for p in wrong)
         yield from _numbers(name, artifact, folder)
         for sample in _sample_names(name, artifact, folder, place):
             if (other := names.setdefault(sample.casefold(), name)) != name:
@@ -49,6 +50,26 @@ def check(
                 hint = "Put {artifact} into the name."
                 yield Problem(message=message, hint=hint, keys=(name, "filename"))
                 break
+
+
+def _columns(
+    writes: Writer,
+    artifact: ArtifactSpec,
+    folder: Path,
+    tables: Mapping[str, Mapping[str, str] | None] | None,
+    *,
+    readable: bool,
+) -> list[Problem]:
+    """Columns that declared tables do not have, also where a layout has faults by its schema."""
+    uses = getattr(writes, "uses", None)
+    if not uses or not tables:
+        return []
+    try:
+        return column_use.faults(uses(artifact, folder), tables)
+    except (SpecError, ArtifactError):
+        if readable:
+            raise
+        return []  # a layout that cannot be read, of which the faults are said already
 
 
 def _parts(name: str, artifact: ArtifactSpec, folder: Path) -> Iterator[Problem]:

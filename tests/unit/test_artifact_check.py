@@ -35,8 +35,21 @@ def test_faults_of_a_layout_have_file_line_and_column(tmp_path: Path) -> None:
     assert nothing.message.startswith("no element has r:each")
 
 
+def test_unknown_columns_are_found_beside_faults_by_the_schema(tmp_path: Path) -> None:
+    (tmp_path / "layout.xml").write_text(LAYOUT)
+    (tmp_path / "d.xsd").write_text(
+        '<s:schema xmlns:s="http://www.w3.org/2001/XMLSchema"><s:element name="d">'
+        '<s:complexType><s:sequence><s:element name="other"/></s:sequence></s:complexType>'
+        "</s:element></s:schema>"
+    )
+    section = {"a": xml(schema={"file": "d.xsd"})}
+    found = [p.message for p in check(section, tmp_path, {"rows": {"id": "integer"}})]
+    assert "<d> has no element <e> in the schema" in found
+    assert "table rows has no column a" in found
+
+
 def test_missing_layout_points_at_its_key(tmp_path: Path) -> None:
-    [problem] = check({"a": xml()}, tmp_path)
+    [problem] = check({"a": xml()}, tmp_path, {"rows": {"id": "integer"}})
     assert problem.keys == ("a", "layout")
     assert problem.message == "layout layout.xml is missing"
 
