@@ -84,7 +84,7 @@ def _check_imports(module: ast.Module, path: Path, allowed: Collection[str]) -> 
     """Find what the admin's list forbids; the runner refuses the same when the script runs."""
     for node in ast.walk(module):
         place = Problem(message="", file=path)
-        if isinstance(node, ast.Import | ast.ImportFrom):
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
             place = replace(place, line=node.lineno, column=node.col_offset + 1)
         if isinstance(node, ast.Import):
             imported: list[tuple[str, list[str]]] = [(alias.name, []) for alias in node.names]
@@ -94,12 +94,22 @@ def _check_imports(module: ast.Module, path: Path, allowed: Collection[str]) -> 
             message = "a script stands alone and has nothing beside it to import"
             yield replace(place, message=message, hint="Write what it needs into the script.")
             continue
+        elif isinstance(node, ast.Call) and (called := _imported_by_call(node)):
+            imported = [(called, [])]
         else:
             continue
         for name, taken in imported:
             for one in refused(name, [t for t in taken if t != "*"], allowed):
                 message = f"{one} may not be imported"
                 yield replace(place, message=message, hint=explanation(allowed))
+
+
+def _imported_by_call(call: ast.Call) -> str:
+    """The module that ``__import__("name")`` imports; empty when only the run can tell."""
+    if not (isinstance(call.func, ast.Name) and call.func.id == "__import__" and call.args):
+        return ""
+    first = call.args[0]
+    return str(first.value) if isinstance(first, ast.Constant) else ""
 
 
 def _check_function(module: ast.Module, path: Path) -> Iterator[Problem]:

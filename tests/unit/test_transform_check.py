@@ -90,6 +90,8 @@ def test_fault_of_a_script_is_found_with_its_line(
         ("from multiprocessing.pool import *", ["multiprocessing.pool"]),
         ("import requests", ["requests"]),
         ("from sklearn import linear_model", ["sklearn"]),
+        ("__import__('socket')", ["socket"]),
+        ("__import__('json'); print(__import__)", []),
         ("import pandas as pd, numpy, pyarrow.compute, lxml.etree, dateutil.tz", []),
         ("from urllib import parse; from xml.etree import ElementTree", []),
         ("from __future__ import annotations; import decimal, re, datetime, zoneinfo", []),
