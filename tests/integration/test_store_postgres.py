@@ -6,6 +6,7 @@ import pytest
 
 from openreg_airflow.errors import StoreUnavailableError
 from openreg_airflow.store import Store, schema
+from tests.delivery_contract import DeliveryContract
 from tests.numbering_contract import NumberingContract
 from tests.store_contract import RUN, StoreContract, artifact
 
@@ -28,6 +29,10 @@ def url(empty_url: str) -> str:
 
 class TestNumberingInPostgresql(NumberingContract):
     """The contract of numbering in PostgreSQL."""
+
+
+class TestDeliveriesInPostgresql(DeliveryContract):
+    """The contract of deliveries and answers in PostgreSQL."""
 
 
 class TestPostgresql(StoreContract):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from openreg_airflow.errors import SpecError, StoreNotReadyError, StoreUnavailableError
 from openreg_airflow.store import Store, engine, schema
 from openreg_airflow.store.commands import app
+from tests.delivery_contract import DeliveryContract
 from tests.numbering_contract import NumberingContract
 from tests.store_contract import RUN, StoreContract, artifact, extract
 
@@ -34,6 +35,10 @@ def url(empty_url: str) -> str:
 
 class TestNumberingInSqlite(NumberingContract):
     """The contract of numbering in SQLite."""
+
+
+class TestDeliveriesInSqlite(DeliveryContract):
+    """The contract of deliveries and answers in SQLite."""
 
 
 class TestSqlite(StoreContract):
