@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -22,6 +23,8 @@ _CHUNK = 1 << 20
 _SAMPLE = 1 << 18
 #: Those that spreadsheets write without a mark; among many more, short texts look like anything.
 _LIKELY = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254"]
+#: Latin letters within a word of Greek or Cyrillic ones: nobody wrote that.
+_MIXED = re.compile(r"[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff][A-Za-z]")
 #: Longer marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -78,8 +81,12 @@ def look(path: Path, encoding: str | None, delimiter: str | None, known: set[str
         known: names of columns that the header may have.
 
     Raises:
-        MappingError: the file cannot be read, is empty, or its encoding cannot be told.
+        MappingError: the file cannot be read, is empty, its encoding cannot be told, or there is
+            no such encoding or delimiter.
     """
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        message = f"{delimiter!r} cannot be a delimiter"
+        raise MappingError(message, hint="One character, such as , or ; or |, or the word tab.")
     try:
         found, sha256 = _encoding(path, encoding)
         with path.open(encoding=found, newline="") as file:
@@ -128,14 +135,35 @@ def _guessed(path: Path) -> str:
                 sample.append(line)
                 size += len(line)
     text = b"".join(sample)
-    best = from_bytes(text, cp_isolation=_LIKELY).best()
+    matches = from_bytes(text, cp_isolation=_LIKELY)
+    best = matches.best()
     if best is None:
         message = "the file is not UTF-8, and its encoding cannot be told"
         raise MappingError(message, where=str(path), hint="Name it: --encoding cp1252")
-    # Of two encodings that say the same, the one that is met more often.
-    if text.decode("cp1252", "replace") == text.decode(best.encoding, "replace"):
-        return "cp1252"
-    return best.encoding
+    rank = (best.chaos, best.coherence)
+    equal = [one.encoding for one in matches if (one.chaos, one.coherence) == rank]
+    # What is met most often stands for all that say the same.
+    readings = {text.decode(one, "replace"): one for one in equal}
+    usual = text.decode(_LIKELY[0], "replace")
+    if usual in readings or not any(char.isalpha() and not char.isascii() for char in usual):
+        readings[usual] = _LIKELY[0]
+    likely = {said: one for said, one in readings.items() if not _MIXED.search(said)} or readings
+    if len(likely) > 1:
+        raise _either(likely, path)
+    return next(iter(likely.values()))
+
+
+def _either(readings: dict[str, str], path: Path) -> MappingError:
+    """The error of a file that says different things in equally likely encodings."""
+    lines = zip(*(said.splitlines() for said in readings), strict=False)
+    differing = next((one for one in lines if len(set(one)) > 1), tuple(readings))
+    shown = [
+        f"{encoding} ({said.strip()[:60]!r})"
+        for encoding, said in zip(readings.values(), differing, strict=True)
+    ]
+    message = f"the file may be {' or '.join(shown)}"
+    hint = f"Say which: --encoding {next(reversed(readings.values()))}"
+    return MappingError(message, where=str(path), hint=hint)
 
 
 def _delimiter(header: str, known: set[str]) -> str:

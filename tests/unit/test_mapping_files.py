@@ -61,6 +61,34 @@ def test_encoding_is_found_out(tmp_path: Path, encoding: str, found: str) -> Non
     assert [row for _, row in text.rows()][1][0] == f"{word} 0"
 
 
+@pytest.mark.parametrize(
+    ("word", "encoding"),
+    [("Börse", "cp1252"), ("Société Générale", "cp1252"), ("Łódź", "cp1250"), ("Αθήνα", "cp1253")],
+)
+def test_one_word_is_enough_where_it_can_be_read_in_one_way(
+    tmp_path: Path, word: str, encoding: str
+) -> None:
+    file = write(tmp_path / "v.csv", "code,mic", f"{word},X", encoding=encoding)
+    assert csv_file.look(file, None, None, NAMES).encoding == encoding
+
+
+@pytest.mark.parametrize(
+    ("word", "other"),
+    [("São Paulo", "Săo Paulo"), ("Ørsted, Århus", "Řrsted, Ĺrhus"), ("10 €", "10 Ђ")],
+)
+def test_encoding_that_may_be_either_is_asked_for(
+    url: str, tmp_path: Path, word: str, other: str
+) -> None:
+    file = write(tmp_path / "v.csv", "code,mic,day", "A,X,", f'"{word}",X,', encoding="cp1252")
+    with pytest.raises(MappingError, match="may be ") as raised:
+        import_file(url, "venues", file, ANNA)
+    assert word in raised.value.message
+    assert other in raised.value.message
+    assert content(url) == []
+    import_file(url, "venues", file, ANNA, options=ImportOptions(encoding="cp1252"))
+    assert word in {row[0] for row in content(url)}
+
+
 def test_encoding_shows_wherever_it_does(tmp_path: Path) -> None:
     """The first letter that is not ASCII may be megabytes from the beginning."""
     rows = [f"K{number:07d},X" for number in range(150_000)]
@@ -86,6 +114,13 @@ def test_bytes_of_no_encoding_are_refused_or_shown(url: str, tmp_path: Path) -> 
     except MappingError:
         pass
     assert content(url) == []
+
+
+@pytest.mark.parametrize("delimiter", ["", "%%", '"', "\n"])
+def test_delimiter_that_cannot_be_one_is_refused(tmp_path: Path, delimiter: str) -> None:
+    file = write(tmp_path / "v.csv", "code,mic", "A,X")
+    with pytest.raises(MappingError, match="cannot be a delimiter"):
+        csv_file.look(file, None, delimiter, NAMES)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
