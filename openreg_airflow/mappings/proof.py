@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from openreg_airflow.errors import MappingError
 from openreg_airflow.mappings.reading import ready
 from openreg_airflow.mappings.writing import digest
 from openreg_airflow.store.engine import transaction
@@ -30,6 +31,7 @@ def verify_revisions(url: str, name: str | None = None) -> tuple[int, tuple[str,
         How many changes were looked at, and what does not fit.
 
     Raises:
+        MappingError: there is no such set.
         StoreUnavailableError: the database cannot be reached.
     """
     made, of = MappingRevisionRow, MappingSetRow
@@ -44,11 +46,15 @@ def verify_revisions(url: str, name: str | None = None) -> tuple[int, tuple[str,
     breaks: list[str] = []
     expected: dict[int, int] = {}
     count = 0
+    newest: dict[int, tuple[str, int]] = {}
     with transaction(ready(url), write=False) as connection:
-        for row in connection.execute(query).all():
+        rows = connection.execute(query).all()
+        if name is not None and not rows:
+            message = f"there is no mapping set {name!r}"
+            raise MappingError(message, hint="`openreg mappings list` shows the sets.")
+        for row in rows:
+            newest[row.id] = row.name, row.newest
             if row.revision is None:
-                if row.newest:
-                    breaks.append(f"{row.name}: its {row.newest} changes were removed")
                 continue
             count += 1
             number = expected.get(row.id, 0) + 1
@@ -57,6 +63,10 @@ def verify_revisions(url: str, name: str | None = None) -> tuple[int, tuple[str,
                 breaks.append(f"{row.name}: change {number} was removed")
             if problem := _problem(connection, row):
                 breaks.append(f"{row.name}: change {row.revision} {problem}")
+    for set_id, (called, last) in newest.items():
+        if expected.get(set_id, 0) != last:
+            found = expected.get(set_id, 0)
+            breaks.append(f"{called}: it is at change {last}, but the last on record is {found}")
     return count, tuple(breaks)
 
 
