@@ -35,6 +35,8 @@ def told() -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
     level, logger.level = logger.level, logging.INFO
+    # Airflow's configuration of logging would show each line once more.
+    propagate, logger.propagate = logger.propagate, False
     try:
         yield
     except OpenRegError as error:
@@ -42,6 +44,7 @@ def told() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def who() -> Actor:

@@ -134,7 +134,10 @@ def change_command(
             effective_from=None if always else _day(begin) or UNCHANGED,
             effective_to=None if open_end else _day(end) or UNCHANGED,
         )
-    typer.echo(f"changed; it is entry {made.id} now")
+    if made.id == entry:
+        typer.echo(f"nothing to change; it stays entry {entry}")
+    else:
+        typer.echo(f"changed; it is entry {made.id} now")
 
 
 def end_command(

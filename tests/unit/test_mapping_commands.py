@@ -35,6 +35,7 @@ def test_entries_are_maintained_on_the_command_line(run: Run) -> None:
     assert "added entry 1" in run("add", "venues", "--key", "code=FFM", "--value", "mic=XFRA")
     assert "it is entry 2 now" in run("change", "venues", "1", "--value", "mic=XETR")
     assert "changed by" in run("end", "venues", "1", "--on", "2026-04-01", status=1)
+    assert "nothing to change" in run("change", "venues", "2", "--value", "mic=XETR")
     run("change", "venues", "2", "--value", "weight=7", "--from", "2026-01-01")
     run("end", "venues", "3", "--on", "2026-04-01")
 
@@ -51,6 +52,14 @@ def test_entries_are_maintained_on_the_command_line(run: Run) -> None:
     run("diff", "venues", "2000-01-01", "2100-01-01", "--recorded", status=1)
     run("delete", "venues", "4")
     assert "5 changes, 0 breaks" in run("verify")
+
+
+def test_progress_is_told_once(run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not once more by whatever else the process logs with."""
+    file = tmp_path / "v.csv"
+    file.write_text("code,mic,weight\nA,XETR,1\n")
+    run("import", "venues", str(file))
+    assert not [one for one in caplog.records if one.name.startswith("openreg_airflow.mappings")]
 
 
 def test_sets_are_listed_and_described(run: Run) -> None:
@@ -107,6 +116,8 @@ def test_refused_line_ends_with_status_one_and_its_reason(run: Run, tmp_path: Pa
         (["export", "venues", "/nowhere/out.csv"], 1),
         (["add", "venues", "--key", "code"], 2),
         (["import", "venues", "x.csv", "--mode", "append"], 2),
+        (["import", "venues", "x.csv", "--delimiter", "%%"], 1),
+        (["verify", "nothing"], 1),
     ],
 )
 def test_wrong_command_ends_readably(run: Run, words: list[str], status: int) -> None:
