@@ -174,6 +174,23 @@ class Readable(Protocol):
         """Read a file and hash it; None when the server does not let us read it."""
 
 
+class WholeFiles(Readable, Protocol):
+    """A destination where a file is there when its upload is complete, and not before.
+
+    Attributes:
+        blind: whether the destination has refused to be asked what it has.
+    """
+
+    blind: bool
+
+    def put(self, parcel: Parcel, path: str) -> None:
+        """Upload without overwriting.
+
+        Raises:
+            NameTakenError: something is there.
+        """
+
+
 @runtime_checkable
 class Mailbox(Protocol):
     """A session of a channel whose destination also leaves files for us."""

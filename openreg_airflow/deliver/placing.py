@@ -15,11 +15,18 @@ import posixpath
 import secrets
 from typing import TYPE_CHECKING
 
+from openreg_airflow.deliver import faults
 from openreg_airflow.deliver.channel import NameTakenError, Outcome
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, OpenRegError
 
 if TYPE_CHECKING:
-    from openreg_airflow.deliver.channel import Parcel, Readable, RemoteFiles, Verify
+    from openreg_airflow.deliver.channel import (
+        Parcel,
+        Readable,
+        RemoteFiles,
+        Verify,
+        WholeFiles,
+    )
 
 _SUFFIX = ".part"
 
@@ -93,6 +100,48 @@ def look(files: RemoteFiles, parcel: Parcel, folder: str) -> str:
     return "nothing is there under this name; the file would be sent"
 
 
+def put(files: WholeFiles, parcel: Parcel, path: str, verify: Verify) -> Outcome:
+    """Bring one parcel to a destination where uploads appear as a whole.
+
+    Args:
+        files: the destination.
+        parcel: the local file.
+        path: where it goes.
+        verify: what is compared after sending, besides the size.
+
+    Raises:
+        DeliveryRefusedError: the name is taken by other content, the destination refuses, or it
+            shows nobody what it has and an earlier try may have sent the file.
+        DeliveryError: the delivery did not finish; it may be tried again.
+    """
+    check_parcel(parcel)
+    if is_there(files, parcel, path):
+        return Outcome(bytes_sent=0, already_there=True)
+    for earlier in parcel.journal.unsettled():
+        if files.blind:
+            raise faults.doubtful(parcel.filename, path)
+        parcel.journal.settle(earlier, published=False)
+    try:
+        files.put(parcel, path)
+    except NameTakenError:
+        # Another process published between our look and our upload.
+        if is_there(files, parcel, path):
+            return Outcome(bytes_sent=parcel.bytes, already_there=True)
+        raise
+    _verify_whole(files, parcel, path, verify)
+    return Outcome(bytes_sent=parcel.bytes, already_there=False)
+
+
+def look_for(files: WholeFiles, parcel: Parcel, path: str) -> str:
+    """Say what :func:`put` would find and do; nothing is changed."""
+    check_parcel(parcel)
+    if is_there(files, parcel, path):
+        return "the same file is there already"
+    if files.blind:
+        return "the server lets nobody look; the file would be sent"
+    return "nothing is there under this name; the file would be sent"
+
+
 def check_parcel(parcel: Parcel) -> None:
     """Refuse what must not leave the house.
 
@@ -147,6 +196,21 @@ def _verify(files: RemoteFiles, parcel: Parcel, path: str, verify: Verify) -> No
     if digest != parcel.sha256:
         message = f"{path} reads back with SHA-256 {digest}, sent was {parcel.sha256}"
         raise DeliveryError(message, hint="The destination changed it; it is sent again.")
+
+
+def _verify_whole(files: WholeFiles, parcel: Parcel, path: str, verify: Verify) -> None:
+    """Hold what arrived against what was sent, as far as the destination lets us."""
+    size = files.size(path)
+    if size is None and files.blind:
+        log.info("%s does not show what it took; it answered that it has it", path)
+    elif size != parcel.bytes:
+        found = "is gone" if size is None else f"has {size} bytes"
+        message = f"{path} {found} after sending {parcel.bytes} bytes"
+        raise DeliveryError(message, hint="Ask the receiving side what happened to the file.")
+    if verify == "content" and (digest := files.sha256(path)) != parcel.sha256:
+        found = f"reads back with SHA-256 {digest}" if digest else "may not be read back"
+        message = f"{path} {found}, sent was {parcel.sha256}"
+        raise DeliveryRefusedError(message, hint="Set verify: size if reading is not allowed.")
 
 
 def _prefix(parcel: Parcel) -> str:

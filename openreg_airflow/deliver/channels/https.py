@@ -21,8 +21,8 @@ from urllib.parse import quote
 import httpx
 
 from openreg_airflow.deliver import faults
-from openreg_airflow.deliver.channel import NameTakenError, Outcome
-from openreg_airflow.deliver.placing import check_parcel, is_there
+from openreg_airflow.deliver.channel import NameTakenError
+from openreg_airflow.deliver.placing import look_for, put
 from openreg_airflow.deliver.progress import Progress
 from openreg_airflow.deliver.trust import trust, untrusted
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
@@ -30,7 +30,7 @@ from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openreg_airflow.deliver.channel import Parcel, Verify
+    from openreg_airflow.deliver.channel import Outcome, Parcel, Verify
     from openreg_airflow.deliver.connection import Connection
     from openreg_airflow.errors import OpenRegError
 
@@ -90,42 +90,22 @@ class HttpsSession:
         self._timeout = timeout_seconds
         self._base = _base(connection)
         #: Whether the server refused to be asked what it has.
-        self._blind = False
+        self.blind = False
 
     def deliver(self, parcel: Parcel, folder: str, verify: Verify) -> Outcome:
         """Upload one parcel."""
-        check_parcel(parcel)
-        path = _path(folder, parcel.filename)
-        if is_there(self, parcel, path):
-            return Outcome(bytes_sent=0, already_there=True)
-        for earlier in parcel.journal.unsettled():
-            if self._blind:
-                raise faults.doubtful(parcel.filename, f"{self._base}/{path}")
-            parcel.journal.settle(earlier, published=False)
-        try:
-            self._upload(parcel, path)
-        except NameTakenError:
-            if is_there(self, parcel, path):
-                return Outcome(bytes_sent=parcel.bytes, already_there=True)
-            raise
-        self._verify(parcel, path, verify)
-        return Outcome(bytes_sent=parcel.bytes, already_there=False)
+        return put(self, parcel, _path(folder, parcel.filename), verify)
 
     def look(self, parcel: Parcel, folder: str) -> str:
         """Say what delivering it would find and do."""
-        check_parcel(parcel)
-        if is_there(self, parcel, _path(folder, parcel.filename)):
-            return "the same file is there already"
-        if self._blind:
-            return "the server lets nobody look; the file would be sent"
-        return "nothing is there under this name; the file would be sent"
+        return look_for(self, parcel, _path(folder, parcel.filename))
 
     def size(self, path: str) -> int | None:
         """The size of a file; None when there is none or the server lets nobody look."""
         with self._doing(f"looking for {path}"):
             answer = self._client.head(f"{self._base}/{path}")
         length = answer.headers.get("Content-Length", "")
-        self._blind = answer.status_code in _NO_LOOKING
+        self.blind = answer.status_code in _NO_LOOKING
         if answer.status_code == httpx.codes.OK and length.isdigit():
             return int(length)
         if answer.status_code not in (200, 404, 410, *_NO_LOOKING):
@@ -148,7 +128,8 @@ class HttpsSession:
                 progress.reached(done)
         return digest.hexdigest()
 
-    def _upload(self, parcel: Parcel, path: str) -> None:
+    def put(self, parcel: Parcel, path: str) -> None:
+        """Upload without overwriting."""
         doing = f"sending {parcel.filename} as {path}"
         digest = base64.b64encode(bytes.fromhex(parcel.sha256)).decode()
         key = hashlib.sha256(f"{parcel.sha256} {path}".encode()).hexdigest()
@@ -173,19 +154,6 @@ class HttpsSession:
             )
         if not answer.is_success:
             raise self._refusal(answer, doing)
-
-    def _verify(self, parcel: Parcel, path: str, verify: Verify) -> None:
-        """Hold what arrived against what was sent, as far as the server lets us."""
-        size = self.size(path)
-        if size is None:
-            log.info("%s does not show what it took; it answered that it has it", self._base)
-        elif size != parcel.bytes:
-            message = f"{self._base}/{path} has {size} bytes after sending {parcel.bytes}"
-            raise DeliveryError(message, hint="Ask the receiving side what happened to the file.")
-        if verify == "content" and (digest := self.sha256(path)) != parcel.sha256:
-            found = f"reads back with SHA-256 {digest}" if digest else "may not be read back"
-            message = f"{self._base}/{path} {found}, sent was {parcel.sha256}"
-            raise DeliveryRefusedError(message, hint="Set verify: size if reading is not allowed.")
 
     def _refusal(self, answer: httpx.Response, doing: str) -> OpenRegError:
         text = f"{self._base}: {_said(answer)} while {doing}"

@@ -26,8 +26,8 @@ from botocore.exceptions import (
 )
 
 from openreg_airflow.deliver import faults
-from openreg_airflow.deliver.channel import NameTakenError, Outcome
-from openreg_airflow.deliver.placing import check_parcel, is_there
+from openreg_airflow.deliver.channel import NameTakenError
+from openreg_airflow.deliver.placing import look_for, put
 from openreg_airflow.deliver.progress import Progress
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, OpenRegError
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from openreg_airflow.deliver.channel import Parcel, Verify
+    from openreg_airflow.deliver.channel import Outcome, Parcel, Verify
     from openreg_airflow.deliver.connection import Connection
 
 #: Objects up to this go up in one request; the API wants parts of at least 5 MiB above it.
@@ -87,6 +87,9 @@ class S3Session:
         timeout_seconds: longest time without an answer; the client keeps it.
     """
 
+    #: A store that tells nothing of its objects refuses with an error of its own.
+    blind = False
+
     def __init__(self, client: Any, connection: Connection, timeout_seconds: float) -> None:
         self._client = client
         self._connection = connection
@@ -95,26 +98,11 @@ class S3Session:
 
     def deliver(self, parcel: Parcel, folder: str, verify: Verify) -> Outcome:
         """Bring one parcel to a bucket."""
-        check_parcel(parcel)
-        path = posixpath.join(*_parts(folder), parcel.filename)
-        if is_there(self, parcel, path):
-            return Outcome(bytes_sent=0, already_there=True)
-        try:
-            self._upload(parcel, path)
-        except NameTakenError:
-            # Another process published between our look and our upload.
-            if is_there(self, parcel, path):
-                return Outcome(bytes_sent=parcel.bytes, already_there=True)
-            raise
-        self._verify(parcel, path, verify)
-        return Outcome(bytes_sent=parcel.bytes, already_there=False)
+        return put(self, parcel, posixpath.join(*_parts(folder), parcel.filename), verify)
 
     def look(self, parcel: Parcel, folder: str) -> str:
         """Say what delivering it would find and do."""
-        check_parcel(parcel)
-        if is_there(self, parcel, posixpath.join(*_parts(folder), parcel.filename)):
-            return "the same object is there already"
-        return "nothing is there under this name; the object would be sent"
+        return look_for(self, parcel, posixpath.join(*_parts(folder), parcel.filename))
 
     def names(self, folder: str) -> list[str] | None:
         """The names right below a prefix; None when listing is not allowed."""
@@ -172,7 +160,8 @@ class S3Session:
                 progress.reached(done)
         return digest.hexdigest()
 
-    def _upload(self, parcel: Parcel, path: str) -> None:
+    def put(self, parcel: Parcel, path: str) -> None:
+        """Upload without overwriting."""
         bucket, key = self._split(path)
         with self._doing(f"sending {parcel.filename} as {path}"):
             try:
@@ -249,17 +238,6 @@ class S3Session:
             self._client.abort_multipart_upload(**upload)
         except (ClientError, BotoCoreError) as error:
             log.warning("an unfinished upload of %s stays behind: %s", upload["Key"], said(error))
-
-    def _verify(self, parcel: Parcel, path: str, verify: Verify) -> None:
-        size = self.size(path)
-        if size != parcel.bytes:
-            found = "is gone" if size is None else f"has {size} bytes"
-            message = f"s3://{path} {found} after sending {parcel.bytes} bytes"
-            raise DeliveryError(message, hint="Ask the receiving side what happened to it.")
-        if verify == "content" and (digest := self.sha256(path)) != parcel.sha256:
-            found = f"reads back with SHA-256 {digest}" if digest else "may not be read back"
-            message = f"s3://{path} {found}, sent was {parcel.sha256}"
-            raise DeliveryRefusedError(message, hint="Set verify: size if reading is not allowed.")
 
     def _split(self, path: str) -> tuple[str, str]:
         bucket, _, key = path.partition("/")
