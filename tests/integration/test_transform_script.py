@@ -246,7 +246,8 @@ def test_syntax_error_is_named_with_its_line(
             "def transform(inputs, context): return inputs['trades'].trade_id",
             "of type pandas.Series",
         ),
-        ("def transform(inputs): return inputs", r"transform\(inputs\) cannot be called"),
+        ("def transform(inputs): return inputs", r"^transform.py: transform\(inputs\) cannot be called"),
+        ("async def transform(inputs, context): return inputs", "^transform.py: transform is async"),
         ("def other(inputs, context): return inputs", "defines no function transform"),
         ("import sys\ndef transform(inputs, context): sys.exit(3)", r"sys.exit\(3\)"),
         ("import os\ndef transform(inputs, context): os._exit(0)", "ended its process with status"),
@@ -268,6 +269,7 @@ def test_broken_contract_is_named(bench: Bench, script: str, expected: str) -> N
     ("change", "expected"),
     [
         ("t['mixed'] = [1, 'a', None]", r"column mixed cannot be stored: .*int \(row 0\), str"),
+        ("t['n'] = [1, 2**64, 3]", "column n cannot be stored: .* row 1 has more than 64 bits"),
         ("t['span'] = pd.to_timedelta([1, 2, 3], unit='s')", "column span holds time spans"),
         ("t['z'] = [1j, 2j, 3j]", "column z cannot be stored"),
         ("t[5] = 1", "a column is named 5"),

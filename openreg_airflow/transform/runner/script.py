@@ -41,13 +41,16 @@ def load(name: str, source: str, allowed: Collection[str] = (ANY,)) -> Callable[
     exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
     transform = module.__dict__.get("transform")
     if not callable(transform):
-        message = f"{name} defines no function transform"
+        message = "the script defines no function transform"
         raise ScriptError(message, hint=_EXAMPLE)
-    _check_signature(transform, name)
+    _check_signature(transform)
     return transform  # type: ignore[no-any-return]
 
 
-def _check_signature(transform: Callable[..., Any], name: str) -> None:
+def _check_signature(transform: Callable[..., Any]) -> None:
+    if inspect.iscoroutinefunction(transform) or inspect.isasyncgenfunction(transform):
+        message = "transform is async"
+        raise ScriptError(message, hint=_EXAMPLE)
     try:
         signature = inspect.signature(transform)
     except (TypeError, ValueError):
@@ -55,7 +58,7 @@ def _check_signature(transform: Callable[..., Any], name: str) -> None:
     try:
         signature.bind({}, None)
     except TypeError as error:
-        message = f"{name}: transform{signature} cannot be called with inputs and context"
+        message = f"transform{signature} cannot be called with inputs and context"
         raise ScriptError(message, hint=_EXAMPLE) from error
 
 

@@ -155,12 +155,25 @@ def _check_index(name: str, frame: pd.DataFrame) -> None:
 def _column(name: str, label: str, series: pd.Series[Any]) -> pa.ChunkedArray:
     try:
         array = pa.array(series, from_pandas=True)
-    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+    except OverflowError as error:
+        why = _too_large(series) or _reason(error)
+        message = f"table {name}, column {label} cannot be stored: {why}"
+        hint = "Make them decimals, with decimal.Decimal, or shorter."
+        raise ScriptError(message, hint=hint, kind="column") from error
+    except (pa.ArrowException, TypeError, ValueError) as error:
         types = _types(series)
         message = f"table {name}, column {label} cannot be stored: {types or _reason(error)}"
         hint = "All values of a column must be of one type; convert it with .astype(...)."
         raise ScriptError(message, hint=hint, kind="column") from error
     return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+
+
+def _too_large(series: pd.Series[Any]) -> str:
+    """The first whole number that 64 bits do not hold."""
+    for row, value in enumerate(series.array):
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return f"the whole number in row {row} has more than 64 bits"
+    return ""
 
 
 def _types(series: pd.Series[Any]) -> str:
