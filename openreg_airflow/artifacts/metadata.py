@@ -28,6 +28,8 @@ def content(
     run: RunKey,
     inputs: Mapping[str, Dataset],
     parts: tuple[Part, ...],
+    *,
+    after: str = "",
 ) -> str:
     """The hash of everything that the bytes of an artifact follow from, but for its numbers.
 
@@ -37,6 +39,7 @@ def content(
         run: report and business date; the run itself leaves no trace in a file.
         inputs: the tables that are written.
         parts: which records stand in which file.
+        after: content of what it corrects: the same correction of another state is another one.
     """
     told = {
         "report": run.report_id,
@@ -46,6 +49,8 @@ def content(
         "files": named_files(spec, folder),
         "parts": [(part.first, part.records) for part in parts],
     }
+    if after:
+        told["after"] = after
     text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

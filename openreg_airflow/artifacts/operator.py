@@ -62,6 +62,7 @@ class ArtifactOperator(StageOperator):
         """Give the :class:`~openreg_airflow.records.Artifact`."""
         from openreg_airflow.artifacts.produce import produce, refuse_blocked
         from openreg_airflow.store.numbering import Numbering
+        from openreg_airflow.store.references import References
 
         verdict = None if self.verdict is None else Verdict.model_validate(self.verdict)
         if verdict is not None:
@@ -82,6 +83,7 @@ class ArtifactOperator(StageOperator):
             ),
             keys=pgp_key,
             threads=self.settings.artifact_threads,
+            reported=References(self.settings.store_url),
         )
         if artifact.version:
             numbering.finish(run, artifact)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openreg_airflow.artifacts.pgp import PgpKey
     from openreg_airflow.artifacts.spec import ArtifactBase
     from openreg_airflow.records import Artifact, Dataset, RunKey, Verdict
+    from openreg_airflow.store.references import References
     from openreg_airflow.workspace import Workspace
 
 #: Placeholders that give the files of a resubmission names of their own.
@@ -48,6 +49,9 @@ class Order:
         allocate: gives version and sequence numbers; the first version when left out.
         keys: gives the PGP key of an Airflow connection.
         threads: how many parts are written at a time.
+        reported: what was reported before; None where nothing is known of that.
+        target: the table that the authority is to have, where another one is written.
+        after: content of the submission that a correction follows; empty where there is none.
     """
 
     name: str
@@ -64,6 +68,9 @@ class Order:
     )
     keys: Callable[[str], PgpKey] = _no_keys
     threads: int = 1
+    reported: References | None = None
+    target: Dataset | None = None
+    after: str = ""
 
     @property
     def format(self) -> str:

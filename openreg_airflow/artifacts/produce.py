@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.artifacts import metadata, parts, publish
+from openreg_airflow.artifacts.correct import corrected
 from openreg_airflow.artifacts.order import Order, name_of, page_of
 from openreg_airflow.artifacts.slices import Slices
 from openreg_airflow.artifacts.writer import Job, Page, relations, unsplittable, writer
@@ -65,6 +66,8 @@ def produce(**order: Any) -> Artifact:
 def _produce(order: Order) -> Artifact:
     begun = time.monotonic()
     spec, name = order.spec, order.name
+    if (about := spec.references) and about.corrections == "cancel_and_new" and order.reported:
+        order = corrected(order, order.reported)
     writes = writer(order.format)
     with ExitStack() as stack:
         wanted = sorted(writes.tables(spec, order.folder) | {spec.table})
@@ -79,7 +82,9 @@ def _produce(order: Order) -> Artifact:
         if spec.references is not None:
             refuse_unreadable(local[spec.table], spec.references)
             table = inputs[spec.table]
-            told["references"] = references(spec.references, table, table, order.resubmission)
+            told["references"] = references(
+                spec.references, table, order.target or table, order.resubmission
+            )
         artifact = Artifact(
             name=name,
             format=order.format,
@@ -88,13 +93,15 @@ def _produce(order: Order) -> Artifact:
             files=(),
             metadata=told,
         )
-        if records == 0 and spec.when_empty != "write":
+        if records == 0 and (spec.when_empty != "write" or order.after):
             return _nothing(artifact, order)
         scratch = stack.enter_context(order.workspace.scratch_folder())
         work = _Work(order, writes, local, records, scratch)
         stack.callback(work.close)
         planned = work.plan()
-        content = metadata.content(spec, order.folder, order.run, inputs, planned)
+        content = metadata.content(
+            spec, order.folder, order.run, inputs, planned, after=order.after
+        )
         artifact = artifact.model_copy(update={"content": content})
         given = order.allocate(artifact, len(planned))
         made = publish.earlier(order, given)
@@ -108,7 +115,7 @@ def _produce(order: Order) -> Artifact:
 def _nothing(artifact: Artifact, order: Order) -> Artifact:
     spec = order.spec
     # A resubmission may be of another artifact's records.
-    if spec.when_empty == "fail" and not order.resubmission:
+    if spec.when_empty == "fail" and not order.resubmission and order.target is None:
         message = f"table {spec.table} has no rows, so there is nothing to report"
         hint = "If an empty file is right, set when_empty: write; if none is, when_empty: skip."
         raise ArtifactError(message, where=f"artifact {artifact.name}", hint=hint)
