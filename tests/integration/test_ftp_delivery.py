@@ -9,14 +9,16 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import psutil
 import pytest
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.servers import FTPServer
 
-from openreg_airflow.deliver.channels import ftp
 from openreg_airflow.deliver.channels.ftp import FtpChannel, FtpsChannel
+from openreg_airflow.deliver.channels.ftp_login import FtpLogin
 from openreg_airflow.deliver.connection import Connection
+from openreg_airflow.deliver.progress import Progress
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 from tests.integration.test_channel_contract import MIB, NAME, make_parcel
 from tests.services.certificates import Authority
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openreg_airflow.deliver.channel import Outcome
-    from openreg_airflow.deliver.progress import Progress
 
 
 def deliver(channel: FtpChannel, connection: Connection, folder: Path, size: int = 1000) -> Outcome:
@@ -66,7 +67,7 @@ def test_a_certificate_from_the_future_names_the_clock(tmp_path: Path) -> None:
 
 def test_data_connections_resume_the_session_that_logged_in(tmp_path: Path) -> None:
     with running_ftpd(tls="explicit") as server:
-        fresh = ftplib.FTP_TLS(context=ftp.FtpLogin.of(server.connection(), tls=True).tls)  # noqa: S321
+        fresh = ftplib.FTP_TLS(context=FtpLogin.of(server.connection(), tls=True).tls)  # noqa: S321
         fresh.connect("localhost", server.port)
         fresh.login(LOGIN, PASSWORD)
         fresh.prot_p()
@@ -117,7 +118,7 @@ def test_a_server_that_dies_on_the_way_leaves_no_file_under_the_name(
                 server.stop()
 
         with monkeypatch.context() as patched:
-            patched.setattr(ftp.Progress, "reached", die)
+            patched.setattr(Progress, "reached", die)
             with pytest.raises(DeliveryError, match="dropped the connection"):
                 deliver(FtpChannel(), connection, tmp_path, 32 * MIB)
         assert f"in/{NAME}" not in server.files()
@@ -125,6 +126,34 @@ def test_a_server_that_dies_on_the_way_leaves_no_file_under_the_name(
 
         server.start()
         assert deliver(FtpChannel(), connection, tmp_path, 32 * MIB).bytes_sent == 32 * MIB
+        assert list(server.files()) == [f"in/{NAME}"]
+
+
+@pytest.mark.parametrize(("channel", "tls"), [(FtpChannel(), None), (FtpsChannel(), "explicit")])
+def test_a_data_connection_that_stalls_is_given_up_and_a_retry_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channel: FtpChannel, tls: str | None
+) -> None:
+    with running_ftpd(tls=tls) as server:
+        connection = server.connection()
+
+        def stall(self: Progress, done: int) -> None:
+            assert server.process is not None
+            if done >= 4 * MIB:
+                for process in psutil.Process(server.process.pid).children(recursive=True):
+                    process.suspend()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Progress, "reached", stall)
+            with (
+                pytest.raises(DeliveryError, match=rf"silent for 1 s while sending {NAME}"),
+                channel.open(connection, timeout_seconds=1) as session,
+            ):
+                session.deliver(make_parcel(tmp_path, 32 * MIB), "in", "size")
+        assert f"in/{NAME}" not in server.files()
+
+        server.stop()
+        server.start()
+        assert deliver(channel, server.connection(), tmp_path, 32 * MIB).bytes_sent == 32 * MIB
         assert list(server.files()) == [f"in/{NAME}"]
 
 
