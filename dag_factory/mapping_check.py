@@ -29,7 +29,7 @@ _LIST_IT = "List it in the spec:  mappings: {{sets: [{0}]}}"
 def stored_sets(spec: ReportSpec) -> dict[str, MappingSet] | None:
     """The sets of the installation's store, when the report uses any and the store is reachable.
 
-    None when it is not: what they are is then known only in a run.
+    None when it is not, which is told: what they are is then known only in a run.
     """
     if not used_sets(spec):
         return None
@@ -41,7 +41,7 @@ def stored_sets(spec: ReportSpec) -> dict[str, MappingSet] | None:
     try:
         return {one.name: one for one in Sets(url, Actor.of_command_line()).list(archived=True)}
     except OpenRegError as error:
-        log.info("mapping sets are not checked: %s", error.message)
+        log.warning("%s: its mapping sets are not checked: %s", spec.id, error.message)
         return None
 
 

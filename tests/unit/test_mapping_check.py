@@ -116,12 +116,13 @@ def test_fault_about_a_set_is_found_with_its_place(
 
 
 def test_store_that_cannot_be_asked_leaves_the_sets_to_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", f"sqlite:///{tmp_path / 'none.db'}")
 
     assert faults(tmp_path, listed="deks, desks") == []
     assert not (tmp_path / "none.db").exists()
+    assert "demo: its mapping sets are not checked: the store" in caplog.text
 
 
 @pytest.mark.parametrize(
