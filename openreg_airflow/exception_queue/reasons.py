@@ -7,14 +7,14 @@ DuckDB casts them to text. A line with neither stands for nothing and is refused
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from openreg_airflow.parquet_rows import RowFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 SCHEMA = pa.schema(
     [
@@ -26,33 +26,12 @@ SCHEMA = pa.schema(
         pa.field("reference", pa.string()),
     ]
 )
-_ROWS = 10_000
-_CHARACTERS = 16 << 20
 
 
-class ReasonWriter:
-    """Writes reasons in batches of bounded size; a context manager.
+class ReasonWriter(RowFile):
+    """Writes reasons, a line for a rule and a row; a context manager."""
 
-    Args:
-        path: the file to write; it is there, if empty, when no row is set aside.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
-        self._rows: list[dict[str, Any]] = []
-        self._characters = 0
-        #: Lines written so far.
-        self.written = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if error[0] is None:
-                self._flush()
-        finally:
-            self._writer.close()
+    schema = SCHEMA
 
     def add(
         self,
@@ -77,7 +56,7 @@ class ReasonWriter:
         if (row is None) == (key is None):
             message = "a reason names its row by its number or by its key"
             raise ValueError(message)
-        self._rows.append(
+        self._put(
             {
                 "table": table,
                 "row": row,
@@ -85,15 +64,6 @@ class ReasonWriter:
                 "rule": rule,
                 "message": message,
                 "reference": reference,
-            }
+            },
+            len(message) + sum(len(part or "") for part in key or ()),
         )
-        self.written += 1
-        self._characters += len(message) + sum(len(part or "") for part in key or ())
-        if len(self._rows) >= _ROWS or self._characters >= _CHARACTERS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=SCHEMA))
-            self._rows = []
-            self._characters = 0

@@ -7,14 +7,14 @@ Text is DuckDB's: decimals exact, timestamps with a zone in UTC, NULL as null.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+
+from openreg_airflow.parquet_rows import RowFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from openreg_airflow.validate.job import Rule
 
@@ -29,36 +29,15 @@ SCHEMA = pa.schema(
     ]
 )
 
-#: Rows and characters of values that are gathered before they are written.
-_ROWS = 10_000
-_CHARACTERS = 16 << 20
 
+class FailureWriter(RowFile):
+    """Writes failing rows; a context manager."""
 
-class FailureWriter:
-    """Writes failing rows in batches of bounded size; a context manager.
-
-    Args:
-        path: the file to write; it is there, if empty, when no row failed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
-        self._rows: list[dict[str, Any]] = []
-        self._characters = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if error[0] is None:
-                self._flush()
-        finally:
-            self._writer.close()
+    schema = SCHEMA
 
     def add(self, rule: Rule, row: int, message: str, values: Mapping[str, str | None]) -> None:
         """Add one failing row of a rule."""
-        self._rows.append(
+        self._put(
             {
                 "rule_id": rule.rule_id,
                 "severity": rule.spec.severity,
@@ -66,14 +45,6 @@ class FailureWriter:
                 "row": row,
                 "message": message,
                 "values": list(values.items()),
-            }
+            },
+            sum(len(value) for value in values.values() if value),
         )
-        self._characters += sum(len(value) for value in values.values() if value)
-        if len(self._rows) >= _ROWS or self._characters >= _CHARACTERS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=SCHEMA))
-            self._rows = []
-            self._characters = 0

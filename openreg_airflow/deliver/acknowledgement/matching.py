@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from openreg_airflow.deliver.acknowledgement.feedback import Answer, Feedback, FeedbackError
 from openreg_airflow.deliver.acknowledgement.pattern import fill, matches
+from openreg_airflow.parquet_rows import RowFile
 from openreg_airflow.store.acknowledgements import Acknowledgement, RecordAnswer
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
     from openreg_airflow.records import ArtifactFile
 
-_BATCH = 20_000
 _ASK = "It is kept and nothing of it was taken. Ask the authority what it belongs to."
 ANSWERS = pa.schema(
     [
@@ -37,42 +36,23 @@ ANSWERS = pa.schema(
 )
 
 
-class AnswerFile:
-    """Writes the answers of a feedback file to Parquet, in batches; a context manager."""
+class AnswerFile(RowFile):
+    """Writes the answers of a feedback file to Parquet; a context manager."""
 
-    def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, ANSWERS, compression="zstd")
-        self._rows: list[dict[str, str]] = []
-        self.written = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if error[0] is None:
-                self._flush()
-        finally:
-            self._writer.close()
+    schema = ANSWERS
 
     def take(self, answer: Answer) -> None:
         """Add an answer."""
-        self._rows.append(
+        rules = " ".join(answer.rules)
+        self._put(
             {
                 "reference": answer.reference,
                 "status": answer.status,
-                "rules": " ".join(answer.rules),
+                "rules": rules,
                 "text": answer.text,
-            }
+            },
+            len(rules) + len(answer.text),
         )
-        self.written += 1
-        if len(self._rows) >= _BATCH:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=ANSWERS))
-            self._rows = []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,6 +274,12 @@ class _Bench:
             "file_row_number AS row, 1 AS position "
             "FROM read_parquet($1, file_row_number = true)",
             [str(sent.table)],
+        )
+        # Where a record is cancelled and reported anew, an answer means the report.
+        self._db.execute(
+            "UPDATE sent SET reference = NULL FROM (SELECT reference, max(row) AS last FROM sent "
+            "GROUP BY reference HAVING count(*) > 1) t "
+            "WHERE sent.reference = t.reference AND sent.row < t.last"
         )
         first = 0
         for position, file in enumerate(sent.files, 1):
