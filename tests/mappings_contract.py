@@ -514,6 +514,20 @@ class MappingsContract:
         entries.add({"code": "Z"}, {"mic": "Z"})
         with pytest.raises(MappingConflictError, match="revision 1 by anna"):
             import_file(url, "venues", file, ANNA, options=ImportOptions(expected=dry.revision))
+        again = ImportOptions(expected=dry.revision, dry_run=True)
+        with pytest.raises(MappingConflictError, match="revision 1 by anna"):
+            import_file(url, "venues", file, ANNA, options=again)
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_import_into_a_set_that_nobody_may_change_is_refused(
+        self, url: str, tmp_path: Path, *, dry_run: bool
+    ) -> None:
+        """A dry run says so too."""
+        venues(url)
+        Sets(url, ANNA).archive("venues")
+        file = write(tmp_path / "v.csv", "code,mic", "A,B")
+        with pytest.raises(MappingError, match="is archived"):
+            import_file(url, "venues", file, ANNA, options=ImportOptions(dry_run=dry_run))
 
     def test_two_imports_at_once_come_one_after_the_other(self, url: str, tmp_path: Path) -> None:
         venues(url)

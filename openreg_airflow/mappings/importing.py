@@ -18,7 +18,7 @@ from openreg_airflow.mappings.model import PERIOD
 from openreg_airflow.mappings.outcomes import ImportOptions, ImportOutcome, line_outcome
 from openreg_airflow.mappings.reading import find_set, ready
 from openreg_airflow.mappings.sets import KIND, subject
-from openreg_airflow.mappings.writing import Change, finish, locked
+from openreg_airflow.mappings.writing import Change, finish, locked, require_changeable
 from openreg_airflow.store.audit import AuditEntry
 from openreg_airflow.store.engine import failures_told
 from openreg_airflow.store.mapping_models import ALWAYS, FOREVER
@@ -139,17 +139,12 @@ def _run(
     # SQLite's write lock only where something is written: a dry run disturbs nobody.
     connection = connection.execution_options(openreg_write=not options.dry_run)
     with connection.begin() as work:
-        state = (
-            find_set(connection, found.name, found.tenant)
-            if options.dry_run
-            else locked(
-                connection,
-                found.name,
-                found.tenant,
-                expected=options.expected,
-                reference=reference,
-            )
-        )
+        checks: dict[str, Any] = {"expected": options.expected, "reference": reference}
+        if options.dry_run:
+            state = find_set(connection, found.name, found.tenant)
+            require_changeable(connection, state, **checks)
+        else:
+            state = locked(connection, found.name, found.tenant, **checks)
         _same(found, state)
         log.info("mapping set %s: %s lines are read, planning", found.name, count)
         counts = staging.plan(connection, found.id, options.mode)

@@ -63,7 +63,11 @@ def unmapped_command(
         with ExitStack() as files:
             out = sys.stdout
             if output is not None:
-                out = files.enter_context(output.open("w", encoding="utf-8", newline=""))
+                try:
+                    out = files.enter_context(output.open("w", encoding="utf-8", newline=""))
+                except OSError as error:
+                    message = f"{output} cannot be written: {error.strerror}"
+                    raise MappingError(message) from error
             write_csv(out, lines(found, values))
         distinct = sum(use.distinct for use in uses if use.name == chosen)
         if distinct > len(values):

@@ -83,6 +83,23 @@ def locked(
         MappingError, MappingConflictError: as :func:`changing` says.
     """
     found = lock_set(connection, name, tenant)
+    require_changeable(connection, found, expected=expected, reference=reference)
+    return found
+
+
+def require_changeable(
+    connection: Connection,
+    found: MappingSet,
+    *,
+    expected: int | None = None,
+    reference: bool = False,
+) -> None:
+    """Check that a set may be changed, as it was read.
+
+    Raises:
+        MappingError, MappingConflictError: as :func:`changing` says.
+    """
+    name = found.name
     if found.archived_at is not None:
         message = f"mapping set {name!r} is archived"
         raise MappingError(message, hint=f"openreg mappings restore {name}")
@@ -95,7 +112,6 @@ def locked(
     if expected is not None and expected != found.revision:
         message = f"mapping set {name!r} was changed: {_since(connection, found, expected)}"
         raise MappingConflictError(message, hint="Look at the new state and decide again.")
-    return found
 
 
 def lock_set(connection: Connection, name: str, tenant: str) -> MappingSet:

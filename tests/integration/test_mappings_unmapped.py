@@ -62,6 +62,11 @@ def test_of_several_sets_one_must_be_named(workspace: Workspace, venues: str) ->
     with pytest.raises(UnmappedError):
         filled(workspace, venue=STEP, desk=desk)
 
+    nowhere = ["--set", "desks", "--output", "/nowhere/missing.csv", "--url", venues]
+    refused = runner.invoke(app, ["unmapped", "positions", *nowhere])
+    assert refused.exit_code == 1
+    assert "/nowhere/missing.csv cannot be written" in refused.output
+
     both = runner.invoke(app, ["unmapped", "positions", "--url", venues])
     one = runner.invoke(app, ["unmapped", "positions", "--set", "desks", "--url", venues])
 
