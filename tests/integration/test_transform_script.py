@@ -246,8 +246,14 @@ def test_syntax_error_is_named_with_its_line(
             "def transform(inputs, context): return inputs['trades'].trade_id",
             "of type pandas.Series",
         ),
-        ("def transform(inputs): return inputs", r"^transform.py: transform\(inputs\) cannot be called"),
-        ("async def transform(inputs, context): return inputs", "^transform.py: transform is async"),
+        (
+            "def transform(inputs): return inputs",
+            r"^transform.py: transform\(inputs\) cannot",
+        ),
+        (
+            "async def transform(inputs, context): return inputs",
+            "^transform.py: .* is async",
+        ),
         ("def other(inputs, context): return inputs", "defines no function transform"),
         ("import sys\ndef transform(inputs, context): sys.exit(3)", r"sys.exit\(3\)"),
         ("import os\ndef transform(inputs, context): os._exit(0)", "ended its process with status"),
