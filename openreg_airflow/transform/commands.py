@@ -51,7 +51,7 @@ def build(  # noqa: PLR0917 - what the command line takes
 ) -> None:
     """Build the sandbox image; wheels are fetched with pip, the build itself has no network."""
     if report is not None:
-        if base or debootstrap:
+        if base or debootstrap or mirror:
             message = "--for builds on the sandbox image; it takes no base"
             raise typer.BadParameter(message)
         _build_for(report, name, wheels)
@@ -60,6 +60,12 @@ def build(  # noqa: PLR0917 - what the command line takes
     from openreg_airflow.transform.debian_base import import_debian
     from openreg_airflow.transform.engine import connect
 
+    if wheels is not None:
+        message = "--wheels holds a report's packages; name the report with --for"
+        raise typer.BadParameter(message)
+    if mirror and not debootstrap:
+        message = "--mirror is where --debootstrap gets Debian packages; name both"
+        raise typer.BadParameter(message)
     if debootstrap and base:
         message = "--debootstrap makes a base; it cannot be used with --base"
         raise typer.BadParameter(message)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openreg_airflow.errors import SpecError
+from openreg_airflow.errors import SpecError, StorageError
 from openreg_airflow.records import RunKey
 from openreg_airflow.transform.execution import execute
 from openreg_airflow.transform.job import Job, MappingFile, read_script
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from openreg_airflow.mapping_records import MappingSnapshot
     from openreg_airflow.records import Dataset
     from openreg_airflow.settings import Settings
+    from openreg_airflow.transform.spec import TransformSection
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,20 @@ class Trial:
 
     tables: dict[str, Dataset]
     seconds: float
+
+
+def script_of(spec: ReportSpec, folder: Path, settings: Settings) -> tuple[TransformSection, str]:
+    """The section and the script of a report, before anything is read for them.
+
+    Raises:
+        SpecError: the report has no script, or asks for more than it may.
+    """
+    if spec.transform is None:
+        message = f"report {spec.id} has no transform section"
+        raise SpecError(message, hint="Its sources go on as they are; there is nothing to try.")
+    check_bounds(spec.transform.limits, settings)
+    check_allowed(spec.transform.packages, settings.sandbox_packages)
+    return spec.transform, read_script(spec.transform, folder)
 
 
 def extract(spec: ReportSpec, folder: Path, business_date: date, into: Path) -> dict[str, Path]:
@@ -77,24 +92,31 @@ def sampled(paths: Mapping[str, Path], rows: int, into: Path) -> dict[str, Path]
         paths: Parquet files by source.
         rows: how many rows of each; all when 0.
         into: where the copies go.
+
+    Raises:
+        StorageError: a file is not what was extracted, or a copy cannot be written.
     """
     if not rows:
         return dict(paths)
     samples = {}
     for name, path in paths.items():
         samples[name] = into / f"{name}.parquet"
-        with (
-            pq.ParquetFile(path) as file,
-            pq.ParquetWriter(samples[name], file.schema_arrow) as writer,
-        ):
-            missing = rows
-            for batch in file.iter_batches(batch_size=min(rows, _BATCH)):
-                piece = batch.slice(0, missing)
-                writer.write_batch(piece)
-                missing -= len(piece)
-                if not missing:
-                    break
+        try:
+            _copy(path, samples[name], rows)
+        except (pa.ArrowException, OSError) as error:
+            message = f"no sample of {name} can be taken: {error}"
+            hint = "With --extract the source is read anew."
+            raise StorageError(message, where=str(path), hint=hint) from error
     return samples
+
+
+def _copy(path: Path, sample: Path, rows: int) -> None:
+    with pq.ParquetFile(path) as file, pq.ParquetWriter(sample, file.schema_arrow) as writer:
+        for batch in file.iter_batches(batch_size=min(rows, _BATCH)):
+            writer.write_batch(batch.slice(0, rows))
+            rows -= min(rows, len(batch))
+            if not rows:
+                break
 
 
 def try_out(
@@ -122,17 +144,13 @@ def try_out(
         SpecError: the report has no script, or asks for more than it may.
         OpenRegError: as the task would fail.
     """
-    if spec.transform is None:
-        message = f"report {spec.id} has no transform section"
-        raise SpecError(message, hint="Its sources go on as they are; there is nothing to try.")
-    check_bounds(spec.transform.limits, settings)
-    check_allowed(spec.transform.packages, settings.sandbox_packages)
+    section, source = script_of(spec, folder, settings)
     run = RunKey(report_id=spec.id, business_date=business_date, run_id=RUN_ID)
     job = Job(
         run=run,
         key=f"{RUN_ID}-{into.name}",
-        spec=spec.transform,
-        source=read_script(spec.transform, folder),
+        spec=section,
+        source=source,
         inputs=inputs,
         imports=settings.sandbox_imports,
         mappings={name: MappingFile(one, Path(one.uri)) for name, one in (mappings or {}).items()},
@@ -147,7 +165,7 @@ def try_out(
         from openreg_airflow.transform.kubernetes.operator import KubernetesTransformOperator
 
         operator = KubernetesTransformOperator(
-            task_id=RUN_ID, report_id=spec.id, folder=folder, spec=spec.transform, inputs={}
+            task_id=RUN_ID, report_id=spec.id, folder=folder, spec=section, inputs={}
         )
         tables = operator.run_job(job, output, None)
         return Trial(tables, monotonic() - started)

@@ -64,6 +64,7 @@ def _try(
     settings = installation.load()
     folder = find_report(report)
     spec = load(folder)
+    trial.script_of(spec, folder, settings)
     _show_log()
     with tempfile.TemporaryDirectory(prefix="openreg-trial-") as name:
         scratch = Path(name)

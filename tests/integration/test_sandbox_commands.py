@@ -74,7 +74,18 @@ def test_base_without_python_is_refused(docker_engine: DockerEngine) -> None:
         client.remove_image("openreg-test-empty:1", force=True)
 
 
-def test_base_and_debootstrap_exclude_each_other(environment: pytest.MonkeyPatch) -> None:
-    result = CliRunner().invoke(app, ["build", "--base", "x", "--debootstrap"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--base", "x", "--debootstrap"),
+        ("--wheels", "wheels"),
+        ("--mirror", "http://127.0.0.1"),
+        ("--for", "report", "--mirror", "http://127.0.0.1"),
+    ],
+)
+def test_options_that_would_say_nothing_are_refused(
+    environment: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    result = CliRunner().invoke(app, ["build", *options])
 
     assert result.exit_code == 2

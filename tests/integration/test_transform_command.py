@@ -135,7 +135,40 @@ def test_unknown_report_and_report_without_a_script_are_told(report: Path) -> No
     assert "there is no report 'no_report'" in result.output
 
     (report / "report.yaml").write_text(REPORT.replace("transform: {script: transform.py}\n", ""))
-    assert "has no transform section" in transform().output
+    said = transform().output
+    assert "has no transform section" in said
+    assert "extracting" not in said
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        ("script: gone.py", "gone.py"),
+        ("script: transform.py, limits: {memory_mb: 999999}", "allows at most 4096"),
+    ],
+)
+def test_what_is_wrong_with_the_section_is_told_before_anything_is_read(
+    report: Path, section: str, expected: str
+) -> None:
+    (report / "report.yaml").write_text(REPORT.replace("script: transform.py", section))
+
+    result = transform()
+
+    assert result.exit_code == 1
+    assert expected in result.output
+    assert "extracting" not in result.output
+
+
+def test_damaged_extract_is_told(report: Path, tmp_path: Path) -> None:
+    extracted(tmp_path, "first", pa.table({"trade_id": ["A"], "quantity": [1]}))
+    [file] = tmp_path.glob("workspace/*/*/*/extract/trades/trades.parquet")
+    file.write_bytes(b"not Parquet")
+
+    result = transform()
+
+    assert result.exit_code == 1
+    assert "error: " in result.output
+    assert "no sample of trades can be taken" in result.output
 
 
 def test_nothing_is_left_in_the_workspace(report: Path, tmp_path: Path) -> None:
