@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from openreg_airflow.artifacts import column_use, filename
 from openreg_airflow.artifacts.filename import FileNumbers
 from openreg_airflow.artifacts.metadata import named_files
-from openreg_airflow.artifacts.writer import unsplittable, writer
+from openreg_airflow.artifacts.writer import relations, unknown_column, unsplittable, writer
 from openreg_airflow.errors import ArtifactError, SpecError
 from openreg_airflow.problem import Problem
 from openreg_airflow.records import RunKey
@@ -43,6 +43,8 @@ def check(
             yield from _parts(name, artifact, folder)
         wrong = _columns(writes, artifact, folder, tables, readable=not faults)
         yield from (replace(p, keys=(name, *p.keys)) for p in wrong)
+        if not faults:
+            yield from _references(name, artifact, folder, tables)
         yield from _numbers(name, artifact, folder)
         for sample in _sample_names(name, artifact, folder, place):
             if (other := names.setdefault(sample.casefold(), name)) != name:
@@ -80,6 +82,30 @@ def _parts(name: str, artifact: ArtifactSpec, folder: Path) -> Iterator[Problem]
         message = f"nothing says into which file the rows of {', '.join(loose)} go"
         hint = "List tables that stand whole in every file in split.repeat."
         yield Problem(message=message, hint=hint, keys=(name, "split"))
+
+
+def _references(
+    name: str,
+    artifact: ArtifactSpec,
+    folder: Path,
+    tables: Mapping[str, Mapping[str, str] | None] | None,
+) -> Iterator[Problem]:
+    """Columns that are not there, and corrections of which a part would not be seen."""
+    about = artifact.references
+    if about is None:
+        return
+    columns = (tables or {}).get(artifact.table)
+    for field in ("column", "action"):
+        if columns is not None and (column := getattr(about, field)) not in columns:
+            error = unknown_column(artifact.table, column, list(columns))
+            keys = (name, "references", field)
+            yield Problem(message=error.message, hint=error.hint, keys=keys)
+    inner = relations(writer(artifact.format), artifact, folder)
+    if about.corrections == "cancel_and_new" and inner:
+        names = ", ".join(sorted({relation.table for relation in inner}))
+        message = f"corrections cannot be derived: records have rows in {names}"
+        hint = "Use corrections: as_written and put the cancellations into the table."
+        yield Problem(message=message, hint=hint, keys=(name, "references", "corrections"))
 
 
 def _numbers(name: str, artifact: ArtifactSpec, folder: Path) -> Iterator[Problem]:

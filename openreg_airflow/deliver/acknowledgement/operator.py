@@ -84,18 +84,22 @@ class AcknowledgeOperator(StageOperator):
         """Look once; then end, fail, or wait."""
         from openreg_airflow.deliver.acknowledgement.collect import collect
         from openreg_airflow.deliver.operator import airflow_connection
+        from openreg_airflow.references.answers import free_rejected
         from openreg_airflow.store.acknowledgements import Acknowledgements
 
         if not self.receipts:
             self._nothing_delivered(context)
         awaited = self.awaited(run)
+        store = Acknowledgements(self.settings.store_url)
         found = collect(
             awaited,
             connect=airflow_connection,
             workspace=self.workspace,
-            store=Acknowledgements(self.settings.store_url),
+            store=store,
             reject=partial(self.take_back, awaited),
         )
+        if self.spec.reports:
+            free_rejected(run, self.route, awaited.artifact, store)
         if not found.settled:
             self._wait(found.standings)
         _refuse_rejected(found.standings)
@@ -128,6 +132,7 @@ class AcknowledgeOperator(StageOperator):
         """What this task waits for."""
         from openreg_airflow.deliver.acknowledgement.collect import Awaited
         from openreg_airflow.records import Artifact
+        from openreg_airflow.references.guard import written_table
 
         artifact = Artifact.model_validate(self.artifact)
         table = str(artifact.metadata.get("table") or "")
@@ -137,7 +142,8 @@ class AcknowledgeOperator(StageOperator):
             route=self.route,
             spec=self.spec,
             artifact=artifact,
-            table=self._tables().get(table),
+            # A correction has other rows than the table.
+            table=written_table(artifact) or self._tables().get(table),
             due_at=self._due(run, max(delivered, default=datetime.now(UTC))),
         )
 

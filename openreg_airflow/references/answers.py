@@ -1,0 +1,47 @@
+"""Gives the references of rejected records free."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openreg_airflow.references.guard import submission_of
+from openreg_airflow.store.references import References
+
+if TYPE_CHECKING:
+    from openreg_airflow.records import Artifact, RunKey
+    from openreg_airflow.store.acknowledgements import Acknowledgements
+
+
+def free_rejected(run: RunKey, route: str, artifact: Artifact, store: Acknowledgements) -> None:
+    """Note which records an authority rejected, so that they can be reported anew.
+
+    Args:
+        run: the run that made the artifact.
+        route: the route to the authority.
+        artifact: what it answered to.
+        store: its answers. Once noted, the same answers change nothing.
+    """
+    wanted = submission_of(run, artifact)
+    if wanted is None:
+        return
+    references = References(store.url)
+    known = references.submissions(
+        wanted.scope, wanted.report_id, wanted.business_date, wanted.artifact
+    )
+    own = next((one.id for one in known if one.content == wanted.content), None)
+    if own is None:
+        return
+    answers = store.answers(run, route, artifact.name)
+    refused = {
+        standing.position
+        for standing in store.of_run(run, route, artifact.name)
+        if standing.state in ("rejected", "corrupted")
+    }
+    first, files = 0, []
+    for position, file in enumerate(artifact.reports, 1):
+        if position in refused:
+            files.append((first, first + file.records))
+        first += file.records
+    rejected = [answer.reference for answer in answers if answer.status == "rejected"]
+    if rejected or files:
+        references.reject(own, rejected, files)
