@@ -11,16 +11,7 @@ import typer
 
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.exception_queue import decision_commands, exchange_commands
-from openreg_airflow.exception_queue.options import (
-    Day,
-    Key,
-    Report,
-    Rule,
-    States,
-    Table,
-    Why,
-    wanted_of,
-)
+from openreg_airflow.exception_queue.options import Filter, Why, filtered
 from openreg_airflow.store.commands import Url, fail, store_url
 
 if TYPE_CHECKING:
@@ -38,13 +29,10 @@ _SHOWN = 60
 
 
 @app.command("list")
-def list_command(  # noqa: PLR0917 - what the command line takes
-    report: Report = None,
-    business_date: Day = None,
-    rule: Rule = None,
-    state: States = None,
-    table: Table = None,
-    key: Key = None,
+@filtered
+def list_command(
+    *,
+    items: Filter,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 100,
     after: Annotated[int, typer.Option("--after", help="Only items with a larger number.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="All fields, as JSON lines.")] = False,
@@ -55,7 +43,7 @@ def list_command(  # noqa: PLR0917 - what the command line takes
     from openreg_airflow.exception_queue.listing import count, find
 
     try:
-        wanted = wanted_of(report, business_date, rule, state, table, key)
+        wanted = items.wanted()
         if not wanted.states:
             wanted = replace(wanted, states=OPEN)
         place = store_url(url)

@@ -9,30 +9,24 @@ import typer
 
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.exception_queue.options import (
-    Day,
-    Key,
+    Filter,
     Numbers,
-    Report,
-    Rule,
-    States,
-    Table,
     Version,
     Why,
+    filtered,
     say_progress,
-    wanted_of,
 )
 from openreg_airflow.store.commands import Url, fail, store_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from openreg_airflow.exception_queue.listing import Wanted
-
 app = typer.Typer()
 
 
 @app.command()
-def amend(  # noqa: PLR0917 - what the command line takes
+@filtered
+def amend(
     why: Why,
     numbers: Numbers = None,
     values: Annotated[
@@ -43,12 +37,8 @@ def amend(  # noqa: PLR0917 - what the command line takes
         list[str] | None, typer.Option("--null", help="COLUMN that is to be NULL; repeatable.")
     ] = None,
     version: Version = None,
-    report: Report = None,
-    business_date: Day = None,
-    rule: Rule = None,
-    state: States = None,
-    table: Table = None,
-    key: Key = None,
+    *,
+    items: Filter,
     url: Url = None,
 ) -> None:
     """Change values of items; they go out with the next resubmission."""
@@ -65,79 +55,49 @@ def amend(  # noqa: PLR0917 - what the command line takes
     def act(place: str, seen: dict[int, int | None], who: Any) -> int:
         return decisions.amend(place, dict.fromkeys(seen, new), seen, who, why)
 
-    wanted = wanted_of(report, business_date, rule, state, table, key)
-    _decide(url, numbers, version, wanted, act, "amended")
+    _decide(url, numbers, version, items, act, "amended")
 
 
-@app.command()
-def reject(  # noqa: PLR0917 - what the command line takes
-    why: Why,
-    numbers: Numbers = None,
-    version: Version = None,
-    report: Report = None,
-    business_date: Day = None,
-    rule: Rule = None,
-    state: States = None,
-    table: Table = None,
-    key: Key = None,
-    url: Url = None,
-) -> None:
-    """Leave items out of the report."""
-    from openreg_airflow.exception_queue import decisions
+def _add(name: str, done: str, text: str) -> None:
+    """Add a command that says no more about items than why.
 
-    wanted = wanted_of(report, business_date, rule, state, table, key)
-    _decide(url, numbers, version, wanted, _simple(decisions.reject, why), "rejected")
+    Args:
+        name: of the command, and of the decision in
+            :mod:`openreg_airflow.exception_queue.decisions`.
+        done: what it has done to the items.
+        text: for the help page.
+    """
 
+    @app.command(name, help=text)
+    @filtered
+    def command(
+        why: Why,
+        numbers: Numbers = None,
+        version: Version = None,
+        *,
+        items: Filter,
+        url: Url = None,
+    ) -> None:
+        from openreg_airflow.exception_queue import decisions
 
-@app.command()
-def release(  # noqa: PLR0917 - what the command line takes
-    why: Why,
-    numbers: Numbers = None,
-    version: Version = None,
-    report: Report = None,
-    business_date: Day = None,
-    rule: Rule = None,
-    state: States = None,
-    table: Table = None,
-    key: Key = None,
-    url: Url = None,
-) -> None:
-    """Let items go out with the next resubmission as they are."""
-    from openreg_airflow.exception_queue import decisions
+        decide = getattr(decisions, name)
 
-    wanted = wanted_of(report, business_date, rule, state, table, key)
-    _decide(url, numbers, version, wanted, _simple(decisions.release, why), "released")
+        def act(place: str, seen: dict[int, int | None], who: Any) -> int:
+            return int(decide(place, seen, who, why))
+
+        _decide(url, numbers, version, items, act, done)
 
 
-@app.command()
-def undo(  # noqa: PLR0917 - what the command line takes
-    why: Why,
-    numbers: Numbers = None,
-    version: Version = None,
-    report: Report = None,
-    business_date: Day = None,
-    rule: Rule = None,
-    state: States = None,
-    table: Table = None,
-    key: Key = None,
-    url: Url = None,
-) -> None:
-    """Take back the last decision about items that were not resubmitted yet."""
-    from openreg_airflow.exception_queue import decisions
-
-    wanted = wanted_of(report, business_date, rule, state, table, key)
-    _decide(url, numbers, version, wanted, _simple(decisions.undo, why), "undone")
-
-
-def _simple(decide: Callable[..., int], why: str) -> Callable[..., int]:
-    return lambda place, seen, who: decide(place, seen, who, why)
+_add("reject", "rejected", "Leave items out of the report.")
+_add("release", "released", "Let items go out with the next resubmission as they are.")
+_add("undo", "undone", "Take back the last decision about items that were not resubmitted yet.")
 
 
 def _decide(  # noqa: PLR0917
     url: str | None,
     numbers: list[int] | None,
     version: int | None,
-    wanted: Wanted,
+    items: Filter,
     act: Callable[..., int],
     done: str,
 ) -> None:
@@ -146,6 +106,7 @@ def _decide(  # noqa: PLR0917
     from openreg_airflow.exception_queue.listing import versions
     from openreg_airflow.store.actor import Actor
 
+    wanted = items.wanted()
     filters = any((wanted.report_id, wanted.business_date, wanted.rule, wanted.table, wanted.key))
     if bool(numbers) == filters:
         message = "name either items by their numbers, or filters such as --report and --rule"

@@ -9,36 +9,24 @@ from typing import Annotated, NoReturn
 import typer
 
 from openreg_airflow.errors import OpenRegError
-from openreg_airflow.exception_queue.options import (
-    Day,
-    Key,
-    Report,
-    Rule,
-    States,
-    Table,
-    say_progress,
-    wanted_of,
-)
+from openreg_airflow.exception_queue.options import Filter, filtered, say_progress
 from openreg_airflow.store.commands import Url, fail, store_url
 
 app = typer.Typer()
 
 
 @app.command()
-def export(  # noqa: PLR0917 - what the command line takes
+@filtered
+def export(
     file: Annotated[Path, typer.Argument(help="CSV file to write; - for the output.")],
-    report: Report = None,
-    business_date: Day = None,
-    rule: Rule = None,
-    state: States = None,
-    table: Table = None,
-    key: Key = None,
+    *,
+    items: Filter,
     url: Url = None,
 ) -> None:
     """Write items as CSV, to be corrected in a spreadsheet and read back with import."""
     from openreg_airflow.exception_queue.exchange import write_csv
 
-    wanted = wanted_of(report, business_date, rule, state, table, key)
+    wanted = items.wanted()
     try:
         if str(file) == "-":
             write_csv(store_url(url), wanted, sys.stdout)

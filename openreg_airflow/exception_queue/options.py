@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from openreg_airflow.exception_queue.listing import Wanted
 
 Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers of items.")]
@@ -37,33 +42,60 @@ Version = Annotated[
 _STATES = ("pending", "amended", "released", "rejected", "reported", "superseded")
 
 
-def wanted_of(  # noqa: PLR0917
-    report: str | None,
-    business_date: datetime | None,
-    rule: str | None,
-    states: list[str] | None,
-    table: str | None,
-    key: str | None,
-) -> Wanted:
-    """The filter that the options make.
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which items a command is about, as its options say."""
 
-    Raises:
-        typer.BadParameter: there is no such state.
+    report: Report = None
+    business_date: Day = None
+    rule: Rule = None
+    state: States = None
+    table: Table = None
+    key: Key = None
+
+    def wanted(self) -> Wanted:
+        """The same for the queue.
+
+        Raises:
+            typer.BadParameter: there is no such state.
+        """
+        from openreg_airflow.exception_queue.listing import Wanted
+
+        for state in self.state or ():
+            if state not in _STATES:
+                message = f"--state {state}: there are {', '.join(_STATES)}"
+                raise typer.BadParameter(message)
+        return Wanted(
+            report_id=self.report,
+            business_date=self.business_date.date() if self.business_date else None,
+            rule=self.rule,
+            states=tuple(self.state or ()),
+            table=self.table,
+            key=self.key,
+        )
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a filter.
+
+    Args:
+        command: takes a :class:`Filter` as ``items``; on the command line the options stand where
+            that argument stands.
     """
-    from openreg_airflow.exception_queue.listing import Wanted
+    options = inspect.signature(Filter, eval_str=True).parameters
+    parameters: list[inspect.Parameter] = []
+    for one in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += options.values() if one.name == "items" else [one]
 
-    for state in states or ():
-        if state not in _STATES:
-            message = f"--state {state}: there are {', '.join(_STATES)}"
-            raise typer.BadParameter(message)
-    return Wanted(
-        report_id=report,
-        business_date=business_date.date() if business_date else None,
-        rule=rule,
-        states=tuple(states or ()),
-        table=table,
-        key=key,
-    )
+    @functools.wraps(command)
+    def with_options(**given: Any) -> None:
+        items = Filter(**{name: given.pop(name) for name in options})
+        command(**given, items=items)
+
+    # Typer reads both.
+    vars(with_options)["__signature__"] = inspect.Signature(parameters)
+    with_options.__annotations__ = {one.name: one.annotation for one in parameters}
+    return with_options
 
 
 def say_progress() -> None:
