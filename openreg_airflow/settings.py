@@ -18,6 +18,16 @@ from openreg_airflow.pools import Slots
 #: Modules that a transform may import when the admin says nothing else.
 SANDBOX_IMPORTS = "pandas numpy pyarrow lxml dateutil stdlib"
 
+#: The most that a spec may ask of each limit when the admin says nothing else.
+BOUNDS = {
+    "memory_mb": "4096",
+    "cpus": "2",
+    "seconds": "3600",
+    "processes": "256",
+    "tmp_mb": "1024",
+    "output_mb": "8192",
+}
+
 SandboxKind = Literal["docker", "kubernetes", "unsafe-subprocess"]
 
 
@@ -129,12 +139,12 @@ def load() -> Settings:
         artifact_threads=int(text("artifact_threads", "1")),
         retention_days=int(text("retention_days", "0")),
         source_folders=paths(text("source_folders")),
-        max_memory_mb=int(text("max_memory_mb", "4096")),
-        max_cpus=float(text("max_cpus", "2")),
-        max_seconds=int(text("max_seconds", "3600")),
-        max_processes=int(text("max_processes", "256")),
-        max_tmp_mb=int(text("max_tmp_mb", "1024")),
-        max_output_mb=int(text("max_output_mb", "8192")),
+        max_memory_mb=int(text("max_memory_mb", BOUNDS["memory_mb"])),
+        max_cpus=float(text("max_cpus", BOUNDS["cpus"])),
+        max_seconds=int(text("max_seconds", BOUNDS["seconds"])),
+        max_processes=int(text("max_processes", BOUNDS["processes"])),
+        max_tmp_mb=int(text("max_tmp_mb", BOUNDS["tmp_mb"])),
+        max_output_mb=int(text("max_output_mb", BOUNDS["output_mb"])),
     )
 
 

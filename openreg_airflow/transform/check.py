@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from openreg_airflow import settings
 from openreg_airflow.problem import Problem
+from openreg_airflow.transform.limits import above
 from openreg_airflow.transform.packages import hint, modules, not_allowed
 from openreg_airflow.transform.runner.imports import explanation, refused
 
@@ -38,6 +39,12 @@ def check(spec: TransformSection, folder: Path) -> Iterator[Problem]:
             hint=hint(allowed),
             keys=("packages", name),
         )
+    bounds = {
+        name: float(settings.without_airflow(f"max_{name}", default))
+        for name, default in settings.BOUNDS.items()
+    }
+    for name, message, advice in above(spec.limits, bounds):
+        yield Problem(message=message, hint=advice, keys=("limits", name))
     path = folder / spec.script
     try:
         raw = path.read_bytes()

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from openreg_airflow.errors import SpecError
-from openreg_airflow.settings import Settings
+from openreg_airflow.settings import BOUNDS, Settings
 from openreg_airflow.transform.check import check
 from openreg_airflow.transform.job import read_script
 from openreg_airflow.transform.limits import check_bounds
@@ -221,3 +221,26 @@ def test_limit_above_the_installation_s_is_refused(limits: Limits, expected: str
         check_bounds(limits, SETTINGS)
 
     assert "[openreg] max_" in (caught.value.hint or "")
+
+
+def test_limit_above_the_installation_s_is_found_by_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "transform.py").write_text(GOOD)
+    section = TransformSection(limits=Limits(memory_mb=8192, seconds=500))
+
+    (problem,) = check(section, tmp_path)
+    assert problem.message.startswith("transform.limits.memory_mb is 8192; ")
+    assert problem.keys == ("limits", "memory_mb")
+
+    monkeypatch.setenv("AIRFLOW__OPENREG__MAX_MEMORY_MB", "8192")
+    monkeypatch.setenv("AIRFLOW__OPENREG__MAX_SECONDS", "499")
+    assert [p.keys for p in check(section, tmp_path)] == [("limits", "seconds")]
+
+
+def test_bounds_are_those_that_airflow_is_told() -> None:
+    from openreg_airflow.provider import get_provider_info
+
+    options = get_provider_info()["config"]["openreg"]["options"]
+    assert {name: options[f"max_{name}"]["default"] for name in BOUNDS} == BOUNDS
+    assert set(BOUNDS) == set(Limits.model_fields)
