@@ -518,6 +518,18 @@ class MappingsContract:
         with pytest.raises(MappingConflictError, match="revision 1 by anna"):
             import_file(url, "venues", file, ANNA, options=again)
 
+    def test_line_inside_an_open_entry_is_refused_in_words(self, url: str, tmp_path: Path) -> None:
+        venues(url).add({"code": "A"}, {"mic": "AAAA"})
+        file = write(
+            tmp_path / "v.csv", "code,mic,effective_from,effective_to", "A,B,2026-04-01,2026-05-01"
+        )
+        told: list[LineOutcome] = []
+        import_file(url, "venues", file, ANNA, told=told.append)
+        reasons = [line.reason or "" for line in told if line.outcome == "refused"]
+        assert reasons == [
+            "lies inside the entry of always to open, of which the rest would be lost"
+        ]
+
     @pytest.mark.parametrize("dry_run", [True, False])
     def test_import_into_a_set_that_nobody_may_change_is_refused(
         self, url: str, tmp_path: Path, *, dry_run: bool

@@ -100,8 +100,10 @@ WITH lines AS (
         WHEN next_line IS NULL AND next_from < effective_to
             THEN 'reaches into the entry that begins ' || CAST(next_from AS TEXT)
         WHEN last_line IS NULL AND last_to > effective_from AND last_to > reach
-            THEN 'lies inside the entry of ' || CAST(last_from AS TEXT) || ' to '
-                || CAST(last_to AS TEXT) || ', of which the rest would be lost'
+            THEN 'lies inside the entry of '
+                || REPLACE(CAST(last_from AS TEXT), '0001-01-01', 'always') || ' to '
+                || REPLACE(CAST(last_to AS TEXT), '9999-12-31', 'open')
+                || ', of which the rest would be lost'
         END AS reason
     FROM reached
 )
