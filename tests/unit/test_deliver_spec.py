@@ -100,7 +100,7 @@ def test_two_routes_to_one_place_are_found(other: dict[str, Any], found: int) ->
     ("condition", "place", "said"),
     [
         ("records > 0 and recrods < 9", "recrods", "recrods"),
-        ("bytes > 0 and status == 3", "3", "text"),
+        ("bytes > 0 and status == 3", "3", "string"),
         ("records", "records", ""),
         ("records > ", "", ""),
         ("__import__('os')", "__import__", ""),
