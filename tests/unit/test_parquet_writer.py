@@ -101,6 +101,15 @@ def test_null_in_a_required_column_is_refused(tmp_path: Path) -> None:
     assert caught.value.where == "record 3001, column a"
 
 
+def test_required_column_without_a_type_may_only_have_no_rows(tmp_path: Path) -> None:
+    columns = {"a": {"required": True}}
+    with pytest.raises(ArtifactError, match="required") as caught:
+        written(tmp_path, pa.table({"a": pa.nulls(2)}), columns=columns)
+    assert caught.value.where == "record 1, column a"
+
+    assert read(written(tmp_path, pa.table({"a": pa.nulls(0)}), columns=columns)).num_rows == 0
+
+
 def test_column_that_cannot_become_the_type_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="the column is bool and cannot become date32"):
         written(tmp_path, pa.table({"a": [True]}), columns={"a": {"type": "date"}})

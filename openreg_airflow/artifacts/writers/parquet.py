@@ -49,8 +49,14 @@ class ParquetWriter:
                 done = 0
                 for rows in _groups(table, list(columns), group):
                     arrays = [
-                        _cast(name, rows.column(name), schema.field(place), done + 1)
-                        for place, name in enumerate(columns)
+                        _cast(
+                            name,
+                            rows.column(name),
+                            schema.field(place),
+                            done + 1,
+                            required=column.required,
+                        )
+                        for place, (name, column) in enumerate(columns.items())
                     ]
                     file.write_table(pa.table(arrays, schema=schema), row_group_size=group)
                     done += rows.num_rows
@@ -86,7 +92,9 @@ def _schema(
         kind = arrow_type(column.type) if column.type else known.field(name).type
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
-        fields.append(pa.field(column.title or name, kind, nullable=not column.required))
+        # Arrow knows no mandatory column without a type, as one of only NULLs or no rows is.
+        nullable = not column.required or pa.types.is_null(kind)
+        fields.append(pa.field(column.title or name, kind, nullable=nullable))
     return pa.schema(fields)
 
 
@@ -110,7 +118,9 @@ def _groups(table: pq.ParquetFile, names: list[str], rows: int) -> Iterator[pa.T
         yield pa.Table.from_batches(held)
 
 
-def _cast(name: str, values: pa.ChunkedArray, field: pa.Field, first: int) -> pa.Array:
+def _cast(
+    name: str, values: pa.ChunkedArray, field: pa.Field, first: int, *, required: bool
+) -> pa.Array:
     import pyarrow as pa
 
     from openreg_airflow.artifacts import field_error
@@ -118,7 +128,7 @@ def _cast(name: str, values: pa.ChunkedArray, field: pa.Field, first: int) -> pa
 
     array = values.combine_chunks()
     try:
-        if not field.nullable:
+        if required:
             field_error.refuse_null(array)
         if array.type == field.type:
             return array
