@@ -23,7 +23,64 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class ValidateOperator(StageOperator):
+class RulesOperator(StageOperator):
+    """What all tasks have that evaluate rules, in whichever phase.
+
+    Args:
+        report_id: the report.
+        folder: the report's folder, where the rules' SQL files are.
+        spec: the ``validate`` section of its spec.
+        mappings: the snapshots of mapping sets by name, as dumped records.
+        notify: who is told when rules fail; that it fails does not change the result.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        spec: ValidateSection,
+        mappings: Any = None,
+        notify: NotifySection | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.folder = folder
+        self.spec = spec
+        self.mappings = mappings or {}
+        self.notify = notify
+
+    def conclude(
+        self, verdict: Verdict, run: RunKey, context: Context, seconds: float
+    ) -> dict[str, Any]:
+        """Say how the rules ended, to the log and to who is notified.
+
+        Args:
+            verdict: is in the store by now.
+            run: the run.
+            context: of the task.
+            seconds: how long it took.
+
+        Returns:
+            The dumped verdict.
+
+        Raises:
+            BlockingRulesError: a blocking rule failed.
+        """
+        from openreg_airflow.validate import summary
+
+        log.info("%s in %.1f s.", summary.count(verdict), seconds)
+        if standing := self.standing(run):
+            log.info("The run is %s.", standing)
+        if self.notify is not None:
+            from openreg_airflow.notify.send import tell
+
+            tell(self.notify, run, verdict, context, standing)
+        if verdict.blocking:
+            raise summary.blocking_error(verdict)
+        return verdict.model_dump(mode="json")
+
+
+class ValidateOperator(RulesOperator):
     """Evaluates a report's rules over its tables and records the verdict in the store.
 
     Args:
@@ -56,26 +113,17 @@ class ValidateOperator(StageOperator):
     def __init__(
         self,
         *,
-        report_id: str,
-        folder: Path,
-        spec: ValidateSection,
         tables: Any,
         sources: Any = None,
-        mappings: Any = None,
         records: Mapping[str, RecordTable] | None = None,
         resubmission: Any = None,
-        notify: NotifySection | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(report_id=report_id, **kwargs)
-        self.folder = folder
-        self.spec = spec
+        super().__init__(**kwargs)
         self.tables = tables
         self.sources = sources or {}
-        self.mappings = mappings or {}
         self.records = dict(records or {})
         self.resubmission = resubmission
-        self.notify = notify
 
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
         """Evaluate the rules; raise when one that blocks failed."""
@@ -109,16 +157,7 @@ class ValidateOperator(StageOperator):
             log.info("%s", line)
         for line in self.counts(run):
             log.info("%s", line)
-        log.info("%s in %.1f s.", summary.count(verdict), time.perf_counter() - started)
-        if standing := self.standing(run):
-            log.info("The run is %s.", standing)
-        if self.notify is not None:
-            from openreg_airflow.notify.send import tell
-
-            tell(self.notify, run, verdict, context, standing)
-        if verdict.blocking:
-            raise summary.blocking_error(verdict)
-        return verdict.model_dump(mode="json")
+        return self.conclude(verdict, run, context, time.perf_counter() - started)
 
     def counts(self, run: RunKey) -> tuple[str, ...]:
         """How the records of the date reconcile at this moment, a line a table."""
@@ -141,8 +180,13 @@ class ValidateOperator(StageOperator):
         from openreg_airflow.validate.aside import rules_of_resubmission
         from openreg_airflow.validate.fence import run_fenced
         from openreg_airflow.validate.history import HISTORY, looks_back, write_history
-        from openreg_airflow.validate.job import Job, TableFile
-        from openreg_airflow.validate.prepare import limits_within, mapping_tables, read_rules
+        from openreg_airflow.validate.job import Job
+        from openreg_airflow.validate.prepare import (
+            limits_within,
+            mapping_tables,
+            read_rules,
+            table_files,
+        )
 
         rules = read_rules(self.spec, self.folder, self.records)
         number = int(self.resubmission["number"]) if self.resubmission else 0
@@ -153,14 +197,7 @@ class ValidateOperator(StageOperator):
         folder = self.workspace.folder(run, self.stage)
         with ExitStack() as stack:
             opened, extracted = (
-                {
-                    name: TableFile(
-                        path=stack.enter_context(self.workspace.open_local(table)).absolute(),
-                        rows=table.rows,
-                    )
-                    for name, table in these.items()
-                }
-                for these in (tables, sources)
+                table_files(these, self.workspace, stack) for these in (tables, sources)
             )
             scratch = stack.enter_context(self.workspace.scratch_folder())
             if looks_back(rules):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.errors import SpecError
 from openreg_airflow.validate.check import check, read_sql
-from openreg_airflow.validate.job import MappingTable, Rule
+from openreg_airflow.validate.job import MappingTable, Rule, TableFile
 from openreg_airflow.validate.pack import shared_rules
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openreg_airflow.exception_queue.spec import RecordTable
+    from openreg_airflow.records import Dataset
     from openreg_airflow.settings import Settings
     from openreg_airflow.validate.spec import ValidateLimits, ValidateSection
     from openreg_airflow.workspace import Workspace
@@ -75,6 +76,24 @@ def limits_within(limits: ValidateLimits, settings: Settings) -> ValidateLimits:
             most,
         )
     return limits.model_copy(update=lowered)
+
+
+def table_files(
+    tables: Mapping[str, Dataset], workspace: Workspace, files: ExitStack
+) -> dict[str, TableFile]:
+    """Tables of a run as local files.
+
+    Args:
+        tables: by name.
+        workspace: where they are.
+        files: keeps the files until it is closed.
+    """
+    return {
+        name: TableFile(
+            path=files.enter_context(workspace.open_local(table)).absolute(), rows=table.rows
+        )
+        for name, table in tables.items()
+    }
 
 
 def mapping_tables(

@@ -7,23 +7,20 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from openreg_airflow.stage import StageOperator
+from openreg_airflow.validate.operator import RulesOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from airflow.sdk import Context
 
-    from openreg_airflow.notify.spec import NotifySection
     from openreg_airflow.records import Artifact, Dataset, RunKey, Verdict
     from openreg_airflow.validate.finished.form import FileForm
-    from openreg_airflow.validate.spec import ValidateSection
 
 log = logging.getLogger(__name__)
 
 
-class CheckArtifactsOperator(StageOperator):
+class CheckArtifactsOperator(RulesOperator):
     """Reads finished artifacts back and evaluates rules over them, before anything is delivered.
 
     Args:
@@ -49,7 +46,7 @@ class CheckArtifactsOperator(StageOperator):
 
     stage: ClassVar[str] = "check"
     template_fields: Sequence[str] = (
-        *StageOperator.template_fields,
+        *RulesOperator.template_fields,
         "artifacts",
         "tables",
         "sources",
@@ -60,27 +57,19 @@ class CheckArtifactsOperator(StageOperator):
     def __init__(
         self,
         *,
-        folder: Path,
-        spec: ValidateSection,
         forms: Mapping[str, FileForm],
         artifacts: Any,
         tables: Any,
         sources: Any = None,
-        mappings: Any = None,
         verdict: Any = None,
-        notify: NotifySection | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.folder = folder
-        self.spec = spec
         self.forms = dict(forms)
         self.artifacts = artifacts
         self.tables = tables
         self.sources = sources or {}
-        self.mappings = mappings or {}
         self.verdict = verdict
-        self.notify = notify
 
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
         """Evaluate the rules; raise when one that blocks failed."""
@@ -95,17 +84,7 @@ class CheckArtifactsOperator(StageOperator):
         Store(self.settings.store_url).record_verdict(run, verdict, finished=True)
         for line in summary.lines(verdict):
             log.info("%s", line)
-        log.info("%s in %.1f s.", summary.count(verdict), time.perf_counter() - started)
-        standing = self.standing(run)
-        if standing:
-            log.info("The run is %s.", standing)
-        if self.notify is not None:
-            from openreg_airflow.notify.send import tell
-
-            tell(self.notify, run, verdict, context, standing)
-        if verdict.blocking:
-            raise summary.blocking_error(verdict)
-        return verdict.model_dump(mode="json")
+        return self.conclude(verdict, run, context, time.perf_counter() - started)
 
     def evaluate(
         self, run: RunKey, artifacts: Mapping[str, Artifact], before: Verdict | None
@@ -118,8 +97,13 @@ class CheckArtifactsOperator(StageOperator):
         from openreg_airflow.validate.finished.resubmitted import of_any_records
         from openreg_airflow.validate.finished.spec import ReadBack
         from openreg_airflow.validate.history import HISTORY, looks_back, write_history
-        from openreg_airflow.validate.job import Job, TableFile
-        from openreg_airflow.validate.prepare import limits_within, mapping_tables, read_rules
+        from openreg_airflow.validate.job import Job
+        from openreg_airflow.validate.prepare import (
+            limits_within,
+            mapping_tables,
+            read_rules,
+            table_files,
+        )
 
         rules = read_rules(self.spec, self.folder, finished=True, records=None)
         if before is not None and before.resubmission:
@@ -140,14 +124,7 @@ class CheckArtifactsOperator(StageOperator):
             scratch = stack.enter_context(self.workspace.scratch_folder()).absolute()
             into = stack.enter_context(self.workspace.scratch_folder()).absolute()
             tables, sources = (
-                {
-                    name: TableFile(
-                        path=stack.enter_context(self.workspace.open_local(one)).absolute(),
-                        rows=one.rows,
-                    )
-                    for name, one in these.items()
-                }
-                for these in (given, extracted)
+                table_files(these, self.workspace, stack) for these in (given, extracted)
             )
             for name, artifact in artifacts.items():
                 reading = self.spec.read_back.get(name, ReadBack())
