@@ -31,6 +31,8 @@ def set_into_place(field: FixedFieldBase, values: pa.Array) -> pa.StringArray:
         UnwritableValueError: a value is too long, is negative where there is no place for a sign,
             or does not fit its format.
     """
+    if pa.types.is_null(values.type):  # a column of only NULLs has no other type
+        return pa.nulls(len(values), pa.string())
     if is_number(values.type):
         return _number(field, values)
     if field.decimals is not None or field.sign != "none":

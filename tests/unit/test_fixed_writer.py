@@ -28,6 +28,19 @@ def decimals(*values: str | None, digits: int = 18, scale: int = 2) -> pa.Array:
     return pa.array(exact, pa.decimal128(digits, scale))
 
 
+def test_column_of_only_nulls_is_blank_whatever_the_field_is_for(tmp_path: Path) -> None:
+    for values in (pa.nulls(2), decimals(None, None)):
+        text = written(
+            tmp_path,
+            {"id": ["a", "b"], "amount": values},
+            fields=[
+                {"column": "id", "width": 1},
+                {"column": "amount", "width": 4, "decimals": 2, "sign": "trailing"},
+            ],
+        )
+        assert text == "a    \nb    \n"
+
+
 def test_records_with_header_and_trailer(tmp_path: Path) -> None:
     text = written(
         tmp_path,
