@@ -30,6 +30,9 @@ def stage(connection: Connection, batches: Iterable[list[StagedRecord]]) -> None
         batches: its rows.
     """
     postgres = connection.dialect.name == "postgresql"
+    if not postgres:
+        # Many references are looked up in no order: SQLite's 2 MB would be filled again and again.
+        connection.execute(text("PRAGMA cache_size = -131072"))
     connection.execute(
         text(
             "CREATE TEMPORARY TABLE openreg_staged (position BIGINT PRIMARY KEY, reference "

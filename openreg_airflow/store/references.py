@@ -73,7 +73,7 @@ class Held(NamedTuple):
         digest: hash of the record.
         submission_id: the submission that said so.
         position: which row of its table, from 0.
-        before: the submission that spoke of the reference before that one.
+        before: the submission that spoke of a cancelled reference before that one.
     """
 
     reference: str
@@ -205,7 +205,8 @@ class References(Store):
         own = ", ".join(str(int(one)) for one in submissions) or "-1"
         query = text(
             "SELECT e.reference, e.cancels, e.digest, e.submission_id, e.position, "  # noqa: S608
-            f"({before}) AS before FROM (SELECT reference FROM openreg_staged UNION "
+            f"CASE WHEN e.cancels THEN ({before}) END AS before "
+            "FROM (SELECT reference FROM openreg_staged UNION "
             f"SELECT reference FROM openreg_reference WHERE submission_id IN ({own})) r "
             f"JOIN openreg_reference e ON e.id = ({last})"
         )
