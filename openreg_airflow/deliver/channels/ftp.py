@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.channel import Parcel, Verify
     from openreg_airflow.deliver.connection import Connection
 
-#: Bytes that are sent or read at a time; smaller blocks halve the speed of TLS.
-_BLOCK = 1 << 20
+#: Bytes that are sent or read at a time: few calls, and still small enough for a cache.
+_BLOCK = 1 << 18
 _SHA256 = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64}(?![0-9A-Fa-f])")
 _UNKNOWN_COMMAND = ("500", "501", "502", "504")
 
