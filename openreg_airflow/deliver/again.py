@@ -17,6 +17,7 @@ from openreg_airflow.deliver.delivery import (
 from openreg_airflow.deliver.journal import LedgerJournal
 from openreg_airflow.deliver.routing import facts_of, holds
 from openreg_airflow.errors import OpenRegError
+from openreg_airflow.references.guard import ReferenceGuard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,6 +85,7 @@ class _Line:
     stack: ExitStack
     _opened: tuple[Channel, Connection] | None = None
     _session: Session | None = field(default=None)
+    _references_seen: bool = False
 
     def look(self, file: ArtifactFile, workspace: Workspace, store: Deliveries) -> Finding:
         delivery, spec = self.delivery, self.delivery.spec
@@ -108,11 +110,24 @@ class _Line:
             if before := journal.delivered_before():
                 return finding(f"delivered {before.updated_at:%Y-%m-%d %H:%M} by {before.run_id}")
             journal.refuse_taken_number()
+            self._look_at_references(workspace, store)
             with workspace.open_local(file) as path:
                 parcel = parcel_of(file, path, spec, journal)
                 return finding(self._at(channel, connection).look(parcel, spec.folder))
         except OpenRegError as error:
             return finding(error.message, refused=True, hint=error.hint)
+
+    def _look_at_references(self, workspace: Workspace, store: Deliveries) -> None:
+        """Hold the references of the delivery against what was reported, once.
+
+        Raises:
+            ReferenceReuseError: one stands already, or one is cancelled that does not stand.
+        """
+        delivery = self.delivery
+        if not self._references_seen and delivery.spec.reports:
+            guard = ReferenceGuard(delivery.run, delivery.artifact, workspace, store, again=False)
+            guard.look()
+            self._references_seen = True
 
     def _prepared(self) -> tuple[Channel, Connection]:
         if self._opened is None:

@@ -105,6 +105,17 @@ class ReferenceGuard:
         Raises:
             ReferenceReuseError: one stands already, or one is cancelled that does not stand.
         """
+        self._hold(look=False)
+
+    def look(self) -> None:
+        """Say whether they could be, and leave everything as it is.
+
+        Raises:
+            ReferenceReuseError: as :meth:`reserve`.
+        """
+        self._hold(look=True)
+
+    def _hold(self, *, look: bool) -> None:
         wanted = self._submission
         if wanted is None or self._artifact is None:
             return
@@ -112,7 +123,10 @@ class ReferenceGuard:
 
         spec = ReferencesSpec.model_validate(self._artifact.metadata[KEY]["spec"])
         with self._workspace.open_local(wanted.written) as table:
-            self._store.reserve(wanted, records(table, spec), again=self._again)
+            if look:
+                self._store.look(wanted, records(table, spec))
+            else:
+                self._store.reserve(wanted, records(table, spec), again=self._again)
 
     def delivered(self) -> None:
         """Note that all files are there."""

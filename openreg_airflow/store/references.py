@@ -140,6 +140,17 @@ class References(Store):
             )
             log.info("%d references of scope %s are on record", done.rowcount, wanted.scope)
 
+    def look(self, wanted: Submission, records: Iterable[list[StagedRecord]]) -> None:
+        """See whether a submission could be put on record, and leave everything as it is.
+
+        Raises:
+            ReferenceReuseError: as :meth:`reserve`.
+        """
+        with self._transaction(write=False) as connection:
+            if connection.scalar(select(SubmissionRow.id).where(*_same(wanted))) is None:
+                stage(connection, records)
+                _refuse_reuse(connection, wanted.scope)
+
     def finish(self, wanted: Submission) -> bool:
         """Note that all files of a submission are delivered; False when it is not on record."""
         with self._transaction(write=True) as connection:

@@ -18,12 +18,15 @@ from dag_factory.load import load
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.deliver.acknowledgement.operator import AcknowledgeOperator
-from openreg_airflow.deliver.operator import DeliverOperator
+from openreg_airflow.deliver.again import dry_run
+from openreg_airflow.deliver.delivery import Delivery
+from openreg_airflow.deliver.operator import DeliverOperator, airflow_connection
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.errors import ReferenceReuseError
 from openreg_airflow.records import Artifact, Column, Dataset, RunKey
 from openreg_airflow.references.spec import ReferencesSpec
 from openreg_airflow.store import Store, schema
+from openreg_airflow.store.deliveries import Deliveries
 from openreg_airflow.workspace import Workspace
 from tests.feedback_files import auth031
 from tests.unit.test_example_reports import NS, SPECS, schema_folder
@@ -210,6 +213,21 @@ def test_reused_reference_is_stopped_before_delivery(firm: Firm) -> None:
     assert len(list((firm.outbox / "in").iterdir())) == 1
     [attempt] = Store(f"sqlite:///{firm.folder / 'store.db'}").attempts(run)
     assert (attempt.result, attempt.error_class) == ("failed", "ReferenceReuseError")
+
+
+def test_dry_run_says_that_a_reference_stands(firm: Firm) -> None:
+    firm.corrections = "as_written"
+    firm.deliver(*firm.run(T1=100))
+    run, artifact = firm.run(T1=99)
+    spec = RouteSpec(channel="folder", connection="outbox", folder="in")
+    [finding] = dry_run(
+        [Delivery(run=run, route="regulator", spec=spec, artifact=artifact)],
+        connect=airflow_connection,
+        workspace=Workspace(firm.folder / "workspace"),
+        store=Deliveries(f"sqlite:///{firm.folder / 'store.db'}"),
+    )
+    assert finding.refused
+    assert "'T1' was reported" in finding.said
 
 
 def test_repeated_delivery_is_not_stopped_by_itself(firm: Firm) -> None:
