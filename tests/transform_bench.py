@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import textwrap
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -48,6 +51,22 @@ TRADES = pa.table(
         ),
     }
 )
+#: The spec of a report with a script.
+REPORT = """\
+openreg: 1
+id: demo_report
+title: Demo
+owner: reporting
+schedule: {cron: "0 20 * * 1-5", timezone: Europe/Berlin, start_date: 2026-01-01}
+extract:
+  sources:
+    trades: {connection: openreg_trial, sql: trades.sql}
+transform: {script: transform.py}
+artifacts:
+  trades: {format: csv, table: trades, filename: "trades.csv"}
+"""
+#: A script that says when it runs, and then takes longer than any test.
+SLEEP = "import time\ndef transform(inputs, context):\n  print('ready')\n  time.sleep(600)\n"
 
 
 @dataclass
@@ -162,3 +181,15 @@ def on_line(text: str, act: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+@contextmanager
+def terminated(task: Any) -> Iterator[None]:
+    """Terminate a task as Airflow does, soon after its script has printed ``ready``."""
+    before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
+    terminate = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+    try:
+        with on_line("ready", terminate.start):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

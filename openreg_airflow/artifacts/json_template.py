@@ -26,9 +26,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from openreg_airflow.artifacts import condition, placeholder, run_values, value_format
-from openreg_airflow.artifacts.layout import Element, Fault, Layout, Place
+from openreg_airflow.artifacts.layout import Element, Fault, Layout, Place, refused
 from openreg_airflow.artifacts.placeholder import Placeholder
-from openreg_airflow.errors import ArtifactError, SpecError
+from openreg_airflow.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -105,12 +105,7 @@ def _read(path: Path, table: str | None) -> Node:
         message = f"template {path.name} is missing"
         raise SpecError(message, where=str(path), hint="Put it beside report.yaml.") from error
     if root is None or faults:
-        first, more = faults[0], len(faults) - 1
-        raise ArtifactError(
-            first.message + (f" (and {more} more; openreg check lists all)" if more else ""),
-            hint=first.hint,
-            where=f"{path.name}, line {first.place[0]}, column {first.place[1]}",
-        )
+        raise refused(path, faults)
     return root
 
 

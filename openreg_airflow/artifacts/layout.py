@@ -42,7 +42,7 @@ from openreg_airflow.artifacts.writer import Relation
 from openreg_airflow.errors import ArtifactError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from openreg_airflow.artifacts.condition import Condition
@@ -202,6 +202,16 @@ def inspect(data: bytes) -> tuple[Element | None, list[Fault]]:
     return root, sorted(faults, key=lambda fault: fault.place)
 
 
+def refused(path: Path, faults: Sequence[Fault]) -> ArtifactError:
+    """The error of a layout or template with these faults: the first, and how many there are."""
+    first, more = faults[0], len(faults) - 1
+    return ArtifactError(
+        first.message + (f" (and {more} more; openreg check lists all)" if more else ""),
+        hint=first.hint,
+        where=f"{path.name}, line {first.place[0]}, column {first.place[1]}",
+    )
+
+
 def read(path: Path) -> Layout:
     """Read a layout file.
 
@@ -215,10 +225,5 @@ def read(path: Path) -> Layout:
         message = f"layout {path.name} is missing"
         raise SpecError(message, where=str(path), hint="Put it beside report.yaml.") from error
     if root is None or faults:
-        first, more = faults[0], len(faults) - 1
-        raise ArtifactError(
-            first.message + (f" (and {more} more; openreg check lists all)" if more else ""),
-            hint=first.hint,
-            where=f"{path.name}, line {first.place[0]}, column {first.place[1]}",
-        )
+        raise refused(path, faults)
     return Layout(path, root)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
-import threading
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,7 +40,7 @@ from openreg_airflow.transform.trial import try_out
 from openreg_airflow.workspace import Workspace
 from tests.integration.test_transform_mappings import VENUES
 from tests.services.cluster import cluster
-from tests.transform_bench import TRADES, Bench, on_line
+from tests.transform_bench import REPORT, SLEEP, TRADES, Bench, on_line, terminated
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -51,19 +49,6 @@ if TYPE_CHECKING:
     from tests.services.cluster import Cluster
 
 MANIFESTS = Path(__file__).parents[2] / "docker" / "kubernetes" / "sandbox.yaml"
-SPEC = """\
-openreg: 1
-id: demo_report
-title: Demo
-owner: reporting
-schedule: {cron: "0 20 * * 1-5", timezone: Europe/Berlin, start_date: 2026-01-01}
-extract:
-  sources:
-    trades: {connection: openreg_trial, sql: trades.sql}
-transform: {script: transform.py}
-artifacts:
-  trades: {format: csv, table: trades, filename: "trades.csv"}
-"""
 RUN_ID = "scheduled__2026-03-02T20:00:00+00:00"
 DAY = "2026-03-02"
 DOUBLE = """
@@ -73,7 +58,6 @@ def transform(inputs, context):
     trades["doubled"] = trades["price"] * 2
     return trades
 """
-SLEEP = "import time\ndef transform(inputs, context):\n  print('ready')\n  time.sleep(600)\n"
 
 
 @pytest.fixture
@@ -414,16 +398,8 @@ def test_killed_task_deletes_its_pod(
 ) -> None:
     (report / "transform.py").write_text(SLEEP)
     task = operator()
-    before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
-    terminate = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
-    try:
-        with (
-            on_line("ready", terminate.start),
-            pytest.raises(SandboxUnavailableError, match="its task was killed"),
-        ):
-            run(task)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with terminated(task), pytest.raises(SandboxUnavailableError, match="its task was killed"):
+        run(task)
     assert not api_server.pods
     wait_until(lambda: not api_server.running())
 
@@ -500,7 +476,7 @@ def test_a_script_can_be_tried_in_a_pod(
     api_server: Cluster,
     tmp_path: Path,
 ) -> None:
-    (report / "report.yaml").write_text(SPEC)
+    (report / "report.yaml").write_text(REPORT)
     source = tmp_path / "trades.parquet"
     pq.write_table(TRADES, source)
     trial = try_out(

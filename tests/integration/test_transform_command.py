@@ -16,6 +16,7 @@ from openreg_airflow.records import RunKey
 from openreg_airflow.store import schema
 from openreg_airflow.workspace import Workspace
 from tests.mapping_sets import add, make_set
+from tests.transform_bench import REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,19 +24,6 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-REPORT = """\
-openreg: 1
-id: demo_report
-title: Demo
-owner: reporting
-schedule: {cron: "0 20 * * 1-5", timezone: Europe/Berlin, start_date: 2026-01-01}
-extract:
-  sources:
-    trades: {connection: openreg_trial, sql: trades.sql}
-transform: {script: transform.py}
-artifacts:
-  trades: {format: csv, table: trades, filename: "trades.csv"}
-"""
 SCRIPT = """\
 def transform(inputs, context):
     trades = inputs["trades"]

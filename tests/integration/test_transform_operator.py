@@ -6,8 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import signal
-import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +28,7 @@ from openreg_airflow.transform.ownership import OURS
 from openreg_airflow.transform.spec import TransformSection
 from openreg_airflow.workspace import Workspace
 from tests.services.engine_proxy import remote_engine
-from tests.transform_bench import TRADES, on_line
+from tests.transform_bench import SLEEP, TRADES, terminated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,20 +274,10 @@ def test_killed_task_stops_its_container(
     report: Path,
     docker_engine: DockerEngine,
 ) -> None:
-    (report / "transform.py").write_text(
-        "import time\ndef transform(inputs, context):\n  print('ready')\n  time.sleep(600)\n"
-    )
+    (report / "transform.py").write_text(SLEEP)
     task = operator()
-    before = signal.signal(signal.SIGTERM, lambda *_: task.on_kill())
-    terminate = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
-    try:
-        with (
-            on_line("ready", terminate.start),
-            pytest.raises(SandboxUnavailableError, match="its task was killed"),
-        ):
-            run(task)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with terminated(task), pytest.raises(SandboxUnavailableError, match="its task was killed"):
+        run(task)
 
     assert ours(docker_engine) == []
 
