@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from openreg_airflow.artifacts.produce import produce
@@ -47,6 +47,7 @@ class House:
             references=REFERENCES | references,
         )
         self.authority: dict[str, int] = {}
+        self.delivered: set[str] = set()
         self.runs = 0
 
     def make(
@@ -87,7 +88,9 @@ class House:
         """Let the authority read what was written; it refuses reuse."""
         guard = ReferenceGuard(run, artifact, self.workspace, Numbering(self.url), again=False)
         guard.reserve()
-        sent = self.written(artifact)
+        # The ledger of deliveries knows content that went out before.
+        sent = [] if artifact.content in self.delivered else self.written(artifact)
+        self.delivered.add(artifact.content)
         for action, reference, n in sent:
             assert (reference in self.authority) == (action == "CANCEL"), sent
             if action == "CANCEL":
@@ -253,6 +256,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> str:
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(history=versions())
+@example(history=[{"A": 0}, {"A": 0}, {"B": 0}, {"A": 0}])
 def test_any_history_leaves_the_authority_with_the_newest_version(
     tmp_path: Path, shared: str, history: list[Mapping[str, int]]
 ) -> None:
