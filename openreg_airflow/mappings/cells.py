@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SEPARATOR = "\x1f"
 #: A cell without a value.
 NULL = "\x1a"
+#: Stands where somebody has to write a value, in files that are given out to be filled in. It is
+#: never a value, so that a line that was forgotten cannot become an entry.
+UNFILLED = "FILL IN"
 #: Bytes of a key: rows of a PostgreSQL index are bounded.
 KEY_BYTES = 2000
 #: Bytes of all value cells of an entry.
@@ -94,6 +97,17 @@ def pack(cells: Sequence[str | None]) -> str:
 def unpack(packed: str) -> tuple[str | None, ...]:
     """The texts that :func:`pack` put together."""
     return tuple(None if cell == NULL else cell for cell in packed.split(SEPARATOR))
+
+
+def require_filled(cell: str) -> None:
+    """Refuse a value that is still to be written, however its letters and blanks came back.
+
+    Raises:
+        ValueError: the cell holds :data:`UNFILLED`.
+    """
+    if cell.strip().upper() == UNFILLED:
+        message = "not filled in"
+        raise ValueError(message)
 
 
 def packed_key(cells: Sequence[str | None]) -> str:

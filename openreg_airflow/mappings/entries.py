@@ -206,7 +206,7 @@ def value_text(found: MappingSet, value: Mapping[str, Any]) -> str:
     """The value as the store has it.
 
     Raises:
-        MappingError: a column is unknown or does not fit its type.
+        MappingError: a column is unknown, does not fit its type, or is still to be filled in.
     """
     texts = _cells(found, found.values, value, "value")
     try:
@@ -258,7 +258,10 @@ def _cells(
     texts = []
     for column in columns:
         try:
-            texts.append(cells.normal(given.get(column.name), column.type))
+            cell = given.get(column.name)
+            if what == "value" and isinstance(cell, str):
+                cells.require_filled(cell)
+            texts.append(cells.normal(cell, column.type))
         except ValueError as error:
             message = f"mapping set {found.name!r}, column {column.name}: {error}"
             raise MappingError(message) from error

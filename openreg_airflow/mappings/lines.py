@@ -124,6 +124,7 @@ def lines_of(
     readers = [_reader(column.type, as_date, guarded=not sheet) for column in columns]
     names = [column.name for column in columns]
     keys = len(shape.keys)
+    readers[keys:] = map(_filled, readers[keys:])
     for number, row in rows:
         if len(row) != header.width:
             if not sheet or len(row) > header.width:
@@ -207,6 +208,19 @@ def _reader(
             raise _CellError(str(error)) from None
 
     return read_other
+
+
+def _filled(read: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """The reader of a value column: what is still to be filled in is refused before its type."""
+
+    def read_filled(cell: str) -> str | None:
+        try:
+            cells.require_filled(cell)
+        except ValueError as error:
+            raise _CellError(str(error)) from None
+        return read(cell)
+
+    return read_filled
 
 
 def _edge(row: list[str], place: int | None, as_date: Callable[[str], str], none: str) -> str:

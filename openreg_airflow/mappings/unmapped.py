@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from openreg_airflow.errors import MappingError
+from openreg_airflow.mappings.cells import UNFILLED
 from openreg_airflow.mappings.model import PERIOD
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ def unmapped_of(uses: Sequence[MappingUse], name: str) -> list[UnmappedValue]:
 
 
 def lines(found: MappingSet, values: Sequence[UnmappedValue]) -> Iterator[list[str]]:
-    """The header and a line for each value, as an export has them, with the values left empty.
+    """The header and a line for each value, as an export has them, with the values to fill in.
 
-    An entry that is filled in begins on the first day on which it was missed.
+    They hold a mark that no import takes: an empty cell would import as "has no value", and the
+    key would count as mapped from then on. An entry begins on the first day on which it was missed.
     """
     yield [*(column.name for column in (*found.keys, *found.values)), *PERIOD]
-    empty = [""] * len(found.values)
+    to_fill = [UNFILLED] * len(found.values)
     for one in values:
-        yield [*one.key, *empty, one.first.isoformat(), ""]
+        yield [*one.key, *to_fill, one.first.isoformat(), ""]

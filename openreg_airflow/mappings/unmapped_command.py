@@ -30,8 +30,9 @@ def unmapped_command(
 ) -> None:
     """Write the values that a report's last run did not find in a mapping set.
 
-    The file has a line for each, the most frequent first, with the values left empty: fill them
-    in, remove the lines that shall stay unmapped, and give the file to `openreg mappings import`.
+    The file has a line for each, the most frequent first, with a mark where the values go: write
+    them there, remove the lines that shall stay unmapped, and give the file to `openreg mappings
+    import`, which refuses every line that still has the mark.
     """
     import sys
     from contextlib import ExitStack

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from openreg_airflow.errors import UnmappedError
+from openreg_airflow.mappings.cells import UNFILLED
 from openreg_airflow.mappings.commands import app
 from tests.integration import test_mapping_operators as operators
 from tests.integration.test_mapping_operators import STEP, filled, of_run
@@ -43,9 +44,16 @@ def test_unmapped_values_become_entries_of_the_next_run(
     with file.open(newline="") as opened:
         assert list(csv.reader(opened)) == [
             ["code", "mic", "effective_from", "effective_to"],
-            ["QQQ", "", "2026-03-31", ""],
+            ["QQQ", UNFILLED, "2026-03-31", ""],
         ]
-    file.write_text(file.read_text().replace("QQQ,,", "QQQ,XQQQ,"))
+    for how in ([], ["--dry-run"]):
+        refused = runner.invoke(app, ["import", "venues", str(file), *how, "--url", venues])
+        assert refused.exit_code == 1
+        assert "mic: not filled in" in refused.output
+    with pytest.raises(UnmappedError):
+        filled(workspace, run=of_run("manual__still_unmapped"), venue=STEP)
+
+    file.write_text(file.read_text().replace(UNFILLED, "XQQQ"))
     done = runner.invoke(app, ["import", "venues", str(file), "--url", venues])
     assert done.exit_code == 0, done.output
 
@@ -73,7 +81,8 @@ def test_of_several_sets_one_must_be_named(workspace: Workspace, venues: str) ->
     assert both.exit_code == 1
     assert "several sets: desks, venues" in both.output
     assert one.exit_code == 0
-    assert "QQQ,,2026-03-31,\nFRA,,2026-03-31,\nPAR,,2026-03-31,\n" in one.output
+    lines = [f"{code},{UNFILLED},2026-03-31,\n" for code in ("QQQ", "FRA", "PAR")]
+    assert "".join(lines) in one.output
 
 
 def test_report_that_has_looked_nothing_up_is_told(venues: str) -> None:

@@ -11,7 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openreg_airflow.errors import MappingError
+from openreg_airflow.formula import guarded
 from openreg_airflow.mappings import csv_file, lines
+from openreg_airflow.mappings.cells import UNFILLED
+from openreg_airflow.mappings.entries import Entries
 from openreg_airflow.mappings.exporting import export_file
 from openreg_airflow.mappings.importing import import_file, upsert
 from openreg_airflow.mappings.model import MappingColumn, Shape
@@ -242,6 +245,57 @@ def test_formula_and_error_in_a_sheet_are_refused(url: str, workbook: Callable[.
     done = import_file(url, "venues", file, ANNA, told=told.append)
     assert done.refused == 2
     assert [one.reason for one in told] == ["mic: holds a formula", "mic: holds the error #N/A"]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+def test_line_that_was_not_filled_in_is_refused_whatever_the_type(
+    tmp_path: Path, workbook: Callable[..., Path], form: str, *, dry_run: bool
+) -> None:
+    types = ("string", "integer", "decimal(8,2)", "boolean", "date")
+    values = [(kind.partition("(")[0] + "_value", kind) for kind in types]
+    place = new_store(tmp_path)
+    Sets(place, ANNA).create("venues", keys=[("code", "string")], values=values)
+    good = ["X", "1", "1.50", "true", "2026-03-31"]
+    rows = [["code", *(name for name, _ in values)], ["A", *good]]
+    rows += [
+        [f"K{index}", *good[:index], UNFILLED, *good[index + 1 :]] for index in range(len(good))
+    ]
+    rows.append(["Z", "fill in ", *[UNFILLED] * 4])
+    if form == "xlsx":
+        file = workbook(*rows)
+    else:
+        file = write(tmp_path / "v.csv", *(",".join(row) for row in rows))
+    told: list[LineOutcome] = []
+
+    done = import_file(
+        place, "venues", file, ANNA, options=ImportOptions(dry_run=dry_run), told=told.append
+    )
+
+    assert (done.applied, done.added, done.refused) == (False, 1, 6)
+    assert [(one.line, one.reason) for one in told if one.outcome == "refused"] == [
+        *((line, f"{name}: not filled in") for line, (name, _) in enumerate(values, 3)),
+        (8, "string_value: not filled in"),
+    ]
+    assert content(place) == []
+
+
+def test_mark_of_values_to_fill_in_is_never_a_value(url: str, tmp_path: Path) -> None:
+    """It could not be exported and imported again; as a key it is a text like any other."""
+    told: list[LineOutcome] = []
+    upsert(url, "venues", [({"code": "A"}, {"mic": UNFILLED}, None, None)], ANNA, told=told.append)
+    assert [one.reason for one in told] == ["mapping set 'venues', column mic: not filled in"]
+    with pytest.raises(MappingError, match="column day: not filled in"):
+        Entries(url, "venues", ANNA).add({"code": "A"}, {"day": UNFILLED})
+    assert content(url) == []
+
+    file = write(tmp_path / "v.csv", "code,mic,day", f"{UNFILLED},{UNFILLED} 2,")
+    assert import_file(url, "venues", file, ANNA).applied
+    assert content(url) == [(UNFILLED, f"{UNFILLED} 2", None, None, None)]
+
+
+def test_mark_of_values_to_fill_in_is_no_formula() -> None:
+    assert guarded(UNFILLED) == UNFILLED
 
 
 def test_workbook_that_is_none_is_refused(
