@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from openreg_airflow.artifacts.writer import unknown_column
 from openreg_airflow.errors import ArtifactError, StorageError
+from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -236,7 +237,7 @@ class _Table:
 
         self.label = label
         self.types = {field.name: field.type for field in pq.read_schema(path)}
-        self.sql = "read_parquet('" + str(path).replace("'", "''") + "')"
+        self.sql = f"read_parquet({quoted(str(path))})"
 
 
 def _refuse_twice(database: duckdb.DuckDBPyConnection, table: _Table, key: Sequence[str]) -> None:
@@ -245,15 +246,15 @@ def _refuse_twice(database: duckdb.DuckDBPyConnection, table: _Table, key: Seque
     Raises:
         ArtifactError: two records have the same one.
     """
-    keys = ", ".join(map(_quoted, key))
+    keys = ", ".join(map(named, key))
     twice = database.execute(
         f"SELECT {keys}, count(*) FROM {table.sql} GROUP BY {keys} "  # noqa: S608
         f"HAVING count(*) > 1 ORDER BY {keys} LIMIT 1"
     ).fetchone()
     if twice:
         *values, count = twice
-        named = ", ".join(f"{each} {value}" for each, value in zip(key, values, strict=True))
-        message = f"{table.label} has {count} records with {named}"
+        record = ", ".join(f"{each} {value}" for each, value in zip(key, values, strict=True))
+        message = f"{table.label} has {count} records with {record}"
         raise ArtifactError(message, hint="Name the columns that tell records apart: --key.")
 
 
@@ -286,18 +287,14 @@ def _record_hash(tables: tuple[_Table, _Table], columns: Sequence[str]) -> str:
 def _comparable(tables: tuple[_Table, _Table], name: str) -> str:
     """A key's column as SQL: in its own type, unless the two runs have different ones."""
     if tables[0].types[name] == tables[1].types[name]:
-        return _quoted(name)
+        return named(name)
     return _spelled(tables, name)
 
 
 def _spelled(tables: tuple[_Table, _Table], name: str) -> str:
     """A column as text that is the same for equal values."""
-    text = f"CAST({_quoted(name)} AS VARCHAR)"
+    text = f"CAST({named(name)} AS VARCHAR)"
     if tables[0].types[name] != tables[1].types[name]:
         # Decimals of two scales are the same number with more or fewer zeros.
         text = f"regexp_replace(regexp_replace({text}, '(\\.[0-9]*?)0+$', '\\1'), '\\.$', '')"
     return text
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from openreg_airflow.artifacts.writer import unknown_column
 from openreg_airflow.errors import ArtifactError, StorageError
+from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,14 +120,14 @@ class _Sorter:
         self._refuse_types(first, source, outer, names)
         self._files += 1
         target = self._folder / f"{self._files}.parquet"
-        same = " AND ".join(f"i.{_quoted(a)} = o.{_quoted(b)}" for a, b in first.on)
+        same = " AND ".join(f"i.{named(a)} = o.{named(b)}" for a, b in first.on)
         rows, owners = f"{_numbered(source)} AS i", f"{_numbered(outer)} AS o"
         self._refuse_orphans(first, outer_table, f"{rows} ANTI JOIN {owners} ON {same}")
-        columns = ", ".join(f"i.{_quoted(name)}" for name in names)
+        columns = ", ".join(f"i.{named(name)}" for name in names)
         self._database.execute(
-            f"COPY (SELECT o.{_NUMBER} AS {_quoted(_OUTER)}, {columns} "  # noqa: S608
+            f"COPY (SELECT o.{_NUMBER} AS {named(_OUTER)}, {columns} "  # noqa: S608
             f"FROM {rows} JOIN {owners} ON {same} ORDER BY o.{_NUMBER}, i.{_NUMBER}) "
-            f"TO {_text(target)} (FORMAT parquet, COMPRESSION lz4_raw)"
+            f"TO {quoted(str(target))} (FORMAT parquet, COMPRESSION lz4_raw)"
         )
         return target
 
@@ -148,13 +149,13 @@ class _Sorter:
                 raise ArtifactError(message, where=where, hint=hint)
 
     def _refuse_orphans(self, element: Element, outer: str, joined: str) -> None:
-        keys = ", ".join(f"arg_min(i.{_quoted(name)}, i.{_NUMBER})" for name, _ in element.on)
+        keys = ", ".join(f"arg_min(i.{named(name)}, i.{_NUMBER})" for name, _ in element.on)
         [(count, first, *values)] = self._database.execute(
             f"SELECT count(*), min(i.{_NUMBER}), {keys} FROM {joined}"  # noqa: S608
         ).fetchall()
         if not count:
             return
-        named = ", ".join(
+        record = ", ".join(
             f"{name} {'NULL' if value is None else value}"
             for (name, _), value in zip(element.on, values, strict=True)
         )
@@ -162,7 +163,7 @@ class _Sorter:
         message = f"{count} {rows} to no row of {outer}, and would be lost"
         raise ArtifactError(
             message,
-            where=f"table {element.each} row {first + 1} ({named}), "
+            where=f"table {element.each} row {first + 1} ({record}), "
             f"{self._layout} line {element.line}",
             hint="Mend the data, or leave these rows out in the transform.",
         )
@@ -253,13 +254,5 @@ class Cursor:
 
 def _numbered(path: Path) -> str:
     """SQL for the rows of a file with their numbers."""
-    query = f"SELECT *, file_row_number AS {_NUMBER} FROM read_parquet({_text(path)}, "  # noqa: S608
+    query = f"SELECT *, file_row_number AS {_NUMBER} FROM read_parquet({quoted(str(path))}, "  # noqa: S608
     return f"({query}file_row_number = true))"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.errors import ArtifactError, StorageError
+from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -103,9 +104,9 @@ class Slices:
             owners = f"{_numbered(self._tables[self._main])} AS o"
             root = f"o.{_OWN}"
         else:
-            owners = f"read_parquet({_text(self._sorted[relation.parent])}) AS o"
+            owners = f"read_parquet({quoted(str(self._sorted[relation.parent]))}) AS o"
             root = f"o.{_ROOT}"
-        same = " AND ".join(f"i.{_quoted(a)} = o.{_quoted(b)}" for a, b in relation.on)
+        same = " AND ".join(f"i.{named(a)} = o.{named(b)}" for a, b in relation.on)
         rows = f"{_numbered(source)} AS i"
         orphans = database.execute(
             f"SELECT count(*), min(i.{_OWN}) FROM {rows} ANTI JOIN {owners} ON {same}"  # noqa: S608
@@ -119,12 +120,12 @@ class Slices:
                 where=f"table {relation.table} row {first + 1}",
                 hint="Mend the data, or leave these rows out in the transform.",
             )
-        columns = ", ".join(f"i.{_quoted(name)}" for name in self._columns[relation.table])
+        columns = ", ".join(f"i.{named(name)}" for name in self._columns[relation.table])
         target = self._folder / f"{relation.table}.parquet"
         database.execute(
             f"COPY (SELECT {root} AS {_ROOT}, i.{_OWN}, {columns} "  # noqa: S608
             f"FROM {rows} JOIN {owners} ON {same} ORDER BY 1, 2) "
-            f"TO {_text(target)} "
+            f"TO {quoted(str(target))} "
             f"(FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE {_GROUP_ROWS})"
         )
         self._sorted[relation.table] = target
@@ -137,15 +138,15 @@ class Slices:
         part: Part,
         target: Path,
     ) -> None:
-        columns = ", ".join(_quoted(name) for name in self._columns[table])
+        columns = ", ".join(named(name) for name in self._columns[table])
         last = part.first + part.records
         # A row may belong to several records of a part and is still there once.
         database.execute(
             f"COPY (SELECT {columns} FROM (SELECT *, row_number() OVER (PARTITION BY {_OWN} "  # noqa: S608
-            f'ORDER BY {_ROOT}) AS "its turn" FROM read_parquet({_text(source)}) '
+            f'ORDER BY {_ROOT}) AS "its turn" FROM read_parquet({quoted(str(source))}) '
             f"WHERE {_ROOT} >= {part.first:d} AND {_ROOT} < {last:d}) "
             f'WHERE "its turn" = 1 ORDER BY {_OWN}) '
-            f"TO {_text(target)} (FORMAT parquet, COMPRESSION lz4_raw)"
+            f"TO {quoted(str(target))} (FORMAT parquet, COMPRESSION lz4_raw)"
         )
 
     @contextmanager
@@ -226,13 +227,5 @@ def _rows(table: pq.ParquetFile, first: int, rows: int) -> Iterator[pa.RecordBat
 
 def _numbered(path: Path) -> str:
     """SQL for the rows of a file with their numbers."""
-    query = f"SELECT *, file_row_number AS {_OWN} FROM read_parquet({_text(path)}, "  # noqa: S608
+    query = f"SELECT *, file_row_number AS {_OWN} FROM read_parquet({quoted(str(path))}, "  # noqa: S608
     return f"({query}file_row_number = true))"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

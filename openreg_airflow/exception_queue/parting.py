@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from openreg_airflow.errors import PermanentError, SpecError, StorageError
 from openreg_airflow.exception_queue.spec import children, family
 from openreg_airflow.exception_queue.values import ValueRefusedError, encode
+from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -170,19 +171,19 @@ class Parting:
 
     def _find(self) -> None:
         self._require_columns()
-        reasons = _text(self._reasons)
+        reasons = quoted(str(self._reasons))
         self._database.execute(
             "CREATE TABLE reasons AS SELECT *, file_row_number AS n "  # noqa: S608 - our own file
             f"FROM read_parquet({reasons}, file_row_number = true)"
         )
-        named = self._database.execute("SELECT DISTINCT reasons.table FROM reasons").fetchall()
-        for (table,) in named:
+        found = self._database.execute("SELECT DISTINCT reasons.table FROM reasons").fetchall()
+        for (table,) in found:
             if table not in self._records:
                 message = f"rows of {table} are to be set aside, but it is no table of records"
                 raise SpecError(message, hint="Declare it under records: with its key or parent.")
         for name in self._records:
             self._database.execute(f"CREATE TABLE hit_{name} (rn BIGINT, n BIGINT)")
-        for (table,) in sorted(named):
+        for (table,) in sorted(found):
             self._hit(table)
         for name in self.roots:
             self._climb(name)
@@ -212,7 +213,7 @@ class Parting:
     def _hit(self, table: str) -> None:
         """The rows of a table that reasons name by their number or their key."""
         same = " AND ".join(
-            f"CAST(t.{_quoted(name)} AS VARCHAR) IS NOT DISTINCT FROM r.key[{place}]"
+            f"CAST(t.{named(name)} AS VARCHAR) IS NOT DISTINCT FROM r.key[{place}]"
             for place, name in enumerate(self._records[table].naming, start=1)
         )
         for way in ("r.row IS NOT NULL AND t.rn = r.row", f"r.key IS NOT NULL AND {same}"):
@@ -285,16 +286,16 @@ class Parting:
 
     def _same(self, child: str) -> str:
         pairs = self._records[child].shared.items()
-        return " AND ".join(f"c.{_quoted(inner)} = p.{_quoted(outer)}" for inner, outer in pairs)
+        return " AND ".join(f"c.{named(inner)} = p.{named(outer)}" for inner, outer in pairs)
 
     def _rows(self, table: str) -> str:
         names = {*self._records[table].naming}
         for child in children(self._records, table):
             names.update(self._records[child].shared.values())
-        columns = ", ".join(map(_quoted, sorted(names)))
+        columns = ", ".join(map(named, sorted(names)))
         return (
             f"(SELECT {columns}, file_row_number AS rn FROM "  # noqa: S608
-            f"read_parquet({_text(self._tables[table])}, file_row_number = true))"
+            f"read_parquet({quoted(str(self._tables[table]))}, file_row_number = true))"
         )
 
     def _records_of(self, name: str) -> Iterator[AsideRecord]:
@@ -309,12 +310,12 @@ class Parting:
             rows = held[name].slice(first, len(part)).to_pylist()
             for number, row in zip(part.tolist(), rows, strict=True):
                 values = _encoded(row, name)
-                named = tuple(values[column] for column in key)
-                seen[tuple(map(repr, named))] += 1
+                names = tuple(values[column] for column in key)
+                seen[tuple(map(repr, names))] += 1
                 yield AsideRecord(
                     table=name,
-                    key=named,
-                    occurrence=seen[tuple(map(repr, named))],
+                    key=names,
+                    occurrence=seen[tuple(map(repr, names))],
                     position=number,
                     values=values,
                     children={t: rows[number] for t, rows in below.items() if number in rows},
@@ -383,11 +384,3 @@ def _within(numbers: Any, first: int, rows: int) -> Any:
     """Which of some rows are among sorted numbers, as places from ``first`` on."""
     begin, end = np.searchsorted(numbers, [first, first + rows])
     return numbers[begin:end] - first
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

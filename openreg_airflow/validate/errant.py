@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from openreg_airflow.validate.language.value import named
+from openreg_airflow.sql_quoting import named
 from openreg_airflow.validate.message import shown
 
 if TYPE_CHECKING:

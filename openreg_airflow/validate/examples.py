@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from openreg_airflow.column_types import sql_type
+from openreg_airflow.sql_quoting import named
 from openreg_airflow.validate.language.library import install
 from openreg_airflow.validate.language.scope import CodeSet, Scope, columns_of
-from openreg_airflow.validate.language.value import named
 from openreg_airflow.validate.session import STRICT
 from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError, parse
 from openreg_airflow.validate.written import RuleFaultError, demanded, failing_rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from openreg_airflow.errors import StorageError
-from openreg_airflow.validate.language.value import named
+from openreg_airflow.sql_quoting import named
 from openreg_airflow.validate.session import reason
 from openreg_airflow.validate.statement import BUSINESS_DATE
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from openreg_airflow.sql_quoting import named, quoted
 from openreg_airflow.validate.language.library import install
 from openreg_airflow.validate.language.scope import holding
-from openreg_airflow.validate.language.value import named
 from openreg_airflow.validate.statement import place
 
 if TYPE_CHECKING:
@@ -95,10 +95,10 @@ def open_session(
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET parquet_metadata_cache = true")
         install(connection)
-        paths = ", ".join(_quoted(str(one.path)) for one in shown.values())
+        paths = ", ".join(quoted(str(one.path)) for one in shown.values())
         connection.execute(f"SET allowed_paths = [{paths}]")
         for name, one in shown.items():
-            file = f"read_parquet({_quoted(str(one.path))}) AS entries"
+            file = f"read_parquet({quoted(str(one.path))}) AS entries"
             query = f"SELECT {one.columns} FROM {file} WHERE {one.rows}"  # noqa: S608
             connection.execute(f"CREATE VIEW {named(name)} AS {query}")
         connection.execute("SET enable_external_access = false")
@@ -134,8 +134,3 @@ def reason(error: duckdb.Error, sql: str, offset: int) -> str:
     if isinstance(error, duckdb.OutOfMemoryException):
         said = f"{said}; the limits are validate.limits.memory_mb and disk_mb"
     return f"{kind}: {said}"
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("'", "''")
-    return f"'{escaped}'"

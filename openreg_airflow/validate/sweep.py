@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from openreg_airflow.sql_quoting import named
 from openreg_airflow.validate.statement import parser
 
 if TYPE_CHECKING:
@@ -171,11 +172,10 @@ class Sweep:
             for rule_id, one in self._filters.items()
         )
         [alias] = {one.alias for one in self._filters.values()}
-        quoted = alias.replace('"', '""')
         # Conditions stand inside once only, because a subquery that is repeated runs twice.
         self._connection.execute(
             f"CREATE TEMP TABLE {self._flags} AS SELECT * FROM (SELECT {_ROW}, {flags} "  # noqa: S608
-            f'FROM {self._source} AS "{quoted}") WHERE {" OR ".join(self._columns.values())}',
+            f"FROM {self._source} AS {named(alias)}) WHERE {' OR '.join(self._columns.values())}",
             dict(parameters) if any(one.dated for one in self._filters.values()) else {},
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from openreg_airflow.sql_quoting import named, quoted
 from openreg_airflow.validate.history import HISTORY
 from openreg_airflow.validate.language.arithmetic import comparable
 from openreg_airflow.validate.language.compiler import Condition, compile_condition
@@ -18,7 +19,6 @@ from openreg_airflow.validate.language.scope import (
     no_set,
 )
 from openreg_airflow.validate.language.types import ANY
-from openreg_airflow.validate.language.value import named, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

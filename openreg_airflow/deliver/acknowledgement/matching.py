@@ -15,6 +15,7 @@ import pyarrow as pa
 from openreg_airflow.deliver.acknowledgement.feedback import Answer, Feedback, FeedbackError
 from openreg_airflow.deliver.acknowledgement.pattern import fill, matches
 from openreg_airflow.parquet_rows import RowFile
+from openreg_airflow.sql_quoting import named
 from openreg_airflow.store.acknowledgements import Acknowledgement, RecordAnswer
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def keys_of(
         columns: their names.
         rows: 0-based numbers of rows, ascending.
     """
-    wanted = ", ".join('CAST("' + name.replace('"', '""') + '" AS VARCHAR)' for name in columns)
+    wanted = ", ".join(f"CAST({named(name)} AS VARCHAR)" for name in columns)
     with duckdb.connect(":memory:", config={"max_memory": "512MiB", "threads": 2}) as database:
         database.execute("SET TimeZone = 'UTC'")
         database.register("wanted", pa.table({"row": pa.array(rows, pa.int64())}))
@@ -268,9 +269,8 @@ class _Bench:
         if sent.table is None or sent.reference is None:
             self._db.execute("CREATE TABLE sent (reference VARCHAR, row BIGINT, position INTEGER)")
             return
-        quoted = '"' + sent.reference.replace('"', '""') + '"'
         self._db.execute(
-            f"CREATE TABLE sent AS SELECT CAST({quoted} AS VARCHAR) AS reference, "  # noqa: S608
+            f"CREATE TABLE sent AS SELECT CAST({named(sent.reference)} AS VARCHAR) AS reference, "  # noqa: S608
             "file_row_number AS row, 1 AS position "
             "FROM read_parquet($1, file_row_number = true)",
             [str(sent.table)],

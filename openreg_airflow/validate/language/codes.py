@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from openreg_airflow.sql_quoting import named
 from openreg_airflow.validate.language.arithmetic import comparable
 from openreg_airflow.validate.language.scope import CodeSet, Scope, holding, nearest, no_set
 from openreg_airflow.validate.language.types import ANY, BOOLEAN
-from openreg_airflow.validate.language.value import Value, named
+from openreg_airflow.validate.language.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from openreg_airflow.sql_quoting import named
 from openreg_airflow.validate.language.arithmetic import MismatchError, combined, comparable
 from openreg_airflow.validate.language.calls import Calls, calls
 from openreg_airflow.validate.language.constants import constant
@@ -18,7 +19,7 @@ from openreg_airflow.validate.language.types import (
     STRING,
     common,
 )
-from openreg_airflow.validate.language.value import Value, named
+from openreg_airflow.validate.language.value import Value
 
 if TYPE_CHECKING:
     from openreg_airflow.validate.language.scope import Scope

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
+from openreg_airflow.sql_quoting import quoted
 from openreg_airflow.validate.language.types import (
     BOOLEAN,
     MAX_DIGITS,
@@ -12,7 +13,7 @@ from openreg_airflow.validate.language.types import (
     STRING,
     Type,
 )
-from openreg_airflow.validate.language.value import Value, quoted
+from openreg_airflow.validate.language.value import Value
 
 if TYPE_CHECKING:
     import ast

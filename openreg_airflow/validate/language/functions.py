@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from openreg_airflow.sql_quoting import quoted
 from openreg_airflow.validate.language.arithmetic import as_decimal
 from openreg_airflow.validate.language.identifiers import IDENTIFIERS
 from openreg_airflow.validate.language.library import CALENDARS
@@ -28,7 +29,6 @@ from openreg_airflow.validate.language.types import (
     Type,
     decimal,
 )
-from openreg_airflow.validate.language.value import quoted
 
 if TYPE_CHECKING:
     import duckdb

@@ -12,6 +12,7 @@ from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 from openreg_airflow.calendars.business_days import BEGINS, ENDS, target_holidays
+from openreg_airflow.sql_quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -109,8 +110,7 @@ def install(connection: duckdb.DuckDBPyConnection) -> None:
     for name, columns in _TABLES.items():
         with as_file(folder.joinpath(f"{name}.csv")) as path:
             connection.execute(f"CREATE TABLE openreg_{name} ({columns})")
-            source = str(path).replace("'", "''")
-            connection.execute(f"COPY openreg_{name} FROM '{source}' (HEADER, NULLSTR '')")
+            connection.execute(f"COPY openreg_{name} FROM {quoted(str(path))} (HEADER, NULLSTR '')")
     holidays = ", ".join(f"DATE '{day}'" for day in target_holidays())
     connection.execute(f"""
         CREATE TABLE openreg_days AS

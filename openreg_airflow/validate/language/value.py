@@ -33,13 +33,3 @@ class Value:
     def is_literal(self) -> bool:
         """Whether the value was written down."""
         return self.literal is not None
-
-
-def quoted(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def named(name: str) -> str:
-    """A name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
