@@ -18,10 +18,10 @@ from openreg_airflow.errors import ArtifactError
 from openreg_airflow.references.rows import (
     column_names,
     open_database,
-    quoted,
     refuse_unreadable,
     selection,
 )
+from openreg_airflow.sql_quoting import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -204,7 +204,7 @@ def _old_rows(
         there = set(column_names(database, written[submission]))
         # A column that was not there then stays empty.
         names = ", ".join(
-            f"$3 AS {quoted(c)}" if c == spec.action else f"p.{quoted(c)}"
+            f"$3 AS {named(c)}" if c == spec.action else f"p.{named(c)}"
             for c in columns
             if c in there or c == spec.action
         )
@@ -214,8 +214,8 @@ def _old_rows(
             "JOIN old ON old.position = p.file_row_number AND old.submission = $2",
             [path, submission, spec.cancel[0]],
         )
-    name = quoted(spec.column)
-    listed = ", ".join(quoted(c) for c in columns)
+    name = named(spec.column)
+    listed = ", ".join(named(c) for c in columns)
     database.execute(
         f"INSERT INTO cancelled SELECT {listed} "  # noqa: S608
         "FROM read_parquet($1, file_row_number = true) p "
@@ -230,7 +230,7 @@ def _old_rows(
 
 def _write(database: duckdb.DuckDBPyConnection, target: Path, out: Path) -> None:
     schema = pq.read_schema(target).remove_metadata()
-    listed = ", ".join(f"p.{quoted(name)}" for name in schema.names)
+    listed = ", ".join(f"p.{named(name)}" for name in schema.names)
     queries: tuple[tuple[str, list[str]], ...] = (
         ("SELECT * FROM cancelling", []),
         (

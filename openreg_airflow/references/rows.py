@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from openreg_airflow.errors import ArtifactError
+from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,14 +36,9 @@ def open_database(scratch: Path | None = None) -> duckdb.DuckDBPyConnection:
     return database
 
 
-def quoted(name: str) -> str:
-    """A column's name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def words(values: Sequence[str]) -> str:
     """Texts as a list in SQL."""
-    return "(" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + ")"
+    return "(" + ", ".join(map(quoted, values)) + ")"
 
 
 def selection(spec: ReferencesSpec, columns: Sequence[str]) -> str:
@@ -55,12 +51,12 @@ def selection(spec: ReferencesSpec, columns: Sequence[str]) -> str:
         spec: which column is what.
         columns: the columns of the table.
     """
-    texts = [f"CAST({quoted(c)} AS VARCHAR)" for c in columns if c != spec.action]
+    texts = [f"CAST({named(c)} AS VARCHAR)" for c in columns if c != spec.action]
     plain = ", ".join(f"coalesce(length({t}) || ':' || {t}, '-')" for t in texts)
     return (
-        f"file_row_number AS position, CAST({quoted(spec.column)} AS VARCHAR) AS reference, "
-        f"CASE WHEN {quoted(spec.action)} IN {words(spec.cancel)} THEN true "
-        f"WHEN {quoted(spec.action)} IN {words(spec.new)} THEN false END AS cancels, "
+        f"file_row_number AS position, CAST({named(spec.column)} AS VARCHAR) AS reference, "
+        f"CASE WHEN {named(spec.action)} IN {words(spec.cancel)} THEN true "
+        f"WHEN {named(spec.action)} IN {words(spec.new)} THEN false END AS cancels, "
         f"md5(concat({plain})) AS digest"
     )
 
@@ -90,7 +86,7 @@ def _refuse_unreadable(
         if name not in columns:
             message = f"the table has no column {name}, which `references` names"
             raise ArtifactError(message, hint=f"Its columns are {', '.join(columns)}.")
-    action = f"CAST({quoted(spec.action)} AS VARCHAR)"
+    action = f"CAST({named(spec.action)} AS VARCHAR)"
     row = database.execute(
         f"SELECT position, reference, action FROM (SELECT {selection(spec, columns)}, "  # noqa: S608
         f"{action} AS action FROM read_parquet($1, file_row_number = true)) "
