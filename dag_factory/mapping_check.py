@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dag_factory.report import ReportSpec
+    from openreg_airflow.language.scope import CodeSet
     from openreg_airflow.mappings.model import MappingSet
-    from openreg_airflow.validate.language.scope import CodeSet
 
     Known = Mapping[str, MappingSet] | None
 
@@ -49,7 +49,7 @@ def code_sets(known: Known) -> dict[str, CodeSet] | None:
     """The sets as conditions of rules know them."""
     if known is None:
         return None
-    from openreg_airflow.validate.language.scope import CodeSet, columns_of
+    from openreg_airflow.language.scope import CodeSet, columns_of
 
     return {
         name: CodeSet(

@@ -41,9 +41,8 @@ def check_connections(
     Nothing is read or sent. Connections are taken from wherever Airflow has them.
     """
     from dag_factory.load import load
+    from openreg_airflow.command_line import fail, use_metadata_database
     from openreg_airflow.connection_probe import probe, wanted
-    from openreg_airflow.extract.connections import use_metadata_database
-    from openreg_airflow.validate.commands import fail
 
     try:
         specs = [load(folder) for folder in _folders(reports or [])]
@@ -81,7 +80,7 @@ def pools_command(
     """
     from dag_factory.load import load
     from openreg_airflow import pools, settings
-    from openreg_airflow.validate.commands import fail
+    from openreg_airflow.command_line import fail
 
     try:
         configured = settings.load().pool_slots
@@ -129,7 +128,7 @@ def _print_pools(needed: list[ReportPool], there: dict[str, int]) -> None:
 def _folders(reports: list[str]) -> Iterator[Path]:
     from dag_factory.check import find_reports
     from openreg_airflow import settings
-    from openreg_airflow.validate.commands import find_report
+    from openreg_airflow.command_line import find_report
 
     if reports:
         yield from map(find_report, reports)

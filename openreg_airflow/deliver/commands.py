@@ -84,7 +84,7 @@ def deliver(  # noqa: PLR0917 - what the command line takes
     delivery fails or would be refused, 2 when there is nothing to deliver.
     """
     from openreg_airflow import settings
-    from openreg_airflow.extract.connections import use_metadata_database
+    from openreg_airflow.command_line import use_metadata_database
 
     here = settings.load()
     use_metadata_database()
@@ -114,9 +114,9 @@ def _wanted(
 ) -> list[Delivery]:
     """The deliveries that the command line speaks of."""
     from dag_factory.load import load
+    from openreg_airflow.command_line import find_report
     from openreg_airflow.deliver.delivery import Delivery
     from openreg_airflow.store.artifact_history import ArtifactHistory
-    from openreg_airflow.validate.commands import find_report
 
     kept = ArtifactHistory(here.store_url).find(
         runs=[run],

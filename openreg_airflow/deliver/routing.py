@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
-from openreg_airflow.validate.language.compiler import compile_condition
-from openreg_airflow.validate.language.fault import ExpressionError
-from openreg_airflow.validate.language.scope import Scope, columns_of
+from openreg_airflow.language.compiler import BUSINESS_DATE, compile_condition
+from openreg_airflow.language.fault import ExpressionError
+from openreg_airflow.language.scope import Scope, columns_of
 
 if TYPE_CHECKING:
     from openreg_airflow.deliver.spec import RouteSpec
@@ -122,8 +122,7 @@ def holds(text: str, facts: dict[str, Any]) -> bool:
     import duckdb
 
     from openreg_airflow.column_types import sql_type
-    from openreg_airflow.validate.language.library import install
-    from openreg_airflow.validate.statement import BUSINESS_DATE
+    from openreg_airflow.language.library import install
 
     sql = compile_condition(text, _scope()).sql
     columns = ", ".join(

@@ -28,8 +28,8 @@ def list_command() -> None:
     from rich.table import Table
 
     from openreg_airflow import settings
+    from openreg_airflow.command_line import fail
     from openreg_airflow.store.source_cache import SourceCache
-    from openreg_airflow.validate.commands import fail
 
     try:
         results = SourceCache(settings.load().store_url).results()
@@ -65,9 +65,9 @@ def drop(
     What is out of date is never used, and goes by itself when the next result is shared.
     """
     from openreg_airflow import settings
+    from openreg_airflow.command_line import fail
     from openreg_airflow.extract.cache import remove_files
     from openreg_airflow.store.source_cache import SourceCache
-    from openreg_airflow.validate.commands import fail
 
     try:
         found = settings.load()

@@ -35,10 +35,9 @@ def extract(
 
     from dag_factory.load import load
     from openreg_airflow import settings
-    from openreg_airflow.extract.connections import use_metadata_database
+    from openreg_airflow.command_line import fail, find_report, use_metadata_database
     from openreg_airflow.extract.preview import show
     from openreg_airflow.extract.sources import extraction
-    from openreg_airflow.validate.commands import fail, find_report
 
     try:
         folder = find_report(report)

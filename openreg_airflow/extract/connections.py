@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +14,6 @@ from openreg_airflow.extract.reader import SourceConnection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-def use_metadata_database() -> None:
-    """Let this process find connections in Airflow's metadata database, as its own commands do.
-
-    For commands; a task asks its supervisor instead.
-    """
-    # Airflow's command line does the same: otherwise only the environment and secrets backends
-    # are asked.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
 def source_connection(conn_id: str) -> SourceConnection:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Entry = tuple[dict[str, Any], dict[str, Any], date | None, date | None]
 
-_CODES = "openreg_airflow.validate.language"
+_CODES = "openreg_airflow.language"
 _DETAILS = "openreg_airflow.mappings"
 
 

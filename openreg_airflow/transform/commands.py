@@ -83,10 +83,10 @@ def build(  # noqa: PLR0917 - what the command line takes
 
 def _build_for(report: str, name: str | None, wheels: Path | None) -> None:
     from dag_factory.load import load
+    from openreg_airflow.command_line import find_report
     from openreg_airflow.transform.engine import connect
     from openreg_airflow.transform.package_build import build_for_packages
     from openreg_airflow.transform.packages import check_allowed, image_name
-    from openreg_airflow.validate.commands import find_report
 
     try:
         settings, address = _installation()

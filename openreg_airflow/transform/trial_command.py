@@ -57,9 +57,9 @@ def _try(
     from dag_factory.load import load
     from dag_factory.mapping_sets import used_sets
     from openreg_airflow import settings as installation
+    from openreg_airflow.command_line import find_report
     from openreg_airflow.mappings.spec import steps_of
     from openreg_airflow.transform import trial
-    from openreg_airflow.validate.commands import find_report
 
     settings = installation.load()
     folder = find_report(report)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from openreg_airflow.language.scope import Scope, columns_of, nearest
 from openreg_airflow.problem import Problem
 from openreg_airflow.validate.history import COLUMNS, HISTORY
-from openreg_airflow.validate.language.scope import Scope, columns_of, nearest
 from openreg_airflow.validate.message import MessageTemplate
 from openreg_airflow.validate.pack import PackError, SharedRule, shared_rules
 from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError, parse
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openreg_airflow.exception_queue.spec import RecordTable
-    from openreg_airflow.validate.language.scope import CodeSet
+    from openreg_airflow.language.scope import CodeSet
     from openreg_airflow.validate.spec import RuleSpec, ValidateSection
 
     Declared = Mapping[str, Mapping[str, str] | None]

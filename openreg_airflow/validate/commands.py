@@ -6,10 +6,11 @@ import json
 import tempfile
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openreg_airflow.command_line import fail, find_report
 from openreg_airflow.errors import OpenRegError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -73,29 +74,6 @@ def validate(  # noqa: PLR0917 - what the command line takes
             typer.echo(line)
         typer.echo(f"\n{summary.count(verdict)}.")
     raise typer.Exit(1 if verdict.blocking else 0)
-
-
-def find_report(report: str) -> Path:
-    """The folder of a report that is named by its id or its folder.
-
-    Raises:
-        SpecError: there is none.
-    """
-    from dag_factory.load import FILE_NAME
-    from openreg_airflow import settings
-    from openreg_airflow.errors import SpecError
-
-    for root in (Path(), Path("report_specs"), *settings.load().spec_folders):
-        if (root / report / FILE_NAME).is_file():
-            return (root / report).resolve()
-    message = f"there is no report {report!r}"
-    raise SpecError(message, hint="Give its folder, or set [openreg] spec_folders.")
-
-
-def fail(error: OpenRegError | OSError) -> NoReturn:
-    """Say what went wrong and end with exit status 2."""
-    typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
-    raise typer.Exit(2) from error
 
 
 def _validate(

@@ -18,10 +18,10 @@ import duckdb
 
 from openreg_airflow.errors import RuleLimitError
 from openreg_airflow.exception_queue.reasons import ReasonWriter
+from openreg_airflow.language.compiler import Condition
 from openreg_airflow.records import RuleResult
 from openreg_airflow.validate.errant import erring_row
 from openreg_airflow.validate.failures import FailureWriter
-from openreg_airflow.validate.language.compiler import Condition
 from openreg_airflow.validate.message import MessageTemplate, shown
 from openreg_airflow.validate.passes import Passes
 from openreg_airflow.validate.phases import by_phase

@@ -13,7 +13,7 @@ from openreg_airflow.validate.message import shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openreg_airflow.validate.language.compiler import Condition
+    from openreg_airflow.language.compiler import Condition
 
 _EVALUATION = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException)
 

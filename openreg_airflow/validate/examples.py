@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from openreg_airflow.column_types import sql_type
+from openreg_airflow.language.library import install
+from openreg_airflow.language.scope import CodeSet, Scope, columns_of
 from openreg_airflow.sql_quoting import named
-from openreg_airflow.validate.language.library import install
-from openreg_airflow.validate.language.scope import CodeSet, Scope, columns_of
 from openreg_airflow.validate.session import STRICT
 from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError, parse
 from openreg_airflow.validate.written import RuleFaultError, demanded, failing_rows
@@ -18,8 +18,8 @@ from openreg_airflow.validate.written import RuleFaultError, demanded, failing_r
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from openreg_airflow.language.types import Type
     from openreg_airflow.validate.body import Example, Row
-    from openreg_airflow.validate.language.types import Type
     from openreg_airflow.validate.spec import RuleSpec
 
     Declared = Mapping[str, Mapping[str, str] | None]

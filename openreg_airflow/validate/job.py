@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import Field
 
 from openreg_airflow.exception_queue.spec import RecordTable
+from openreg_airflow.language.scope import CodeSet, columns_of
 from openreg_airflow.mapping_records import TypedColumn
 from openreg_airflow.records import Record
-from openreg_airflow.validate.language.scope import CodeSet, columns_of
 from openreg_airflow.validate.spec import RuleSpec, ValidateLimits
 
 

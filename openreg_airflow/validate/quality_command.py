@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
-from openreg_airflow.validate.commands import fail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -81,8 +81,8 @@ def _thresholds(report: str, at_least: float | None) -> Thresholds:
     from decimal import Decimal
 
     from dag_factory.load import load
+    from openreg_airflow.command_line import find_report
     from openreg_airflow.errors import SpecError
-    from openreg_airflow.validate.commands import find_report
     from openreg_airflow.validate.pack import PackError
     from openreg_airflow.validate.quality import Thresholds, thresholds_of
 

@@ -10,7 +10,7 @@ app = typer.Typer(help="What rules can be written with.", no_args_is_help=True)
 @app.command()
 def functions() -> None:
     """Print the reference of the functions of conditions, as Markdown."""
-    from openreg_airflow.validate.language.manual import reference
+    from openreg_airflow.language.manual import reference
 
     typer.echo(reference(), nl=False)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from openreg_airflow.language.library import install
+from openreg_airflow.language.scope import holding
 from openreg_airflow.sql_quoting import named, quoted
-from openreg_airflow.validate.language.library import install
-from openreg_airflow.validate.language.scope import holding
 from openreg_airflow.validate.statement import place
 
 if TYPE_CHECKING:

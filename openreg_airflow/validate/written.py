@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openreg_airflow.sql_quoting import named, quoted
-from openreg_airflow.validate.history import HISTORY
-from openreg_airflow.validate.language.arithmetic import comparable
-from openreg_airflow.validate.language.compiler import Condition, compile_condition
-from openreg_airflow.validate.language.fault import ExpressionError
-from openreg_airflow.validate.language.scope import (
+from openreg_airflow.language.arithmetic import comparable
+from openreg_airflow.language.compiler import Condition, compile_condition
+from openreg_airflow.language.fault import ExpressionError
+from openreg_airflow.language.scope import (
     CodeSet,
     Columns,
     Scope,
@@ -18,7 +16,9 @@ from openreg_airflow.validate.language.scope import (
     nearest,
     no_set,
 )
-from openreg_airflow.validate.language.types import ANY
+from openreg_airflow.language.types import ANY
+from openreg_airflow.sql_quoting import named, quoted
+from openreg_airflow.validate.history import HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

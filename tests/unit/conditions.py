@@ -7,9 +7,9 @@ from functools import cache
 
 import duckdb
 
-from openreg_airflow.validate.language.compiler import compile_condition
-from openreg_airflow.validate.language.library import install
-from openreg_airflow.validate.language.scope import Scope, columns_of
+from openreg_airflow.language.compiler import compile_condition
+from openreg_airflow.language.library import install
+from openreg_airflow.language.scope import Scope, columns_of
 
 BUSINESS_DATE = date(2026, 3, 31)
 _ROW = """SELECT 1.5::DECIMAL(18,5) AS price, 2.25::DECIMAL(38,10) AS ref, 'EUR' AS currency,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from openreg_airflow.validate.language.compiler import compile_condition
-from openreg_airflow.validate.language.fault import ExpressionError
-from openreg_airflow.validate.language.functions import FUNCTIONS
-from openreg_airflow.validate.language.scope import Scope
+from openreg_airflow.language.compiler import compile_condition
+from openreg_airflow.language.fault import ExpressionError
+from openreg_airflow.language.functions import FUNCTIONS
+from openreg_airflow.language.scope import Scope
 from tests.unit.conditions import ask, scope
 
 

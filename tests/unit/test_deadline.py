@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from openreg_airflow.calendars.business_days import BEGINS, before, is_business_day, later
 from openreg_airflow.calendars.cut_off import cut_off, span, standing
 from openreg_airflow.calendars.spec import DeadlineSection
+from openreg_airflow.language.library import install
 from openreg_airflow.notify.late import LateRun, late_message
 from openreg_airflow.records import RunKey
-from openreg_airflow.validate.language.library import install
 
 DAYS = st.dates(date(2024, 1, 1), date(2030, 12, 31))
 

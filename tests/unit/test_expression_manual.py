@@ -4,9 +4,9 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from openreg_airflow.validate.language.functions import FUNCTIONS
-from openreg_airflow.validate.language.library import MACROS
-from openreg_airflow.validate.language.manual import reference
+from openreg_airflow.language.functions import FUNCTIONS
+from openreg_airflow.language.library import MACROS
+from openreg_airflow.language.manual import reference
 from openreg_airflow.validate.rules_commands import app
 
 MANUAL = Path(__file__).parents[2] / "docs" / "expressions.md"

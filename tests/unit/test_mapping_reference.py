@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from openreg_airflow.errors import MappingError
+from openreg_airflow.language import library
 from openreg_airflow.mappings import reference_sets
 from openreg_airflow.mappings.commands import app
 from openreg_airflow.mappings.entries import Entries
 from openreg_airflow.mappings.importing import import_file
 from openreg_airflow.mappings.sets import Sets
-from openreg_airflow.validate.language import library
 from tests.mappings_contract import ANNA, content, write
 from tests.new_store import new_store
 

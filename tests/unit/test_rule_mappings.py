@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from openreg_airflow.language.compiler import compile_condition
+from openreg_airflow.language.fault import ExpressionError
+from openreg_airflow.language.scope import CodeSet, Scope, columns_of
 from openreg_airflow.mapping_records import TypedColumn
 from openreg_airflow.validate.engine import run_rules
 from openreg_airflow.validate.examples import Bench
 from openreg_airflow.validate.job import Job, MappingTable, Rule
-from openreg_airflow.validate.language.compiler import compile_condition
-from openreg_airflow.validate.language.fault import ExpressionError
-from openreg_airflow.validate.language.scope import CodeSet, Scope, columns_of
 from openreg_airflow.validate.spec import RuleSpec
 from tests.unit.rule_jobs import failing_rows, job
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openreg_airflow.validate.language.types import (
+from openreg_airflow.language.types import (
     ANY,
     DATE,
     FLOAT,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from openreg_airflow.validate.language.types import ANY, Type, common
+from openreg_airflow.language.types import ANY, Type, common
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from openreg_airflow.validate.language.value import Value
+    from openreg_airflow.language.value import Value
 
 Result = tuple[str, Type]
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from openreg_airflow.sql_quoting import quoted
-from openreg_airflow.validate.language.types import (
+from openreg_airflow.language.types import (
     BOOLEAN,
     MAX_DIGITS,
     NONE,
     STRING,
     Type,
 )
-from openreg_airflow.validate.language.value import Value
+from openreg_airflow.language.value import Value
+from openreg_airflow.sql_quoting import quoted
 
 if TYPE_CHECKING:
     import ast
     from collections.abc import Callable
 
-    from openreg_airflow.validate.language.fault import ExpressionError
+    from openreg_airflow.language.fault import ExpressionError
 
 
 def constant(

@@ -7,22 +7,22 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from openreg_airflow.sql_quoting import named
-from openreg_airflow.validate.language.arithmetic import MismatchError, combined, comparable
-from openreg_airflow.validate.language.calls import Calls, calls
-from openreg_airflow.validate.language.constants import constant
-from openreg_airflow.validate.language.fault import ExpressionError
-from openreg_airflow.validate.language.types import (
+from openreg_airflow.language.arithmetic import MismatchError, combined, comparable
+from openreg_airflow.language.calls import Calls, calls
+from openreg_airflow.language.constants import constant
+from openreg_airflow.language.fault import ExpressionError
+from openreg_airflow.language.types import (
     ANY,
     BOOLEAN,
     DATE,
     STRING,
     common,
 )
-from openreg_airflow.validate.language.value import Value
+from openreg_airflow.language.value import Value
+from openreg_airflow.sql_quoting import named
 
 if TYPE_CHECKING:
-    from openreg_airflow.validate.language.scope import Scope
+    from openreg_airflow.language.scope import Scope
 
 MAX_CHARACTERS = 10_000
 MAX_DEPTH = 60

@@ -7,18 +7,17 @@ from datetime import datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from openreg_airflow.sql_quoting import quoted
-from openreg_airflow.validate.language.arithmetic import as_decimal
-from openreg_airflow.validate.language.identifiers import IDENTIFIERS
-from openreg_airflow.validate.language.library import CALENDARS
-from openreg_airflow.validate.language.signature import (
+from openreg_airflow.language.arithmetic import as_decimal
+from openreg_airflow.language.identifiers import IDENTIFIERS
+from openreg_airflow.language.library import CALENDARS
+from openreg_airflow.language.signature import (
     ArgumentError,
     Function,
     Parameter,
     Result,
     common_type,
 )
-from openreg_airflow.validate.language.types import (
+from openreg_airflow.language.types import (
     BOOLEAN,
     DATE,
     FLOAT,
@@ -29,11 +28,12 @@ from openreg_airflow.validate.language.types import (
     Type,
     decimal,
 )
+from openreg_airflow.sql_quoting import quoted
 
 if TYPE_CHECKING:
     import duckdb
 
-    from openreg_airflow.validate.language.value import Value
+    from openreg_airflow.language.value import Value
 
 MAX_PATTERN = 1000
 _NUMBERS = ("integer", "decimal", "float")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openreg_airflow.validate.language.functions import FUNCTIONS
+from openreg_airflow.language.functions import FUNCTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openreg_airflow.validate.language.signature import Function, Parameter
+    from openreg_airflow.language.signature import Function, Parameter
 
 
 def reference() -> str:

@@ -106,7 +106,7 @@ MACROS = {
 
 def install(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the reference tables and the macros in a connection that is not locked yet."""
-    folder = files("openreg_airflow.validate.language").joinpath("reference")
+    folder = files("openreg_airflow.language").joinpath("reference")
     for name, columns in _TABLES.items():
         with as_file(folder.joinpath(f"{name}.csv")) as path:
             connection.execute(f"CREATE TABLE openreg_{name} ({columns})")

@@ -6,14 +6,14 @@ import ast
 from dataclasses import replace
 from typing import TypeGuard
 
+from openreg_airflow.language.arithmetic import comparable
+from openreg_airflow.language.codes import Codes
+from openreg_airflow.language.functions import FUNCTIONS, METHODS, NAMESPACES
+from openreg_airflow.language.scope import nearest
+from openreg_airflow.language.signature import ArgumentError, Function, Parameter
+from openreg_airflow.language.types import BOOLEAN, DATE, STRING, Type
+from openreg_airflow.language.value import Value
 from openreg_airflow.sql_quoting import named
-from openreg_airflow.validate.language.arithmetic import comparable
-from openreg_airflow.validate.language.codes import Codes
-from openreg_airflow.validate.language.functions import FUNCTIONS, METHODS, NAMESPACES
-from openreg_airflow.validate.language.scope import nearest
-from openreg_airflow.validate.language.signature import ArgumentError, Function, Parameter
-from openreg_airflow.validate.language.types import BOOLEAN, DATE, STRING, Type
-from openreg_airflow.validate.language.value import Value
 
 MAX_LISTED = 2000
 

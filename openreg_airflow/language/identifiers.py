@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from openreg_airflow.validate.language.signature import Function, Parameter
-from openreg_airflow.validate.language.types import BOOLEAN
+from openreg_airflow.language.signature import Function, Parameter
+from openreg_airflow.language.types import BOOLEAN
 
 _X = Parameter("x", ("string",))
 _ON = Parameter("on", ("date",), "$business_date", "business_date")

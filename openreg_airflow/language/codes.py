@@ -5,16 +5,16 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
+from openreg_airflow.language.arithmetic import comparable
+from openreg_airflow.language.scope import CodeSet, Scope, holding, nearest, no_set
+from openreg_airflow.language.types import ANY, BOOLEAN
+from openreg_airflow.language.value import Value
 from openreg_airflow.sql_quoting import named
-from openreg_airflow.validate.language.arithmetic import comparable
-from openreg_airflow.validate.language.scope import CodeSet, Scope, holding, nearest, no_set
-from openreg_airflow.validate.language.types import ANY, BOOLEAN
-from openreg_airflow.validate.language.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from openreg_airflow.validate.language.fault import ExpressionError
+    from openreg_airflow.language.fault import ExpressionError
 
 _FORM = 'It is mapping("set", key), with as_of=column and value="name" where they are needed.'
 

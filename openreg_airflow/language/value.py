@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import ast
 
-    from openreg_airflow.validate.language.types import Type
+    from openreg_airflow.language.types import Type
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from openreg_airflow.validate.language.types import ANY, Type, type_of
+from openreg_airflow.language.types import ANY, Type, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
