@@ -212,8 +212,8 @@ def map_step(folder: Path) -> tuple[float, int]:
 
 def rule(folder: Path) -> tuple[float, int]:
     """A rule with a look-up in its condition, evaluated by DuckDB over the table's file."""
-    from openreg_airflow.validate.language.compiler import compile_condition
-    from openreg_airflow.validate.language.scope import Scope, columns_of
+    from openreg_airflow.language.compiler import compile_condition
+    from openreg_airflow.language.scope import Scope, columns_of
     from openreg_airflow.validate.session import mapping_views, open_session
     from openreg_airflow.validate.spec import ValidateLimits
 
