@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.plugins_manager import AirflowPlugin
 
 from dag_factory.deadline import BusinessDateDeadline
+from openreg_portal import missing_pools
 
 
 class OpenRegPlugin(AirflowPlugin):
@@ -12,3 +13,4 @@ class OpenRegPlugin(AirflowPlugin):
 
     name = "openreg"
     deadline_references = [BusinessDateDeadline]  # noqa: RUF012 - as Airflow declares it
+    listeners = [missing_pools]  # noqa: RUF012

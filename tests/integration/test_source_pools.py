@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -93,12 +94,18 @@ def test_deliveries_wait_in_pools_of_their_own(root: Path, monkeypatch: pytest.M
     assert pools["one door"].reports == ("beta",)
 
 
-def test_pools_that_are_missing_are_said_and_made(root: Path, tmp_path: Path) -> None:
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(root: Path, tmp_path: Path) -> Run:
+    """Runs Python beside a metadata database that has Airflow's table of pools."""
     environment = {
         **os.environ,
         "AIRFLOW_HOME": str(tmp_path),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
         "AIRFLOW__OPENREG__SOURCE_POOL_SLOTS": "2",
+        "AIRFLOW__OPENREG__SPEC_FOLDERS": str(root),
         "COLUMNS": "120",
     }
 
@@ -114,13 +121,45 @@ def test_pools_that_are_missing_are_said_and_made(root: Path, tmp_path: Path) ->
 
     made = run("-c", _TABLE)
     assert made.returncode == 0, made.stderr
+    return run
+
+
+def slots(tmp_path: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(tmp_path / "airflow.db")) as connection:
+        return dict(connection.execute("SELECT pool, slots FROM slot_pool").fetchall())
+
+
+def test_pools_that_are_missing_are_said_and_made(run: Run, tmp_path: Path) -> None:
     command = ("-m", "openreg_airflow.cli", "connections", "pools")
 
     before, created = run(*command), run(*command, "--create", "--slots", "3")
 
     assert (before.returncode, before.stdout.count("missing")) == (1, 2), before.stderr
     assert (created.returncode, created.stdout.count("missing")) == (0, 0), created.stderr
-    with closing(sqlite3.connect(tmp_path / "airflow.db")) as connection:
-        rows = dict(connection.execute("SELECT pool, slots FROM slot_pool").fetchall())
+    rows = slots(tmp_path)
     assert rows.pop("night shift") == 3
     assert list(rows.values()) == [3]
+
+
+def test_a_component_that_starts_makes_missing_pools_and_keeps_the_others(
+    run: Run, root: Path, tmp_path: Path
+) -> None:
+    broken = root / "broken"
+    broken.mkdir()
+    (broken / "report.yaml").write_text("openreg: 7")
+    start = ("-c", "from airflow.jobs.job import Job; Job()")
+    assert run(*start).returncode == 0
+    first = slots(tmp_path)
+    assert sorted(first.values()) == [2, 2]
+
+    with closing(sqlite3.connect(tmp_path / "airflow.db")) as connection, connection:
+        connection.execute("UPDATE slot_pool SET slots = 9 WHERE pool = 'night shift'")
+    assert run(*start).returncode == 0
+    assert slots(tmp_path) == first | {"night shift": 9}
+
+
+def test_a_component_starts_even_where_pools_cannot_be_made(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "airflow.db").unlink()
+    started = run("-c", "from airflow.jobs.job import Job; Job(); print('started')")
+    assert "started" in started.stdout
+    assert "the pools of reports could not be made" in started.stdout + started.stderr
