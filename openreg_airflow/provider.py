@@ -101,7 +101,7 @@ def get_provider_info() -> dict[str, Any]:
                     ),
                     "source_pool_slots": _option(
                         "How many tasks may read one source connection at a time: each connection "
-                        "gets an Airflow pool of its own with as many slots, made when the scheduler "
+                        "gets an Airflow pool of its own with as many slots, made when a scheduler "
                         "starts or by openreg connections pools --create. 0 leaves pools to the "
                         "specs.",
                         default="0",
