@@ -38,6 +38,18 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 INSTANTS = st.datetimes(timezones=st.just(UTC))
 
 
+#: What a JSON object may hold.
+DATA = st.dictionaries(
+    st.text(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=5,
+    ),
+    max_size=4,
+)
+
+
 def records(kind: type[Record]) -> st.SearchStrategy[Record]:
     """Any record of a kind: every field is given, also those with a default."""
     special: dict[Any, st.SearchStrategy[Any]] = {float: NUMBERS, datetime: INSTANTS}
@@ -47,7 +59,9 @@ def records(kind: type[Record]) -> st.SearchStrategy[Record]:
     return st.builds(
         kind,
         **{
-            name: special.get(field.annotation, st.from_type(field.annotation))
+            name: DATA
+            if field.annotation == dict[str, Any]
+            else special.get(field.annotation, st.from_type(field.annotation))
             for name, field in kind.model_fields.items()
             if field.annotation is not None
         },
