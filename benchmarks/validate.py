@@ -117,5 +117,6 @@ if __name__ == "__main__":
         run(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
     elif len(sys.argv) > 1 and sys.argv[1] == "write":
         write_trades(Path(sys.argv[2]), int(sys.argv[3]))
+        Path(sys.argv[2]).with_suffix(".rows").write_text(sys.argv[3])
     else:
         main()
