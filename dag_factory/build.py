@@ -14,18 +14,15 @@ from airflow.sdk import (
     Param,
     RetryAction,
     RetryRule,
-    TaskGroup,
-    TriggerRule,
 )
 
 from dag_factory import read_back
 from dag_factory.business_date import business_date
-from dag_factory.deadline import alert
+from dag_factory.deadline import alert, deadline_of
+from dag_factory.delivery_tasks import acknowledge_tasks, deliver_tasks
+from dag_factory.grouping import stage_group
 from dag_factory.mapping_sets import used_sets
 from openreg_airflow.artifacts.operator import ArtifactOperator
-from openreg_airflow.calendars.cut_off import Deadline
-from openreg_airflow.deliver.acknowledgement.operator import AcknowledgeOperator
-from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import PermanentError
 from openreg_airflow.exception_queue.operator import (
     ResubmitOperator,
@@ -42,7 +39,7 @@ from openreg_airflow.mappings.operator import (
     SnapshotSetsOperator,
 )
 from openreg_airflow.mappings.spec import steps_of
-from openreg_airflow.pools import Slots, destination_pool, source_pool, source_slots
+from openreg_airflow.pools import Slots, source_pool, source_slots
 from openreg_airflow.transform.operator import transform_operator
 from openreg_airflow.validate.finished.operator import CheckArtifactsOperator
 from openreg_airflow.validate.operator import ValidateOperator
@@ -50,14 +47,13 @@ from openreg_airflow.validate.phases import needed_sources
 from openreg_airflow.validate.spec import ValidateSection
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Mapping
     from pathlib import Path
 
     from airflow.sdk import BaseOperator
 
     from dag_factory.report import ReportSpec
-    from openreg_airflow.deliver.spec import RouteRetries, RouteSpec
+    from openreg_airflow.deliver.operator import DeliverOperator
     from openreg_airflow.mappings.spec import Phase
     from openreg_airflow.settings import SandboxKind
 
@@ -127,7 +123,7 @@ def build_dag(
                 **resubmit,
                 mappings=snapshots,
                 notify=spec.notify,
-                deadline=_deadline(spec),
+                deadline=deadline_of(spec),
             )
             verdict = validate.output
             before.append(validate)
@@ -140,7 +136,7 @@ def build_dag(
             spec, folder, {} if spec.records else tables, extracted, snapshots, verdict, artifacts
         )
         if spec.deliver is not None:
-            deliveries = _deliveries(spec, spec.deliver.routes, artifacts, checked, pools)
+            deliveries = deliver_tasks(spec, spec.deliver.routes, artifacts, checked, pools)
         if spec.records:
             _last(dag) >> SettleOperator(
                 task_id="settle", report_id=spec.id, trigger_rule="none_failed_min_one_success"
@@ -153,7 +149,7 @@ def build_dag(
                 # A route that is not taken skips its task.
                 trigger_rule="none_failed",
             )
-        _acknowledgements(spec, deliveries, {} if spec.records else tables, verdict)
+        acknowledge_tasks(spec, deliveries, {} if spec.records else tables, verdict)
     return dag
 
 
@@ -268,7 +264,7 @@ def _business_date_param(zone: str) -> Param:
 def _extract(spec: ReportSpec, folder: Path, pools: Slots) -> dict[str, Any]:
     groups = spec.extract.groups()
     tables: dict[str, Any] = {}
-    with _stage("extract", groups):
+    with stage_group("extract", groups):
         for task_id, sources in groups.items():
             name, source = next(iter(sources.items()))
             shared: dict[str, Any] = {
@@ -290,7 +286,7 @@ def _extract(spec: ReportSpec, folder: Path, pools: Slots) -> dict[str, Any]:
 def _artifacts(
     spec: ReportSpec, folder: Path, tables: Any, verdict: Any
 ) -> dict[str, ArtifactOperator]:
-    with _stage("artifact", spec.artifacts):
+    with stage_group("artifact", spec.artifacts):
         return {
             name: ArtifactOperator(
                 task_id="artifact" if len(spec.artifacts) == 1 else name,
@@ -331,7 +327,7 @@ def _check_artifacts(  # noqa: PLR0917 - what the run has so far
         mappings=snapshots,
         verdict=verdict,
         notify=spec.notify,
-        deadline=_deadline(spec),
+        deadline=deadline_of(spec),
         # In a resubmission the tasks of the sources are skipped.
         trigger_rule="none_failed_min_one_success" if spec.records else "all_success",
     )
@@ -349,109 +345,3 @@ def _routes(spec: ReportSpec, artifact: str) -> dict[str, dict[str, Any]]:
         for name, route in routes.items()
         if route.artifacts is None or artifact in route.artifacts
     }
-
-
-def _deliveries(
-    spec: ReportSpec,
-    routes: Mapping[str, RouteSpec],
-    artifacts: Mapping[str, ArtifactOperator],
-    checked: CheckArtifactsOperator | None,
-    pools: Slots,
-) -> dict[tuple[str, str], DeliverOperator]:
-    """The deliveries by artifact and route."""
-    pairs = [
-        (name, route)
-        for route, wanted in routes.items()
-        for name in (wanted.artifacts or artifacts)
-    ]
-    tasks: dict[tuple[str, str], DeliverOperator] = {}
-    with _stage("deliver", pairs):
-        for name, route in pairs:
-            task = tasks[name, route] = DeliverOperator(
-                task_id="deliver" if len(pairs) == 1 else f"{name}_to_{route}",
-                report_id=spec.id,
-                route=route,
-                spec=routes[route],
-                deadline=_deadline(spec),
-                artifact=artifacts[name].output,
-                pool=destination_pool(routes[route], pools),
-                trigger_rule=_trigger_rule(routes[route]),
-                **_retries(routes[route].retries),
-            )
-            if checked is not None:
-                checked >> task
-    for (name, route), task in tasks.items():
-        for before in routes[route].after:
-            if (name, before) in tasks:
-                tasks[name, before] >> task
-        primary = tasks.get((name, routes[route].instead_of or ""))
-        if primary is not None:
-            task.stands_in_for = primary.task_id
-            primary >> task
-    return tasks
-
-
-def _acknowledgements(
-    spec: ReportSpec,
-    deliveries: Mapping[tuple[str, str], DeliverOperator],
-    tables: Any,
-    verdict: Any,
-) -> None:
-    """The tasks that wait for answers: behind all others, since they may wait for days."""
-    awaiting = {pair: task for pair, task in deliveries.items() if task.spec.awaits_acknowledgement}
-    if not awaiting:
-        return
-    dag = next(iter(awaiting.values())).dag
-    settled = dag.get_task("settle") if spec.records else None
-    stand_ins = {task.stands_in_for: task for task in deliveries.values() if task.stands_in_for}
-    with _stage("acknowledge", awaiting):
-        for (name, route), delivery in awaiting.items():
-            task = AcknowledgeOperator(
-                task_id="acknowledge" if len(awaiting) == 1 else f"{name}_by_{route}",
-                report_id=spec.id,
-                route=route,
-                spec=delivery.spec,
-                deadline=_deadline(spec),
-                artifact=delivery.artifact,
-                receipts=delivery.output,
-                tables=tables,
-                verdict=verdict,
-                records=spec.records,
-            )
-            if settled is not None:
-                settled >> task
-            if (stand_in := stand_ins.get(delivery.task_id)) is not None:
-                # The delivery may fail and the run be well: the task itself looks.
-                task.trigger_rule = TriggerRule.ALL_DONE
-                task.stand_in = stand_in.task_id
-                stand_in >> task
-
-
-def _trigger_rule(route: RouteSpec) -> str:
-    """When a delivery begins, seen from what comes before it."""
-    if route.instead_of is not None:
-        # After the other route's failure: the task itself looks how what comes before it ended.
-        return "all_done"
-    return "none_failed" if route.after else "all_success"
-
-
-def _retries(retries: RouteRetries) -> dict[str, Any]:
-    """What differs from the report's other tasks."""
-    given = {
-        "retries": retries.count,
-        "retry_delay": retries.delay_seconds and timedelta(seconds=retries.delay_seconds),
-        "max_retry_delay": retries.max_delay_seconds
-        and timedelta(seconds=retries.max_delay_seconds),
-    }
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _deadline(spec: ReportSpec) -> Deadline | None:
-    return Deadline(spec.deadline, spec.schedule.timezone) if spec.deadline else None
-
-
-def _stage(name: str, tasks: Collection[Any]) -> AbstractContextManager[Any]:
-    """A group for a stage of several tasks; nothing for a stage of one."""
-    from contextlib import nullcontext
-
-    return TaskGroup(name) if len(tasks) > 1 else nullcontext()

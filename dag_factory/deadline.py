@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
 
+from openreg_airflow.calendars.cut_off import Deadline
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -111,3 +113,8 @@ def alert(spec: ReportSpec) -> DeadlineAlert | None:
         ),
         name=f"late after {spec.deadline.by}",
     )
+
+
+def deadline_of(spec: ReportSpec) -> Deadline | None:
+    """The report's deadline for the tasks that tell how a run stands; None when it has none."""
+    return Deadline(spec.deadline, spec.schedule.timezone) if spec.deadline else None

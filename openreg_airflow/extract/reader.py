@@ -117,7 +117,7 @@ class SharingSession(Session, Protocol):
     """A session whose state of the database others can see too."""
 
     def share(self) -> str:
-        """Name the state that this session sees; it can be seen as long as this one is open."""
+        """Name the state of the database that is read here, for as long as this one is open."""
 
 
 @runtime_checkable

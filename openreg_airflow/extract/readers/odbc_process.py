@@ -96,7 +96,7 @@ class OdbcWork:
             raise query_error(error, f"connection {self._conn_id}", self.product) from error
 
     def _how_to_stop(self) -> str | None:
-        """The statement that stops a query of this session from another one."""
+        """The statement with which another connection stops a query of this one."""
         product = self.product
         if product.session_id is None or product.stop is None:
             return None
