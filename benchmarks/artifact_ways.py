@@ -139,12 +139,12 @@ def json_rows(table: Path, target: Path, rows: int) -> None:
 
 def our_xsd(table: Path, target: Path, rows: int) -> None:  # noqa: ARG001
     """Hold a file against its schema as the XML writer does; ``table`` is the XML file."""
-    from openreg_airflow.artifacts import xsd, xsd_model, xsd_pieces
+    from openreg_airflow.artifacts import xsd, xsd_model, xsd_pieces, xsd_schema
 
     file = target.parent / "schema.xsd"
     file.write_text(schema())
     tags = tuple(f"{{urn:example:transactions}}{name}" for name in ("Document", "Tx"))
-    compiled, model = xsd.compile_schema(file), xsd_model.Schema([file])
+    compiled, model = xsd_schema.compile_schema(file), xsd_model.Schema([file])
     name = "Tx" if xsd_pieces.separable(model, tags) else None
     xsd.validate(table, compiled, tags, name=name)
 

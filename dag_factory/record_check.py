@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dag_factory.report import ReportSpec
-    from openreg_airflow.artifacts.layout import Element
+    from openreg_airflow.artifacts.layout_parts import Element
 
 
 def check(spec: ReportSpec, folder: Path) -> Iterator[Problem]:

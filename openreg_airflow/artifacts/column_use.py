@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from openreg_airflow.artifacts.layout import Element, Layout
+    from openreg_airflow.artifacts.layout import Layout
+    from openreg_airflow.artifacts.layout_parts import Element
     from openreg_airflow.artifacts.placeholder import Placeholder
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from openreg_airflow.artifacts.digest import HashedFile
     from openreg_airflow.artifacts.inner_rows import InnerTable
-    from openreg_airflow.artifacts.layout import Element, Layout
+    from openreg_airflow.artifacts.layout import Layout
+    from openreg_airflow.artifacts.layout_parts import Element
     from openreg_airflow.artifacts.writer import Job
 
 
@@ -134,10 +135,10 @@ def _inner(document: Layout, job: Job, scratch: Path) -> dict[int, InnerTable]:
 
 
 def _batches(path: Path, element: Element) -> Iterator[pa.RecordBatch]:
-    import pyarrow.parquet as pq
+    from openreg_airflow.parquet_rows import opened
 
     columns = sorted({column for column, _ in element.columns()})
     markup = sum(2 * len(below.name) + 5 for below in element.walk())
-    with pq.ParquetFile(path) as table:
+    with opened(path) as table:
         rows = batch_rows(table, markup)
         yield from table.iter_batches(rows, columns=columns, use_threads=False)

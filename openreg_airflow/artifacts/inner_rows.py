@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from openreg_airflow.artifacts.writer import unknown_column
 from openreg_airflow.errors import ArtifactError, StorageError
+from openreg_airflow.parquet_rows import opened
 from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from openreg_airflow.artifacts.layout import Element
+    from openreg_airflow.artifacts.layout_parts import Element
 
 #: How many inner rows are held at a time, unless a single outer row has more.
 _MOST_ROWS = 32_768
@@ -179,7 +180,7 @@ class Cursor:
 
     def __init__(self, path: Path, columns: list[str]) -> None:
         self._columns = columns
-        self._file = pq.ParquetFile(path)
+        self._file = opened(path)
         self._batches = self._file.iter_batches(
             _READ_ROWS, columns=[_OUTER, *columns], use_threads=False
         )

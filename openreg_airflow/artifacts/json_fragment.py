@@ -17,7 +17,7 @@ from openreg_airflow.artifacts.value_text import is_number
 if TYPE_CHECKING:
     from openreg_airflow.artifacts.json_spec import JsonBase
     from openreg_airflow.artifacts.json_template import Node
-    from openreg_airflow.artifacts.layout import Element
+    from openreg_airflow.artifacts.layout_parts import Element
     from openreg_airflow.artifacts.placeholder import Placeholder
     from openreg_airflow.artifacts.record_scope import Scope
 
@@ -50,12 +50,10 @@ class JsonForm:
         else:
             whole = self._value(node, scope)
         if node.when:
-            _narrow(whole, scope.holds(node))
+            whole.narrow(scope.holds(node))
         if scope.batch is None and node is scope.record:
             whole.present = None  # there is always a document
-        if whole.present is not None:
-            whole.missing = [(pc.and_(where, whole.present), why) for where, why in whole.missing]
-        whole.missing = [(where, why) for where, why in whole.missing if pc.any(where).as_py()]
+        whole.settle()
         return whole
 
     def _value(self, node: Node, scope: Scope) -> Fragment:
@@ -181,13 +179,6 @@ def _any_present(items: list[Fragment]) -> pa.BooleanArray | None:
     for other in deciding[1:]:
         present = pc.or_(present, other)
     return None if pc.all(present).as_py() else present
-
-
-def _narrow(fragment: Fragment, where: pa.BooleanArray) -> None:
-    fragment.varies = True
-    if fragment.present is not None:
-        where = pc.and_(fragment.present, where)
-    fragment.present = None if pc.all(where).as_py() else where
 
 
 def form(spec: JsonBase, *, lines: bool = False) -> Form:

@@ -26,7 +26,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from openreg_airflow.artifacts import condition, placeholder, run_values, value_format
-from openreg_airflow.artifacts.layout import Element, Fault, Layout, Place, refused
+from openreg_airflow.artifacts.layout import Layout, refused
+from openreg_airflow.artifacts.layout_parts import Element, Fault, Place
 from openreg_airflow.artifacts.placeholder import Placeholder
 from openreg_airflow.errors import SpecError
 

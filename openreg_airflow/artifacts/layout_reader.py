@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 from openreg_airflow.artifacts import condition, placeholder
-from openreg_airflow.artifacts.layout import INSTRUCTIONS, NAMESPACE, Attribute, Element, Fault
+from openreg_airflow.artifacts.layout_parts import (
+    INSTRUCTIONS,
+    NAMESPACE,
+    Attribute,
+    Element,
+    Fault,
+)
 
 if TYPE_CHECKING:
-    from openreg_airflow.artifacts.layout import Place
+    from openreg_airflow.artifacts.layout_parts import Place
     from openreg_airflow.artifacts.placeholder import Template
 
 _SPACE = " \t\r\n"

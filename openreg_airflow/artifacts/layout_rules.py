@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts import run_values, value_format
-from openreg_airflow.artifacts.layout import Attribute, Element, Fault
+from openreg_airflow.artifacts.layout_parts import Attribute, Element, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

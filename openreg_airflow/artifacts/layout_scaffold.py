@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
-from openreg_airflow.artifacts.layout import NAMESPACE
+from openreg_airflow.artifacts.layout_parts import NAMESPACE
 from openreg_airflow.artifacts.xsd_model import Declaration, Group, Particle, Schema, Wildcard
 from openreg_airflow.errors import SpecError
 

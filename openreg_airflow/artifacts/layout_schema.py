@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts.layout import Element, Fault
+from openreg_airflow.artifacts.layout_parts import Element, Fault
 from openreg_airflow.artifacts.xsd_model import Declaration, Group, Kind, Particle, Schema, Wildcard
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,14 +22,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from openreg_airflow.artifacts.fragment import Complaint
-    from openreg_airflow.artifacts.layout import Element
+    from openreg_airflow.artifacts.layout_parts import Element
     from openreg_airflow.artifacts.placeholder import Placeholder
-    from openreg_airflow.artifacts.render import Renderer
 
 _format = lru_cache(maxsize=1024)(value_format.parse)
 
 #: Stands in an envelope where the records go; XML can never hold this character.
 HOLE = "\0"
+
+
+class Inside(Protocol):
+    """Writes the repeated elements inside records; the renderer of their records does."""
+
+    def inside(self, element: Element, outer: Scope) -> Fragment:
+        """What an element gives that is repeated inside those of a scope: one text a row."""
 
 
 @dataclass
@@ -54,7 +60,7 @@ class Scope:
     run: Mapping[str, Any]
     layout: str
     rows: Mapping[str, int] = field(default_factory=dict)
-    below: Renderer | None = None
+    below: Inside | None = None
     outer: Scope | None = None
     owners: Any = None
 

@@ -9,15 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openreg_airflow.artifacts.fragment import Fragment, of_element
+from openreg_airflow.artifacts.fragment import Fragment
 from openreg_airflow.artifacts.inner_rows import Cursor
 from openreg_airflow.artifacts.record_scope import HOLE, Scope
+from openreg_airflow.artifacts.xml_fragment import of_element
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from openreg_airflow.artifacts.inner_rows import InnerTable
-    from openreg_airflow.artifacts.layout import Element
+    from openreg_airflow.artifacts.layout_parts import Element
 
 __all__ = ["HOLE", "Form", "Renderer", "envelope"]
 

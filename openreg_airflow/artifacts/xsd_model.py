@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lxml import etree
 
-from openreg_airflow.artifacts import xsd
+from openreg_airflow.artifacts import xsd_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -138,7 +138,7 @@ class Schema:
         self._substitutes: dict[str, list[str]] = {}
         self._seen: set[tuple[Path, str]] = set()
         for path in paths:
-            xsd.compile_schema(path)
+            xsd_schema.compile_schema(path)
             self._read(path, "")
             self.files += (path.name,)
 
@@ -160,7 +160,7 @@ class Schema:
         return self._kind_of(declaration.node)
 
     def _read(self, path: Path, namespace: str) -> None:
-        root = etree.parse(path, etree.XMLParser(**xsd.SAFE)).getroot()
+        root = etree.parse(path, etree.XMLParser(**xsd_schema.SAFE)).getroot()
         if not root.get("targetNamespace") and namespace:
             root.set("targetNamespace", namespace)
         target = root.get("targetNamespace", "")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from openreg_airflow.artifacts.writer import Progress
-from openreg_airflow.artifacts.xsd import SAFE
+from openreg_airflow.artifacts.xsd_schema import SAFE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

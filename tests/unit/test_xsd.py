@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from openreg_airflow.artifacts import xsd
+from openreg_airflow.artifacts import schema_search, xsd, xsd_schema
 from openreg_airflow.errors import ArtifactError
 from tests.artifact_files import made, spec_of
 
@@ -106,7 +106,9 @@ def test_missing_schema_says_where_to_get_it_and_where_to_put_it(tmp_path: Path)
         written(tmp_path, quantities=["1"])
     assert str(tmp_path / "schemas") in str(caught.value.hint)
     assert "[openreg] schema_folders" in str(caught.value.hint)
-    assert "ISO 20022 message catalogue" in xsd.where_to_get("auth.016.001.01.xsd", [tmp_path])
+    assert "ISO 20022 message catalogue" in schema_search.where_to_get(
+        "auth.016.001.01.xsd", [tmp_path]
+    )
 
 
 def test_missing_schema_that_is_not_required_is_recorded(tmp_path: Path) -> None:
@@ -159,7 +161,7 @@ def checked(folder: Path, data: bytes) -> None:
     (folder / "doc.xsd").write_text(SCHEMA)
     path = folder / "doc.xml"
     path.write_bytes(data)
-    schema = xsd.compile_schema(folder / "doc.xsd")
+    schema = xsd_schema.compile_schema(folder / "doc.xsd")
     xsd.validate(path, schema, ("{urn:doc}Doc", "{urn:doc}Tx"))
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from openreg_airflow.artifacts import xsd, xsd_pieces
+from openreg_airflow.artifacts import xsd, xsd_pieces, xsd_schema
 from openreg_airflow.artifacts.xsd_model import Schema
 from openreg_airflow.errors import ArtifactError
 from tests.artifact_files import made, spec_of
@@ -56,7 +56,7 @@ def test_pieces_say_valid_only_of_a_valid_file(
     model(tmp_path, PLAIN)
     path = tmp_path / "doc.xml"
     path.write_bytes(HEAD + records + tail)
-    schema = xsd.compile_schema(tmp_path / "doc.xsd")
+    schema = xsd_schema.compile_schema(tmp_path / "doc.xsd")
     assert xsd_pieces.all_valid(path, schema, "Tx") == expected
 
 
@@ -64,7 +64,7 @@ def test_document_type_is_left_to_the_check_of_the_whole(tmp_path: Path) -> None
     model(tmp_path, PLAIN)
     path = tmp_path / "doc.xml"
     path.write_bytes(b"<!DOCTYPE Doc>" + HEAD + b"<Tx><Id>a</Id></Tx>\n" * 20_000 + TAIL)
-    schema = xsd.compile_schema(tmp_path / "doc.xsd")
+    schema = xsd_schema.compile_schema(tmp_path / "doc.xsd")
     assert xsd_pieces.all_valid(path, schema, "Tx") is None
     with pytest.raises(ArtifactError, match="document type"):
         xsd.validate(path, schema, RECORD, name="Tx")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import json_template
+from openreg_airflow.artifacts import json_template, schema_search
 from openreg_airflow.artifacts.column_use import of_layout
 from openreg_airflow.artifacts.layout import Layout
 from openreg_airflow.artifacts.schema_search import NO_SCHEMA, VALID, for_job
@@ -93,11 +93,9 @@ def check_schema(spec: JsonBase, folder: Path) -> Iterator[Problem]:
     """Whether the schema, where it is on this machine, is one."""
     if spec.json_schema is None:
         return
-    from openreg_airflow.artifacts import schema_search
     from openreg_airflow.artifacts.json_schema import Schema
-    from openreg_airflow.artifacts.xsd import static_folders
 
-    if path := schema_search.find(spec.json_schema.file, static_folders(folder)):
+    if path := schema_search.find(spec.json_schema.file, schema_search.static_folders(folder)):
         try:
             Schema(path)
         except ArtifactError as error:

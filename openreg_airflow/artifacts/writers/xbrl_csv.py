@@ -69,10 +69,8 @@ class XbrlCsvWriter:
             return
         import zipfile
 
-        from openreg_airflow.artifacts.xsd import static_folders
-
         for name in spec.taxonomy.packages:
-            path = schema_search.find(name, static_folders(folder))
+            path = schema_search.find(name, schema_search.static_folders(folder))
             if path is not None and not zipfile.is_zipfile(path):
                 message = f"taxonomy package {name} is not a zip file"
                 yield Problem(message=message, keys=("taxonomy", "packages"))

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import layout
+from openreg_airflow.artifacts import layout, schema_search
 from openreg_airflow.artifacts.column_use import of_layout
+from openreg_airflow.artifacts.schema_search import NO_SCHEMA, VALID
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from openreg_airflow.artifacts.column_use import Use
+    from openreg_airflow.artifacts.layout_parts import Element
     from openreg_airflow.artifacts.writer import Job, Relation
     from openreg_airflow.artifacts.xml_spec import XmlArtifact
 
 log = logging.getLogger(__name__)
 
 _TABLE_HINT = "The artifact's table is the one whose rows are its records."
-VALID = "valid"
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -88,15 +89,15 @@ def _not_repeated(spec: XmlArtifact, tables: frozenset[str]) -> str:
     return f"layout {spec.layout} has no r:each for table {spec.table}, but for {known}"
 
 
-def _by_schema(spec: XmlArtifact, root: layout.Element, path: Path) -> Iterator[Problem]:
+def _by_schema(spec: XmlArtifact, root: Element, path: Path) -> Iterator[Problem]:
     """Faults of the layout by those of its schemas that are on this machine."""
     if spec.xsd is None:
         return
-    from openreg_airflow.artifacts import layout_schema, xsd, xsd_model
+    from openreg_airflow.artifacts import layout_schema, xsd_model
 
-    folders = xsd.static_folders(path.parent)
+    folders = schema_search.static_folders(path.parent)
     names = (spec.xsd.file, *spec.xsd.envelope)
-    found = [place for name in names if (place := xsd.find(name, folders))]
+    found = [place for name in names if (place := schema_search.find(name, folders))]
     if not found or found[0].name != Path(spec.xsd.file).name:
         return
     try:
@@ -114,29 +115,24 @@ def _schema(
 ) -> tuple[Callable[[Path], int] | None, str]:
     """What holds a file against the schema, None without one, and what its success is called."""
     if spec.xsd is None:
-        return None, "not checked: the spec names no schema"
-    from openreg_airflow.artifacts import layout_schema, xsd, xsd_model, xsd_pieces
+        return None, NO_SCHEMA
+    from openreg_airflow.artifacts import layout_schema, xsd, xsd_model, xsd_pieces, xsd_schema
 
-    folders = (job.folder, *job.schema_folders)
-    names = (spec.xsd.file, *spec.xsd.envelope)
-    paths = {name: path for name in names if (path := xsd.find(name, folders))}
-    missing = [name for name in names if name not in paths]
-    looked = ", ".join(str(folder) for folder in folders)
-    for name in missing:
-        advice = xsd.where_to_get(name, folders)
-        if spec.xsd.required:
-            message = f"schema {name} was not found in {looked}"
-            raise ArtifactError(message, where=f"artifact {job.artifact}", hint=advice)
-        log.warning("%s", advice)
-    absent = f"{', '.join(missing)} {'was' if len(missing) == 1 else 'were'} not found in {looked}"
-    if spec.xsd.file in missing:
-        return None, f"not checked: {absent}"
-    schema = xsd.compile_together(list(paths.values()), document.root.tag)
+    paths, absent = {}, []
+    for name in (spec.xsd.file, *spec.xsd.envelope):
+        path, outcome = schema_search.look_up(name, job, required=spec.xsd.required)
+        if path:
+            paths[name] = path
+        else:
+            absent.append(outcome)
+    if spec.xsd.file not in paths:
+        return None, "; ".join(absent)
+    schema = xsd_schema.compile_together(list(paths.values()), document.root.tag)
     model = xsd_model.Schema(paths.values())
     for fault in layout_schema.undeclared(document.root, model):
         place = f"{document.path.name}, line {fault.place[0]}, column {fault.place[1]}"
         raise ArtifactError(fault.message, where=place, hint=fault.hint)
     element, way = next(each for each in document.each() if each[0].each == spec.table)
     apart = element.name if xsd_pieces.separable(model, way) else None
-    outcome = f"valid by {', '.join(paths)}; not checked: {absent}" if missing else VALID
+    outcome = "; ".join([f"valid by {', '.join(paths)}", *absent]) if absent else VALID
     return partial(xsd.validate, schema=schema, record=way, name=apart), outcome
