@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError
 from openreg_airflow.extract.engine import Extracted, Head, columns_of
+from openreg_airflow.extract.files.formats import open_table
 from openreg_airflow.extract.files.place import changed, find
-from openreg_airflow.extract.files.table import open_table
 from openreg_airflow.extract.files.text_forms import MisspelledError, TextForms
 from openreg_airflow.extract.limits import Meter
 from openreg_airflow.extract.parquet import ParquetSink

@@ -57,22 +57,6 @@ class OpensTable(Protocol):
         """
 
 
-def open_table(
-    path: Path, name: str, spec: FileSpec, declared: Mapping[str, str]
-) -> AbstractContextManager[FileTable]:
-    """Open a file of any format; see :class:`OpensTable`."""
-    opens: OpensTable
-    if spec.format == "csv":
-        from openreg_airflow.extract.files.csv_table import open_csv as opens
-    elif spec.format == "jsonl":
-        from openreg_airflow.extract.files.jsonl_table import open_jsonl as opens
-    elif spec.format == "parquet":
-        from openreg_airflow.extract.files.parquet_table import open_parquet as opens
-    else:
-        from openreg_airflow.extract.files.excel_table import open_excel as opens
-    return opens(path, name, spec, declared)
-
-
 def check_names(
     found: Sequence[str], declared: Mapping[str, str], *, where: str, closed: bool = False
 ) -> None:

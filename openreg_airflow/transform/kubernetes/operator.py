@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
 from openreg_airflow.stage import BUSINESS_DATE
-from openreg_airflow.transform.operator import TEMPLATE_FIELDS, TransformStage
+from openreg_airflow.transform.stage import TEMPLATE_FIELDS, TransformStage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
