@@ -1,4 +1,4 @@
-"""Rows that come one by one, written to a Parquet file in batches of bounded size."""
+"""Rows of Parquet files, read and written in batches of bounded size."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ if TYPE_CHECKING:
 #: Rows and characters of text that are gathered before they are written.
 _ROWS = 10_000
 _CHARACTERS = 16 << 20
+#: What is read ahead of each column; a page that is longer is read as a whole.
+_READ_AHEAD = 64 << 10
+
+
+def opened(path: Path) -> pq.ParquetFile:
+    """Open a file to read its rows in batches, with memory that does not grow with their number.
+
+    Left to itself, Arrow fetches row groups ahead of time and lets go of none of them before the
+    file is closed, so that in the end the whole file is in memory.
+    """
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_AHEAD)
 
 
 class RowFile:

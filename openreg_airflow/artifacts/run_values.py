@@ -95,9 +95,10 @@ def control_sum(path: Path, table: str, column: str) -> Decimal:
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    from openreg_airflow.parquet_rows import opened
+
+    with opened(path) as file:
         schema = file.schema_arrow
         if column not in schema.names:
             raise unknown_column(table, column, schema.names)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.errors import ArtifactError, StorageError
+from openreg_airflow.parquet_rows import opened
 from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class Slices:
 
 def _regrouped(source: Path, target: Path) -> Path:
     """The same rows in row groups of few rows; the file itself when it has them already."""
-    with pq.ParquetFile(source) as table:
+    with opened(source) as table:
         about = table.metadata
         groups = range(about.num_row_groups)
         if max((about.row_group(n).num_rows for n in groups), default=0) <= 2 * _GROUP_ROWS:
@@ -199,7 +200,7 @@ def _regrouped(source: Path, target: Path) -> Path:
 def _copy_rows(source: Path, first: int, rows: int, target: Path) -> None:
     """Write some rows of a Parquet file to another, with the same columns."""
     with (
-        pq.ParquetFile(source) as table,
+        opened(source) as table,
         pq.ParquetWriter(target, table.schema_arrow, compression="lz4") as writer,
     ):
         for batch in _rows(table, first, rows):

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from openreg_airflow.artifacts import run_line, run_values
 from openreg_airflow.artifacts.csv_lines import CsvLines
 from openreg_airflow.artifacts.csv_spec import CsvArtifact, CsvColumn
 from openreg_airflow.artifacts.value_text import is_text
 from openreg_airflow.artifacts.writer import Progress, batch_rows
+from openreg_airflow.parquet_rows import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,7 +97,7 @@ def _add_table(archive: zipfile.ZipFile, path: str, table: XbrlTable, job: Job) 
     spec = CsvArtifact(format="csv", table=table.table, filename="t.csv", columns=columns or None)
     progress = Progress(f"{job.filename}: {path}", job.rows[table.table])
     with (
-        pq.ParquetFile(job.tables[table.table]) as file,
+        opened(job.tables[table.table]) as file,
         archive.open(_entry(path), "w", force_zip64=True) as entry,
     ):
         lines = CsvLines(spec, file.schema_arrow)

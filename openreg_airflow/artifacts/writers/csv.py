@@ -26,16 +26,15 @@ class CsvWriter:
 
     def write(self, job: Job, target: Path) -> str:
         """Write the file; see :class:`~openreg_airflow.artifacts.writer.Writer`."""
-        import pyarrow.parquet as pq
-
         from openreg_airflow.artifacts import run_line, run_values
         from openreg_airflow.artifacts.csv_lines import CsvLines
+        from openreg_airflow.parquet_rows import opened
 
         spec: CsvArtifact = job.spec
         progress = Progress(job.filename, job.rows[spec.table])
         around = (*spec.header_records, *spec.trailer_records)
         values = run_values.of(job, run_line.placeholders(around))
-        with pq.ParquetFile(job.tables[spec.table]) as table, job.create(target) as file:
+        with opened(job.tables[spec.table]) as table, job.create(target) as file:
             lines = CsvLines(spec, table.schema_arrow)
             file.write(lines.header(values))
             first = 1

@@ -45,9 +45,10 @@ class ExcelWriter:
 
     def write(self, job: Job, target: Path) -> str:
         """Write the workbook; see :class:`~openreg_airflow.artifacts.writer.Writer`."""
-        import pyarrow.parquet as pq
         import xlsxwriter
         from xlsxwriter.exceptions import FileCreateError
+
+        from openreg_airflow.parquet_rows import opened
 
         spec: ExcelArtifact = job.spec
         rows = job.rows[spec.table] + spec.header
@@ -56,7 +57,7 @@ class ExcelWriter:
             hint = "Split the artifact, or use another format."
             raise ArtifactError(message, where=f"artifact {job.artifact}", hint=hint)
         with (
-            pq.ParquetFile(job.tables[spec.table]) as table,
+            opened(job.tables[spec.table]) as table,
             tempfile.TemporaryDirectory(prefix="openreg-", dir=target.parent) as scratch,
         ):
             columns = spec.columns or {name: ExcelColumn() for name in table.schema_arrow.names}

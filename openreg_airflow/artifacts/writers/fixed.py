@@ -28,17 +28,16 @@ class FixedWriter:
 
     def write(self, job: Job, target: Path) -> str:
         """Write the file; see :class:`~openreg_airflow.artifacts.writer.Writer`."""
-        import pyarrow.parquet as pq
-
         from openreg_airflow.artifacts import run_values
         from openreg_airflow.artifacts.fixed_lines import FixedLines
+        from openreg_airflow.parquet_rows import opened
 
         spec: FixedArtifact = job.spec
         progress = Progress(job.filename, job.rows[spec.table])
         around = [f for record in (*spec.header_records, *spec.trailer_records) for f in record]
         wanted = [Placeholder(f.value) for f in around if isinstance(f, FixedRunField)]
         values = run_values.of(job, wanted)
-        with pq.ParquetFile(job.tables[spec.table]) as table, job.create(target) as file:
+        with opened(job.tables[spec.table]) as table, job.create(target) as file:
             lines = FixedLines(spec, table.schema_arrow)
             file.write(lines.header(values))
             first = 1

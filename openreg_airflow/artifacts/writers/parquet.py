@@ -37,9 +37,11 @@ class ParquetWriter:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        from openreg_airflow.parquet_rows import opened
+
         spec: ParquetArtifact = job.spec
         progress = Progress(job.filename, job.rows[spec.table])
-        with pq.ParquetFile(job.tables[spec.table]) as table:
+        with opened(job.tables[spec.table]) as table:
             columns = spec.columns or {name: ParquetColumn() for name in table.schema_arrow.names}
             schema = _schema(spec, columns, table.schema_arrow)
             group = min(spec.row_group, _BATCHES * batch_rows(table))
