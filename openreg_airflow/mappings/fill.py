@@ -15,7 +15,8 @@ from openreg_airflow.errors import SpecError, UnmappedError
 from openreg_airflow.extract.parquet import ParquetSink
 from openreg_airflow.mapping_records import MappingUse, UnmappedValue
 from openreg_airflow.records import Column, Dataset
-from openreg_airflow.transform.runner.lookup import Entries, KeyMismatchError, flat
+from openreg_airflow.transform.runner.keys import KeyMismatchError, flat
+from openreg_airflow.transform.runner.lookup import Entries
 from openreg_airflow.transform.runner.tally import Tally
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openreg_airflow.transform.runner.lookup import Entries, KeyMismatchError
+from openreg_airflow.transform.runner.keys import KeyMismatchError
+from openreg_airflow.transform.runner.lookup import Entries
 from openreg_airflow.transform.runner.tally import MOST_COUNTED, Tally
 
 DAY = date(2026, 3, 31)
@@ -112,6 +113,8 @@ CODES = ready(key=pa.array(["A", "B"]), mic=pa.array(["X", None]))
         pa.array(["B", "A", "C", None]),
         pa.array(["B", "A", "C", None], pa.large_string()),
         pa.array(["B", "A", "C", None]).dictionary_encode(),
+        pa.array(["B", "A", "C", None]).dictionary_encode(null_encoding="encode"),
+        pa.chunked_array([pa.array(part).dictionary_encode() for part in ("BA", ["C", None])]),
         pa.chunked_array([["B"], ["A", "C", None]]),
         pa.chunked_array([pa.array(["B", "A", "C", None], pa.string_view())]),
     ],
@@ -157,11 +160,30 @@ def test_timestamp_counts_as_its_date_in_utc() -> None:
         ([pa.array([b"A"])], DAY, "what is looked up is binary"),
         ([pa.array(["A"]), pa.array(["A"])], DAY, "2 columns for the 1 keys key"),
         ([pa.array(["A"])], pa.array([1]), "an as-of column holds dates or timestamps, not int64"),
+        ([pa.array(["A"])], pa.array([DAY, DAY]), "the as-of dates are not of one length"),
     ],
 )
 def test_column_that_does_not_fit_is_refused(columns: list[Any], as_of: Any, words: str) -> None:
     with pytest.raises(KeyMismatchError, match=words):
         CODES.find(columns, as_of)
+
+
+def test_many_rows_are_each_looked_up_on_their_own_date() -> None:
+    days = [DAY + timedelta(days=number) for number in range(50)]
+    entries: list[Entry] = [
+        (code, 1, f"{code}{begin}", begin, begin + timedelta(days=1))
+        for begin in reversed(days)
+        for code in "AB"
+    ]
+    ready = Entries(table(entries), ["code"], ["mic"])
+    rows = [("AB"[number % 2], days[number % 50]) for number in range(100_000)]
+
+    found = ready.find(
+        [pa.array([code for code, _ in rows])], pa.array([day for _, day in rows], DATES)
+    )
+
+    expected = [f"{code}{day}" for code, day in rows]
+    assert ready.take("mic", found.entries).to_pylist() == expected
 
 
 def test_number_that_no_key_can_hold_is_unmapped() -> None:

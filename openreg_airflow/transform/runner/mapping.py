@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .faults import MappingUseError, NoMappingError, UnmappedValueError
-from .lookup import Entries, KeyMismatchError
+from .keys import KeyMismatchError
+from .lookup import Entries
 from .tally import Tally
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .lookup import as_days, flat
+from .keys import flat
+from .lookup import as_days
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +49,9 @@ class Tally:
         self.unmapped += missing
         mask = pa.array(found.unmapped)
         names = [f"key{number}" for number in range(len(columns))]
-        parts = [_text(flat(column).filter(mask)) for column in columns]
+        parts = [_text(flat(column.filter(mask))) for column in columns]
         days = (
-            as_days(flat(as_of)).filter(mask)
+            as_days(flat(as_of.filter(mask)))
             if isinstance(as_of, pa.Array | pa.ChunkedArray)
             else pa.array(np.full(missing, as_of, "datetime64[D]"))
         )
