@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
@@ -17,7 +18,7 @@ from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.exception_models import ExceptionCount, ExceptionItem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -49,7 +50,7 @@ class Rejection(Record):
 def take_back(
     *,
     run: RunKey,
-    rejections: Sequence[Rejection],
+    rejections: Iterable[Rejection],
     records: Mapping[str, RecordTable],
     workspace: Workspace,
     store_url: str,
@@ -60,7 +61,8 @@ def take_back(
 
     Args:
         run: the run that reported them, whether it read the source or resubmitted.
-        rejections: what the authority said; several of one record are one item.
+        rejections: what the authority said; several of one record are one item. Read once, never
+            held as a whole where the run read the source.
         records: the report's section ``records``.
         workspace: where the run's tables are.
         store_url: the product's own database.
@@ -71,8 +73,11 @@ def take_back(
     Raises:
         PermanentError: the run reported no such record.
     """
-    if not rejections:
+    waiting = iter(rejections)
+    first = next(waiting, None)
+    if first is None:
         return 0
+    rejections = chain([first], waiting)
     with queue_transaction(store_url, write=False) as connection:
         counts = connection.execute(
             select(ExceptionCount.resubmission, ExceptionCount.detail)
@@ -110,7 +115,7 @@ def take_back(
 def _from_resubmission(
     connection: Connection,
     run: RunKey,
-    rejections: Sequence[Rejection],
+    rejections: Iterable[Rejection],
     records: Mapping[str, RecordTable],
     taken: Mapping[str, Sequence[int]],
 ) -> int:

@@ -31,7 +31,7 @@ def free_rejected(run: RunKey, route: str, artifact: Artifact, store: Acknowledg
     own = next((one.id for one in known if one.content == wanted.content), None)
     if own is None:
         return
-    answers = store.answers(run, route, artifact.name)
+    answers = store.answers(run, route, artifact.name, status="rejected")
     refused = {
         standing.position
         for standing in store.of_run(run, route, artifact.name)
@@ -42,6 +42,6 @@ def free_rejected(run: RunKey, route: str, artifact: Artifact, store: Acknowledg
         if position in refused:
             files.append((first, first + file.records))
         first += file.records
-    rejected = [answer.reference for answer in answers if answer.status == "rejected"]
+    rejected = [answer.reference for answer in answers]
     if rejected or files:
         references.reject(own, rejected, files)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, Index, Integer, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from openreg_airflow.store.models import ID, SHA256, FreeText, RunRow, UtcDateTime
@@ -34,7 +35,10 @@ class AcknowledgementRow(RunRow):
 
 
 class FeedbackFileRow(RunRow):
-    """One file that an authority left for us, read or refused; it is kept at ``uri``."""
+    """One file that an authority left for us, read or refused; it is kept at ``uri``.
+
+    ``words`` is the file of the newest words on single records after this one was read.
+    """
 
     __tablename__ = "openreg_feedback_file"
     __table_args__ = (
@@ -49,10 +53,14 @@ class FeedbackFileRow(RunRow):
     uri: Mapped[str] = mapped_column(FreeText)
     result: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str] = mapped_column(FreeText)
+    words: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class RecordAnswerRow(RunRow):
-    """What an authority says of one record that it did not simply accept, or not at first."""
+    """What an authority says of one record that it did not simply accept, or not at first.
+
+    ``reference`` is in an index, where a row's size is bounded: longer ones are refused before.
+    """
 
     __tablename__ = "openreg_record_answer"
     __table_args__ = (

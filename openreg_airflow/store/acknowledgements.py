@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Literal
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import select
 
-from openreg_airflow.records import Record
+from openreg_airflow.records import FileRef, Record
 from openreg_airflow.store.acknowledgement_models import (
     AcknowledgementRow,
     FeedbackFileRow,
@@ -69,7 +70,13 @@ class AcknowledgementOfRun(Acknowledgement):
 
 
 class FeedbackFile(Record):
-    """One file that an authority left for us; ``reason`` is why it was refused."""
+    """One file that an authority left for us.
+
+    Attributes:
+        reason: why it was refused.
+        words: the newest words on single records after it was read, accepted ones included; None
+            when it was refused, or read by a version that kept them all in the store.
+    """
 
     route: str
     artifact: str
@@ -79,6 +86,7 @@ class FeedbackFile(Record):
     uri: str
     result: Literal["read", "refused"]
     reason: str = ""
+    words: FileRef | None = None
 
 
 class RecordAnswer(Record):
@@ -106,9 +114,19 @@ class Acknowledgements(Store):
         rows = self._of(FeedbackFileRow, run, route, artifact, "id")
         return tuple(_record(FeedbackFile, row) for row in rows)
 
-    def answers(self, run: RunKey, route: str, artifact: str) -> tuple[RecordAnswer, ...]:
-        """What is known of single records, by reference."""
-        rows = self._of(RecordAnswerRow, run, route, artifact, "reference")
+    def answers(
+        self, run: RunKey, route: str, artifact: str, *, status: str | None = None
+    ) -> tuple[RecordAnswer, ...]:
+        """What is known of single records, by reference.
+
+        Args:
+            run: the run that delivered.
+            route: the route that it delivered over.
+            artifact: what it delivered.
+            status: only of those in this state.
+        """
+        wanted = {} if status is None else {"status": status}
+        rows = self._of(RecordAnswerRow, run, route, artifact, "reference", **wanted)
         return tuple(_record(RecordAnswer, row) for row in rows)
 
     def await_files(self, run: RunKey, awaited: Iterable[Acknowledgement]) -> None:
@@ -138,13 +156,13 @@ class Acknowledgements(Store):
         standings: Iterable[Acknowledgement],
         answers: Iterable[RecordAnswer],
     ) -> None:
-        """Note what a file says, all of it or nothing."""
-        rows = [answer.model_dump() for answer in answers]
+        """Note what a file says, all of it or nothing; answers are taken batch by batch."""
+        waiting = iter(answers)
         with self._transaction(write=True) as connection:
             _put(connection, FeedbackFileRow, run, [file.model_dump()])
             _put(connection, AcknowledgementRow, run, [one.model_dump() for one in standings])
-            for start in range(0, len(rows), _BATCH):
-                _put(connection, RecordAnswerRow, run, rows[start : start + _BATCH])
+            while batch := [answer.model_dump() for answer in islice(waiting, _BATCH)]:
+                _put(connection, RecordAnswerRow, run, batch)
 
     def outstanding(
         self,
@@ -175,10 +193,17 @@ class Acknowledgements(Store):
         return tuple(one for one in found if everything or not one.settled)
 
     def _of(
-        self, model: type[RunRow], run: RunKey, route: str, artifact: str, order: str
-    ) -> list[dict[str, object]]:
-        rows = self._rows(model, run, order)
-        return [row for row in rows if (row["route"], row["artifact"]) == (route, artifact)]
+        self, model: type[RunRow], run: RunKey, route: str, artifact: str, order: str, **wanted: str
+    ) -> list[dict[str, Any]]:
+        table = model.__table__
+        place = {"route": route, "artifact": artifact, **wanted}
+        query = (
+            select(table)
+            .where(*_of_run(model, run), *(table.c[name] == value for name, value in place.items()))
+            .order_by(table.c[order])
+        )
+        with self._transaction(write=False) as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def overdue(one: Acknowledgement, now: datetime | None = None) -> bool:

@@ -8,7 +8,7 @@ import posixpath
 import re
 import shutil
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -26,16 +26,16 @@ from openreg_airflow.store.acknowledgements import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
     from openreg_airflow.deliver.connection import Connection
     from openreg_airflow.deliver.spec import RouteSpec
     from openreg_airflow.records import Artifact, Dataset, FileRef, RunKey
-    from openreg_airflow.workspace import Workspace
+    from openreg_airflow.workspace import StageFolder, Workspace
 
-    Reject = Callable[[Sequence[tuple[int, RecordAnswer]]], None]
+    Reject = Callable[[Iterator[tuple[int, RecordAnswer]]], None]
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +105,8 @@ def collect(
         connect: gives a connection by its name.
         workspace: where feedback files are kept.
         store: where answers are kept.
-        reject: is given the rejected records, before the file counts as read: a task that dies in
-            between gives them again.
+        reject: is given the rejected records, once through and perhaps none, before the file
+            counts as read: a task that dies in between gives them again.
 
     Raises:
         DeliveryRefusedError: the place refuses.
@@ -177,9 +177,14 @@ def _fetched(
             if size > answer.most_mib << 20:
                 log.error("%s has %d bytes, more than most_mib allows; it stays there", name, size)
                 continue
-            target = scratch / f"{len(fetched)}"
+            target = scratch / f"{len(fetched)}" / _NOT_IN_NAMES.sub("_", name)[-150:]
+            target.parent.mkdir(exist_ok=True)
             session.fetch(path, target)
-            log.info("fetched %s, %d bytes", name, target.stat().st_size)
+            if target.stat().st_size != size:
+                log.warning("%s is being written just now; the next look takes it", name)
+                target.unlink()
+                continue
+            log.info("fetched %s, %d bytes", name, size)
             fetched.append((target, name))
     return fetched
 
@@ -193,40 +198,47 @@ def _take(  # noqa: PLR0917 - one step of collect
     reject: Reject,
 ) -> FeedbackFile:
     """Keep a file and take what it says, or refuse it."""
-    from openreg_airflow.deliver.acknowledgement.matching import AnswerFile, Sent, match
+    from openreg_airflow.deliver.acknowledgement.addressee import Sent
+    from openreg_airflow.deliver.acknowledgement.answers import AnswerFile, Words
+    from openreg_airflow.deliver.acknowledgement.matching import match
 
     started = time.monotonic()
-    run, answer = awaited.run, awaited.answer
-    kept = _keep(awaited, path, name, workspace)
+    run, answer, artifact = awaited.run, awaited.answer, awaited.artifact
+    folder = workspace.folder(run, "acknowledge", f"{artifact.name}_{awaited.route}")
+    kept = _keep(path, name, folder)
     file = FeedbackFile(
         route=awaited.route,
-        artifact=awaited.artifact.name,
+        artifact=artifact.name,
         filename=name,
         sha256=kept.sha256,
         bytes=kept.bytes,
         uri=kept.uri,
         result="read",
     )
-    place = (run, awaited.route, awaited.artifact.name)
-    answers = path.with_suffix(".parquet")
+    answers = path.parent / "answers.parquet"
+    newest = path.parent / "words.parquet"
     try:
         with AnswerFile(answers) as writer:
             feedback = load_parser(answer.parser).read(path, answer.form, writer.take)
         table = awaited.table if answer.reference else None
-        with workspace.open_local(table) if table else nullcontext() as local:
-            matched = match(
+        with (
+            workspace.open_local(table) if table else nullcontext() as local,
+            _known(awaited, workspace, store, path.parent) as known,
+        ):
+            standings = match(
                 name,
                 feedback,
                 answers,
                 Sent(
                     business_date=run.business_date,
-                    files=awaited.artifact.reports,
+                    files=artifact.reports,
                     table=local,
                     reference=answer.reference,
                 ),
                 answer,
-                known=store.answers(*place),
-                standings=store.of_run(*place),
+                known=known,
+                newest=newest,
+                standings=store.of_run(run, awaited.route, artifact.name),
                 now=datetime.now(UTC),
             )
     except FeedbackError as error:
@@ -235,11 +247,12 @@ def _take(  # noqa: PLR0917 - one step of collect
         store.refuse(run, refused)
         log.error("refused and kept as %s: %s", kept.uri, error)
         return refused
-    if matched.rejected:
-        reject(matched.rejected)
-    own = {"route": awaited.route, "artifact": awaited.artifact.name}
-    store.apply(run, file, matched.standings, [a.model_copy(update=own) for a in matched.answers])
-    for standing in matched.standings:
+    words = Words(newest, awaited.route, artifact.name)
+    reject(words.rejected())
+    with folder.writing(f"{kept.sha256[:12]}_words.parquet") as pending:
+        shutil.copyfile(newest, pending.path)
+    store.apply(run, file.model_copy(update={"words": pending.ref}), standings, words.news())
+    for standing in standings:
         log.info(
             "%s says of %s: %s; %d accepted, %d rejected, %d pending of %d sent, %.1f s",
             name,
@@ -254,12 +267,31 @@ def _take(  # noqa: PLR0917 - one step of collect
     return file
 
 
-def _keep(awaited: Awaited, path: Path, name: str, workspace: Workspace) -> FileRef:
+@contextmanager
+def _known(
+    awaited: Awaited, workspace: Workspace, store: Acknowledgements, scratch: Path
+) -> Iterator[Path | None]:
+    """What earlier files said of records, as a file; None when there was none."""
+    from openreg_airflow.deliver.acknowledgement.answers import write_known
+
+    place = (awaited.run, awaited.route, awaited.artifact.name)
+    read = [file for file in store.files(*place) if file.result == "read"]
+    if not read:
+        yield None
+    elif (words := read[-1].words) is not None:
+        with workspace.open_local(words) as path:
+            yield path
+    else:
+        # Read by a version that kept every word in the store.
+        path = scratch / "known.parquet"
+        write_known(store.answers(*place), path)
+        yield path
+
+
+def _keep(path: Path, name: str, folder: StageFolder) -> FileRef:
     """Keep a feedback file as it came, under its name and hash."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    part = f"{awaited.artifact.name}_{awaited.route}"
-    folder = workspace.folder(awaited.run, "acknowledge", part)
     with folder.writing(f"{digest[:12]}_{_NOT_IN_NAMES.sub('_', name)[-150:]}") as pending:
         shutil.copyfile(path, pending.path)
     return pending.ref

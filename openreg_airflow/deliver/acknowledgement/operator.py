@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.stage import StageOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -189,41 +190,44 @@ class AcknowledgeOperator(StageOperator):
         log.info("%d files wait for an answer; the next look is in %s", len(open_), wait)
         self.defer(trigger=TimeDeltaTrigger(wait), method_name="look_again")
 
-    def take_back(self, awaited: Awaited, rejected: Sequence[tuple[int, RecordAnswer]]) -> None:
+    def take_back(self, awaited: Awaited, rejected: Iterator[tuple[int, RecordAnswer]]) -> None:
         """Put rejected records into the exception queue, with the authority's reasons.
 
         Args:
             awaited: what was sent.
-            rejected: numbers of rows of the artifact's table, with what is said of them.
+            rejected: numbers of rows of the artifact's table, with what is said of them; read once.
         """
+        first = next(rejected, None)
+        if first is None:
+            return
+        rejected = chain([first], rejected)
         table = str(awaited.artifact.metadata.get("table") or "")
         if not self.records or table not in self.records or awaited.table is None:
             log.warning(
                 "%d records were rejected; a report without `records` has no exception queue",
-                len(rejected),
+                sum(1 for _ in rejected),
             )
             return
-        from openreg_airflow.deliver.acknowledgement.matching import keys_of
+        from openreg_airflow.deliver.acknowledgement.rejected import keyed
         from openreg_airflow.exception_queue.take_back import Rejection, take_back
 
         with self.workspace.open_local(awaited.table) as local:
-            keys = keys_of(local, self.records[table].naming, [row for row, _ in rejected])
-        new = take_back(
-            run=awaited.run,
-            rejections=[
-                Rejection(
-                    table=table,
-                    key=key,
-                    rule=answer.rules or "authority",
-                    message=answer.text or "rejected by the authority",
-                )
-                for key, (_, answer) in zip(keys, rejected, strict=True)
-            ],
-            records=self.records,
-            workspace=self.workspace,
-            store_url=self.settings.store_url,
-        )
-        log.info("%d rejected records are in the exception queue, %d new", len(rejected), new)
+            new = take_back(
+                run=awaited.run,
+                rejections=(
+                    Rejection(
+                        table=table,
+                        key=key,
+                        rule=answer.rules or "authority",
+                        message=answer.text or "rejected by the authority",
+                    )
+                    for key, answer in keyed(local, self.records[table].naming, rejected)
+                ),
+                records=self.records,
+                workspace=self.workspace,
+                store_url=self.settings.store_url,
+            )
+        log.info("rejected records are in the exception queue, %d new", new)
 
 
 def _refuse_rejected(standings: Sequence[Acknowledgement]) -> None:

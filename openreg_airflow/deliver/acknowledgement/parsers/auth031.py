@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lxml import etree
-
 from openreg_airflow.deliver.acknowledgement.feedback import (
     Answer,
     Feedback,
@@ -18,8 +16,9 @@ from openreg_airflow.deliver.acknowledgement.feedback import (
     RecordStatus,
 )
 from openreg_airflow.deliver.acknowledgement.parsers.stream import (
+    Piece,
     children,
-    elements,
+    pieces,
     text_at,
 )
 
@@ -64,20 +63,19 @@ class Auth031Parser:
         """Read a file; see :class:`~..feedback.Parser`."""
         found: list[Feedback] = []
         now = Feedback()
-        names = frozenset({"MsgRptIdr", "MsgSts", "RcrdSts", "StsAdvc", "FinInstrmRptgStsAdvc"})
+        whole, ends = ("MsgRptIdr", "MsgSts", "RcrdSts"), ("StsAdvc", "FinInstrmRptgStsAdvc")
         complete = False
-        for element in elements(path, names, "RcrdSts"):
-            tag = etree.QName(element)
-            if tag.namespace != NAMESPACE:
-                message = f"{path.name} is {tag.namespace or 'XML without a namespace'}"
+        for piece in pieces(path, whole, ends):
+            if piece.namespace != NAMESPACE:
+                message = f"{path.name} is {piece.namespace or 'XML without a namespace'}"
                 raise FeedbackError(message, hint=f"A status advice is {NAMESPACE}.")
-            if tag.localname == "MsgRptIdr":
-                now.original = (element.text or "").strip() or None
-            elif tag.localname == "MsgSts":
-                _read_file(element, now, path)
-            elif tag.localname == "RcrdSts":
-                take(_answer(element, path))
-            elif tag.localname == "StsAdvc":
+            if piece.name == "MsgRptIdr":
+                now.original = piece.text.strip() or None
+            elif piece.name == "MsgSts":
+                _read_file(piece, now, path)
+            elif piece.name == "RcrdSts":
+                take(_answer(piece, path))
+            elif piece.name == "StsAdvc":
                 found.append(now)
                 now = Feedback()
             else:
@@ -88,35 +86,35 @@ class Auth031Parser:
         return found
 
 
-def _read_file(element: etree._Element, into: Feedback, path: Path) -> None:
-    code = text_at(element, "Sts") or ""
+def _read_file(piece: Piece, into: Feedback, path: Path) -> None:
+    code = text_at(piece, "Sts") or ""
     if code not in _FILES:
         message = f"{path.name}: {code!r} is no status of a file"
         raise FeedbackError(message, where="MsgSts/Sts", hint="Ask the authority; it is kept.")
     into.status = _FILES[code]
-    into.rules, into.text = _rules(element)
-    if total := text_at(element, "Sttstcs/TtlNbOfRcrds"):
+    into.rules, into.text = _rules(piece)
+    if total := text_at(piece, "Sttstcs/TtlNbOfRcrds"):
         into.total = _number(total, path)
         into.counts = {}
-        for statistics in children(element, "Sttstcs"):
+        for statistics in children(piece, "Sttstcs"):
             for part in children(statistics, "NbOfRcrdsPerSts"):
                 status = _record_status(text_at(part, "DtldSts") or "", path)
                 number = _number(text_at(part, "DtldNbOfRcrds") or "", path)
                 into.counts[status] = into.counts.get(status, 0) + number
 
 
-def _answer(element: etree._Element, path: Path) -> Answer:
-    reference = text_at(element, "OrgnlRcrdId")
+def _answer(piece: Piece, path: Path) -> Answer:
+    reference = text_at(piece, "OrgnlRcrdId")
     if reference is None:
         message = f"{path.name}: a record's status without OrgnlRcrdId"
         raise FeedbackError(message, hint="Ask the authority; it is kept.")
-    rules, text = _rules(element)
-    status = _record_status(text_at(element, "Sts") or "", path, reference)
+    rules, text = _rules(piece)
+    status = _record_status(text_at(piece, "Sts") or "", path, reference)
     return Answer(reference=reference, status=status, rules=rules, text=text)
 
 
-def _rules(element: etree._Element) -> tuple[tuple[str, ...], str]:
-    rules = children(element, "VldtnRule")
+def _rules(piece: Piece) -> tuple[tuple[str, ...], str]:
+    rules = children(piece, "VldtnRule")
     ids = tuple(text for rule in rules if (text := text_at(rule, "Id")))
     texts = [text for rule in rules if (text := text_at(rule, "Desc"))]
     return ids, "; ".join(texts)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 from typing import TYPE_CHECKING
-
-from lxml import etree
 
 from openreg_airflow.deliver.acknowledgement.feedback import (
     Answer,
@@ -14,16 +13,21 @@ from openreg_airflow.deliver.acknowledgement.feedback import (
     FileStatus,
     RecordStatus,
 )
-from openreg_airflow.deliver.acknowledgement.parsers.stream import elements, text_at
+from openreg_airflow.deliver.acknowledgement.parsers.stream import pieces, text_at
+from openreg_airflow.deliver.progress import Progress
 from openreg_airflow.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from openreg_airflow.deliver.acknowledgement.spec import FeedbackForm
 
 _ASK = "Correct the form in the spec, or ask the authority; the file is kept."
+#: Characters of one record of a CSV file; a file without line ends is none.
+_LONGEST = 1 << 20
+#: Lines between two looks at the clock.
+_LINES = 10_000
 #: A status of a record says the same of a file.
 _FILES: dict[RecordStatus, FileStatus] = {
     "accepted": "accepted",
@@ -40,19 +44,32 @@ class CsvParser:
     ) -> list[Feedback]:
         """Read a file; see :class:`~..feedback.Parser`."""
         form = _needed(form)
-        wanted = [name for name in (form.reference, form.status, form.rule, form.text) if name]
-        try:
-            with path.open(encoding=form.encoding, newline="") as file:
-                lines = csv.DictReader(file, delimiter=form.delimiter, strict=True)
-                missing = [name for name in wanted if name not in (lines.fieldnames or ())]
-                if missing:
-                    message = f"{path.name} has no column {', '.join(missing)}"
-                    raise FeedbackError(message, where="line 1", hint=_ASK)
+        # A byte order mark is no part of the first column's name.
+        utf8 = form.encoding.casefold().replace("_", "-") in ("utf-8", "utf8")
+        reading = _Reading(path.name, form)
+        with path.open("rb") as binary:
+            file = io.TextIOWrapper(binary, "utf-8-sig" if utf8 else form.encoding, newline="")
+            source = _Lines(file, path.name)
+            lines = csv.reader(source, delimiter=form.delimiter, strict=True)
+            progress = Progress(f"read {path.name}", path.stat().st_size)
+            try:
+                header = next(lines, [])
+                places = _columns(header, form, path.name)
                 for line in lines:
-                    take(_line(line, lines.line_num, form, path))
-        except (UnicodeDecodeError, csv.Error) as error:
-            message = f"{path.name} is not CSV in {form.encoding}: {error}"
-            raise FeedbackError(message, hint=_ASK) from error
+                    where = f"line {lines.line_num}"
+                    source.record_ended()
+                    if not line:
+                        continue
+                    if len(line) != len(header):
+                        message = f"{path.name} has a line of another length than its header"
+                        raise FeedbackError(message, where=where, hint=_ASK)
+                    take(reading.answer({n: line[c] for n, c in places.items()}, where))
+                    if lines.line_num % _LINES == 0:
+                        progress.reached(binary.tell())
+            except (UnicodeError, csv.Error) as error:
+                message = f"{path.name} is not CSV in {form.encoding}: {error}"
+                where = f"after line {lines.line_num}"
+                raise FeedbackError(message, where=where, hint=_ASK) from error
         return [Feedback()]
 
 
@@ -64,29 +81,97 @@ class XmlParser:
     ) -> list[Feedback]:
         """Read a file; see :class:`~..feedback.Parser`."""
         form = _needed(form)
-        record = form.record or ""
+        reading, record = _Reading(path.name, form), form.record or ""
         heads = {
-            text.rpartition("/")[2]: name
-            for name, text in (("status", form.file_status), ("original", form.original))
-            if text
+            name: tuple(place.split("/"))
+            for name, place in (("status", form.file_status), ("original", form.original))
+            if place
         }
-        found, records = Feedback(), 0
-        for element in elements(path, frozenset({record, *heads}), record):
-            name = etree.QName(element).localname
-            if name == record:
+        said: dict[str, str] = {}
+        records = 0
+        for piece in pieces(path, {record, *(place[-1] for place in heads.values())}):
+            if piece.name == record:
                 records += 1
-                values = {n: text_at(element, p) for n, p in _places(form).items()}
-                take(_answer(values, f"record {records}", form, path))
-            elif not _is_inside(element, record):
-                text = (element.text or "").strip()
-                if heads[name] == "status":
-                    found.status = _FILES[_status(text, form, path, "the file")]
-                else:
-                    found.original = text or None
-        if not records and found.status is None:
+                values = {n: text_at(piece, p) for n, p in _places(form).items()}
+                take(reading.answer(values, f"record {records}"))
+                continue
+            here = (*piece.above, piece.name)
+            for name in (name for name, place in heads.items() if here[-len(place) :] == place):
+                text = piece.text.strip()
+                if said.setdefault(name, text) != text:
+                    message = f"{path.name} says {said[name]!r} and {text!r} at {'/'.join(here)}"
+                    raise FeedbackError(message, hint=_ASK)
+        if not records and "status" not in said:
             message = f"{path.name} speaks of no record and not of the file"
             raise FeedbackError(message, hint=_ASK)
+        found = Feedback(original=said.get("original") or None)
+        if "status" in said:
+            found.status = _FILES[reading.status(said["status"], "the file")]
         return [found]
+
+
+class _Lines:
+    """The lines of a text file, of which a record may have only so many characters."""
+
+    def __init__(self, file: io.TextIOWrapper, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._taken = 0
+
+    def record_ended(self) -> None:
+        """What comes now is another record's."""
+        self._taken = 0
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._file.readline(_LONGEST):
+            self._taken += len(line)
+            if self._taken >= _LONGEST:
+                message = f"{self._name} has a record of more than {_LONGEST} characters"
+                raise FeedbackError(message, hint=_ASK)
+            yield line
+
+
+class _Reading:
+    """Makes answers of what one file says.
+
+    Args:
+        name: the file's name, for messages.
+        form: where it has what.
+    """
+
+    def __init__(self, name: str, form: FeedbackForm) -> None:
+        self._name = name
+        kinds: tuple[RecordStatus, ...] = ("accepted", "rejected", "pending")
+        self._words = {
+            text.casefold(): kind for kind in kinds for text in getattr(form.words, kind)
+        }
+
+    def answer(self, values: dict[str, str | None], where: str) -> Answer:
+        """What is said of one record.
+
+        Args:
+            values: ``reference``, ``status`` and, where the form has them, ``rule`` and ``text``.
+            where: its place in the file.
+        """
+        reference = (values["reference"] or "").strip()
+        if not reference:
+            message = f"{self._name} has a record without a reference"
+            raise FeedbackError(message, where=where, hint=_ASK)
+        rule = (values.get("rule") or "").strip()
+        return Answer(
+            reference=reference,
+            status=self.status((values["status"] or "").strip(), where),
+            rules=(rule,) if rule else (),
+            text=(values.get("text") or "").strip(),
+        )
+
+    def status(self, word: str, where: str) -> RecordStatus:
+        """What a word of the authority's stands for."""
+        found = self._words.get(word.casefold())
+        if found is None:
+            message = f"{self._name}: {word[:100]!r} is no known status"
+            raise FeedbackError(message, where=where, hint="Add it to form.words in the spec.")
+        return found
 
 
 def _places(form: FeedbackForm) -> dict[str, str]:
@@ -99,43 +184,17 @@ def _places(form: FeedbackForm) -> dict[str, str]:
     return {name: path for name, path in places.items() if path}
 
 
-def _line(line: dict[str, str | None], number: int, form: FeedbackForm, path: Path) -> Answer:
-    if None in line or None in line.values():
-        message = f"{path.name} has a line of another length than its header"
-        raise FeedbackError(message, where=f"line {number}", hint=_ASK)
-    values = {name: line[column] for name, column in _places(form).items()}
-    return _answer(values, f"line {number}", form, path)
-
-
-def _answer(values: dict[str, str | None], where: str, form: FeedbackForm, path: Path) -> Answer:
-    reference = (values["reference"] or "").strip()
-    if not reference:
-        message = f"{path.name} has a record without a reference"
-        raise FeedbackError(message, where=where, hint=_ASK)
-    rule = (values.get("rule") or "").strip()
-    return Answer(
-        reference=reference,
-        status=_status((values["status"] or "").strip(), form, path, where),
-        rules=(rule,) if rule else (),
-        text=(values.get("text") or "").strip(),
-    )
-
-
-def _status(word: str, form: FeedbackForm, path: Path, where: str) -> RecordStatus:
-    known: dict[str, RecordStatus] = {}
-    for name in ("accepted", "rejected", "pending"):
-        known |= {text.casefold(): name for text in getattr(form.words, name)}
-    if word.casefold() not in known:
-        message = f"{path.name}: {word!r} is no known status"
-        raise FeedbackError(message, where=where, hint="Add it to form.words in the spec.")
-    return known[word.casefold()]
-
-
-def _is_inside(element: etree._Element, name: str) -> bool:
-    return any(
-        isinstance(above.tag, str) and etree.QName(above).localname == name
-        for above in element.iterancestors()
-    )
+def _columns(header: list[str], form: FeedbackForm, name: str) -> dict[str, int]:
+    """Which column has what."""
+    wanted = _places(form)
+    for fault, columns in (
+        ("no column", [c for c in wanted.values() if c not in header]),
+        ("more than one column", [c for c in wanted.values() if header.count(c) > 1]),
+    ):
+        if columns:
+            message = f"{name} has {fault} {', '.join(columns)}"
+            raise FeedbackError(message, where="line 1", hint=_ASK)
+    return {each: header.index(column) for each, column in wanted.items()}
 
 
 def _needed(form: FeedbackForm | None) -> FeedbackForm:

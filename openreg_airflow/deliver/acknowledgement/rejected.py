@@ -1,0 +1,46 @@
+"""The keys of rejected records, by which the exception queue knows them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from openreg_airflow.sql_quoting import named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from openreg_airflow.store.acknowledgements import RecordAnswer
+
+#: Records that are looked up at a time; each time the table's columns are read once.
+_RECORDS = 50_000
+
+
+def keyed(
+    table: Path, columns: Sequence[str], rejected: Iterable[tuple[int, RecordAnswer]]
+) -> Iterator[tuple[tuple[str | None, ...], RecordAnswer]]:
+    """Give what is said of rows together with the values that name their records.
+
+    Args:
+        table: a Parquet file.
+        columns: the names of the columns that name a record.
+        rejected: 0-based numbers of rows, ascending, with what is said of them.
+    """
+    wanted = ", ".join(f"CAST({named(name)} AS VARCHAR)" for name in columns)
+    waiting = iter(rejected)
+    with duckdb.connect(":memory:", config={"max_memory": "256MiB", "threads": 2}) as database:
+        database.execute("SET TimeZone = 'UTC'")
+        while chunk := list(islice(waiting, _RECORDS)):
+            rows = pa.array([row for row, _ in chunk], pa.int64())
+            database.register("wanted", pa.table({"row": rows}))
+            keys = database.execute(
+                f"SELECT {wanted} FROM read_parquet($1, file_row_number = true) "  # noqa: S608
+                "SEMI JOIN wanted ON file_row_number = wanted.row ORDER BY file_row_number",
+                [str(table)],
+            ).fetchall()
+            for key, (_, word) in zip(keys, chunk, strict=True):
+                yield key, word
