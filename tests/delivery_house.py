@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from openreg_airflow.deliver.delivery import Delivery, deliver
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, Receipt, RunKey
-from openreg_airflow.store import Store, schema
+from openreg_airflow.store import Store
 from openreg_airflow.store.deliveries import Deliveries
 from openreg_airflow.workspace import Workspace
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,9 +90,7 @@ def make_house(folder: Path, size: int) -> House:
     artifact = Artifact(
         name="transactions", format="xml", records=1, schema_check="valid", files=(file,)
     )
-    url = f"sqlite:///{folder / 'store.db'}"
-    schema.upgrade(url)
-    return House(folder / "workspace", url, content, artifact)
+    return House(folder / "workspace", new_store(folder), content, artifact)
 
 
 def start_victim(

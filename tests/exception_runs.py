@@ -19,6 +19,7 @@ from openreg_airflow.exception_queue.take_back import Rejection, take_back
 from openreg_airflow.records import Column, Dataset, RunKey
 from openreg_airflow.store import schema
 from openreg_airflow.workspace import Workspace
+from tests.new_store import new_store
 
 DAY = date(2026, 3, 31)
 RECORDS = {
@@ -47,8 +48,9 @@ class Desk:
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
-        self.url = url or f"sqlite:///{folder / 'store.db'}"
-        schema.upgrade(self.url)
+        if url is not None:
+            schema.upgrade(url)
+        self.url = url or new_store(folder)
         self.workspace = Workspace(folder / "workspace")
 
     def key(self, run_id: str) -> RunKey:

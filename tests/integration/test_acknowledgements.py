@@ -24,12 +24,12 @@ from openreg_airflow.exception_queue.reasons import ReasonWriter
 from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset
-from openreg_airflow.store import schema
 from openreg_airflow.store.acknowledgements import Acknowledgements
 from openreg_airflow.workspace import Workspace
 from tests.channel_sites import SITES
 from tests.delivery_house import RUN, route
 from tests.feedback_files import auth031
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,7 +138,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     outbox = tmp_path / "outbox"
     outbox.mkdir()
     desk = Desk(tmp_path, outbox, artifact, dataset)
-    schema.upgrade(desk.store_url)
+    new_store(tmp_path)
     # What the validation of a report with records leaves.
     with ReasonWriter(tmp_path / "reasons.parquet"):
         pass

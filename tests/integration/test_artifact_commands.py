@@ -20,8 +20,8 @@ from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.cli import app
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.records import Artifact
-from openreg_airflow.store import schema
 from tests.artifact_files import RUN, dataset, spec_of
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,10 +35,9 @@ TABLE = pa.table({"id": list(range(100)), "text": [f"row <{n}> & more" for n in 
 
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
     monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
-    schema.upgrade(url)
 
 
 def made(

@@ -16,8 +16,9 @@ from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.artifacts.writers.csv import CsvWriter
 from openreg_airflow.errors import ArtifactError, BlockingRulesError, StorageError
 from openreg_airflow.records import Artifact, RuleResult, Verdict
-from openreg_airflow.store import Store, schema
+from openreg_airflow.store import Store
 from tests.artifact_files import RUN, dataset, spec_of
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from openreg_airflow.records import Dataset
@@ -35,11 +36,10 @@ SCHEMA = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
     monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
     monkeypatch.setenv("AIRFLOW__OPENREG__SCHEMA_FOLDERS", str(tmp_path / "schemas"))
-    schema.upgrade(url)
     return Store(url)
 
 

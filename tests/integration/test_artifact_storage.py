@@ -19,8 +19,9 @@ from openreg_airflow.cli import app
 from openreg_airflow.records import Artifact, RuleResult, Verdict
 from openreg_airflow.settings import load
 from openreg_airflow.stage import open_workspace
-from openreg_airflow.store import Store, schema
+from openreg_airflow.store import Store
 from tests.artifact_files import RUN, dataset, spec_of
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from tests.services.s3 import S3Server
@@ -31,10 +32,9 @@ PLACE = "daily/2026-09-30/manual-1-9bd6e7f9/artifact/out"
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
     monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
-    schema.upgrade(url)
     return Store(url)
 
 

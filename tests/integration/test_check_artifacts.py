@@ -19,13 +19,13 @@ from openreg_airflow.errors import ArtifactError, BlockingRulesError
 from openreg_airflow.records import Artifact, ArtifactFile, Dataset, RuleResult, RunKey, Verdict
 from openreg_airflow.store import Store
 from openreg_airflow.store.history import rule_outcomes
-from openreg_airflow.store.schema import upgrade
 from openreg_airflow.validate.finished.form import FileForm
 from openreg_airflow.validate.finished.operator import CheckArtifactsOperator
 from openreg_airflow.validate.finished.resubmitted import of_any_records
 from openreg_airflow.validate.job import Rule
 from openreg_airflow.validate.spec import RuleSpec, ValidateSection
 from openreg_airflow.workspace import Workspace
+from tests.new_store import new_store
 from tests.transform_bench import Bench
 
 if TYPE_CHECKING:
@@ -72,10 +72,9 @@ FORM = FileForm(format="csv", delimiter=";", after=1)
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
     monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
-    upgrade(url)
     return Workspace(tmp_path / "workspace")
 
 

@@ -25,10 +25,11 @@ from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.errors import ReferenceReuseError
 from openreg_airflow.records import Artifact, Column, Dataset, RunKey
 from openreg_airflow.references.spec import ReferencesSpec
-from openreg_airflow.store import Store, schema
+from openreg_airflow.store import Store
 from openreg_airflow.store.deliveries import Deliveries
 from openreg_airflow.workspace import Workspace
 from tests.feedback_files import auth031
+from tests.new_store import new_store
 from tests.unit.test_example_reports import NS, SPECS, schema_folder
 
 if TYPE_CHECKING:
@@ -166,8 +167,7 @@ def context(run: RunKey) -> Any:
 
 @pytest.fixture
 def firm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Firm:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    schema.upgrade(url)
+    url = new_store(tmp_path)
     (tmp_path / "outbox").mkdir()
     fs = {"conn_type": "fs", "extra": {"path": str(tmp_path / "outbox")}}
     monkeypatch.setenv("AIRFLOW_CONN_OUTBOX", json.dumps(fs))

@@ -14,8 +14,9 @@ from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.errors import DeliveryRefusedError
 from openreg_airflow.records import Artifact, ArtifactFile, Receipt, RunKey
-from openreg_airflow.store import Store, schema
+from openreg_airflow.store import Store
 from openreg_airflow.workspace import Workspace
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +28,9 @@ RUN = RunKey(report_id="positions", business_date=date(2026, 3, 2), run_id="manu
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
     monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
-    schema.upgrade(url)
     return Store(url)
 
 

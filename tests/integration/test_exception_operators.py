@@ -25,12 +25,12 @@ from openreg_airflow.exception_queue.operator import (
 )
 from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.records import Artifact, Column, Dataset, RunKey, Verdict
-from openreg_airflow.store import schema
 from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.history import row_counts, rule_outcomes
 from openreg_airflow.validate.operator import ValidateOperator
 from openreg_airflow.validate.spec import ValidateSection
 from openreg_airflow.workspace import Workspace
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,10 +83,9 @@ class House:
     """An installation of one report whose tasks are run one by one."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.url = f"sqlite:///{folder / 'store.db'}"
+        self.url = new_store(folder)
         monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", self.url)
         monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(folder / "workspace"))
-        schema.upgrade(self.url)
         self.folder = folder
         self.workspace = Workspace(folder / "workspace")
 

@@ -29,9 +29,10 @@ from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.extract.shared_session import SharedSession
 from openreg_airflow.extract.spec import ExtractSection, SourceSpec
 from openreg_airflow.records import Dataset, RunKey
-from openreg_airflow.store import Store, schema
+from openreg_airflow.store import Store
 from openreg_airflow.workspace import Workspace
 from tests.extraction import Database, active
+from tests.new_store import new_store
 from tests.services import free_port, unavailable
 from tests.waiting import wait_until
 
@@ -51,7 +52,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A report's folder with a query, and a SQLite source that answers it."""
     monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", store_url(tmp_path))
-    schema.upgrade(store_url(tmp_path))
+    new_store(tmp_path)
     source = tmp_path / "trades.db"
     with closing(sqlite3.connect(source)) as connection:
         connection.executescript(

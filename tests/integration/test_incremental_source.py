@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from openreg_airflow.errors import SourceError, SpecError
 from openreg_airflow.extract.operator import ExtractOperator, MoveMarksOperator
 from openreg_airflow.extract.spec import SourceSpec
-from openreg_airflow.store import schema
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,10 +63,9 @@ class Report:
 
 @pytest.fixture
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
     monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
-    schema.upgrade(url)
     database = tmp_path / "trades.db"
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE trades (id INTEGER)")

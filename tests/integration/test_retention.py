@@ -15,12 +15,12 @@ from dag_factory.scaffold import scaffold
 from openreg_airflow.artifacts import retention
 from openreg_airflow.cli import app
 from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, RunKey
-from openreg_airflow.store import schema
 from openreg_airflow.store.acknowledgements import Acknowledgement, Acknowledgements, FeedbackFile
 from openreg_airflow.store.artifact_history import ArtifactHistory, unsettled
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.models import ArtifactRow, AuditRow
 from openreg_airflow.workspace import Workspace
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from openreg_airflow.records import AttemptResult
@@ -31,10 +31,9 @@ RUN = RunKey(report_id="mifir", business_date=date(2026, 3, 2), run_id="manual__
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
     monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
-    schema.upgrade(url)
     return url
 
 

@@ -20,10 +20,11 @@ from openreg_airflow.errors import (
     StoreNotReadyError,
 )
 from openreg_airflow.records import Column, Dataset, RunKey, Verdict
-from openreg_airflow.store import Store, schema
+from openreg_airflow.store import Store
 from openreg_airflow.validate.operator import ValidateOperator
 from openreg_airflow.validate.spec import ValidateSection
 from openreg_airflow.workspace import Workspace
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +53,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
-    schema.upgrade(url)
     return Store(url)
 
 

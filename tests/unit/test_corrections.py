@@ -20,6 +20,7 @@ from openreg_airflow.store.numbering import Numbering
 from openreg_airflow.store.references import References
 from openreg_airflow.workspace import Workspace
 from tests.artifact_files import RUN, dataset, spec_of
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,8 +116,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> House:
-    url = f"sqlite:///{tmp_path}/store.db"
-    schema.upgrade(url)
+    url = new_store(tmp_path)
     return House(tmp_path, url)
 
 

@@ -7,8 +7,8 @@ import pytest
 from dag_factory.check import check
 from dag_factory.load import load
 from dag_factory.mapping_sets import sets_in_sql, used_sets
-from openreg_airflow.store import schema
 from tests.mapping_sets import make_set
+from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +59,7 @@ SQL = "SELECT * FROM trades WHERE venue NOT IN (SELECT code FROM mapping_venues)
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store with the sets venues and desks, which the configuration names."""
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    schema.upgrade(url)
+    url = new_store(tmp_path)
     make_set(url)
     make_set(url, "desks")
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)

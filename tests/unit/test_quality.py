@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from openreg_airflow.cli import app
 from openreg_airflow.records import RunKey, Verdict
-from openreg_airflow.store import Store, schema
+from openreg_airflow.store import Store
 from openreg_airflow.store.history import RuleOutcome, rule_outcomes
 from openreg_airflow.validate.quality import indicators, pass_rate
+from tests.new_store import new_store
 from tests.unit.test_verdict_summary import result
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ FIRST = date(2026, 3, 2)
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_store(tmp_path)
     monkeypatch.setenv("AIRFLOW__OPENREG__STORE_URL", url)
-    schema.upgrade(url)
     return url
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openreg_airflow.store import schema
+from tests.new_store import new_store
 from tests.reference_contract import ReferenceContract
 
 if TYPE_CHECKING:
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    store = f"sqlite:///{tmp_path}/store.db"
-    schema.upgrade(store)
-    return store
+    return new_store(tmp_path)
 
 
 class TestReferencesInSqlite(ReferenceContract):

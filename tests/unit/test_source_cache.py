@@ -18,9 +18,9 @@ from openreg_airflow.extract.engine import Extraction
 from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.extract.spec import ExtractSection, SourceSpec
 from openreg_airflow.records import RunKey
-from openreg_airflow.store import schema
 from openreg_airflow.store.source_cache import SourceCache
 from openreg_airflow.workspace import StageFolder, Workspace
+from tests.new_store import new_store
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    schema.upgrade(f"sqlite:///{tmp_path / 'store.db'}")
+    new_store(tmp_path)
     (tmp_path / "trades.sql").write_text(
         "SELECT id FROM trades WHERE day <= :business_date ORDER BY id"
     )
