@@ -6,6 +6,8 @@ PORT ?= 8080
 INSTALLED := $(VENV)/.installed
 TEST_PACKAGES := $(VENV)/.test-packages
 PYTEST_ARGS ?=
+# Several processes, as many as tests/sharing.py finds right; PYTEST_ARGS=-n0 takes one.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 IMAGE := openreg_airflow/transform/image
 BENCHMARK_ARGS ?=
 
@@ -49,16 +51,16 @@ down: install ## Stop what `make up` started
 	@$(BIN)/openreg down
 
 test: install $(TEST_PACKAGES) ## Run all tests, with real services
-	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/unit tests/integration tests/e2e
+	$(PYTEST) $(PYTEST_ARGS) tests/unit tests/integration tests/e2e
 
 test-unit: install ## Run the tests that need nothing but Python
-	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/unit
+	$(PYTEST) $(PYTEST_ARGS) tests/unit
 
 test-integration: install $(TEST_PACKAGES) ## Run the tests against real services
-	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/integration
+	$(PYTEST) $(PYTEST_ARGS) tests/integration
 
 test-e2e: install $(TEST_PACKAGES) ## Run the tests through a real Airflow and a real browser
-	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/e2e
+	$(PYTEST) $(PYTEST_ARGS) tests/e2e
 
 lint: install ## Check formatting, style, and that generated files are current
 	$(BIN)/ruff format --check .

@@ -103,6 +103,8 @@ class LocalAirflow:
             "API_AUTH__JWT_SECRET": keys["jwt"],
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
             "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+            # One person watches each step: between two steps a second of sleep would be most of it.
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.25",
             "SCHEDULER__USAGE_DATA_COLLECTION_ENABLED": "False",
             "USAGE_DATA_COLLECTION__ENABLED": "False",
             "OPENREG__SPEC_FOLDERS": str(self.specs),

@@ -8,16 +8,17 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from rich.console import Console
 
 from openreg_airflow.demo.client import FINAL, AirflowClient, TaskState
 from openreg_airflow.demo.inbox import make_key_pair
-from openreg_airflow.demo.local_airflow import free_port
 from openreg_airflow.demo.outcome import Outcome, gather
 from openreg_airflow.demo.site import Site
 from openreg_airflow.demo.up import down, up
 from tests.e2e import reports
+from tests.services import free_port
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -42,6 +43,17 @@ class Stack:
         self.client.wait_for_dags({report_id})
         return self.finish(report_id, self.client.trigger(report_id, day))
 
+    def parse_again(self) -> None:
+        """Have a report seen that was written just now, as the UI's button to reparse does."""
+        self.client.wait_for_dags({"right"})
+        token = self.client.dag("right")["file_token"]
+        answer = httpx.put(
+            f"{self.airflow.url}/api/v2/parseDagFile/{token}",
+            headers={"Authorization": f"Bearer {self.client.token}"},
+            trust_env=False,
+        )
+        answer.raise_for_status()
+
     def finish(self, report_id: str, run_id: str, seconds: float = 240) -> Outcome:
         """Wait for the end of a run and gather what it left."""
         wait_until(lambda: self.client.run_state(report_id, run_id) in FINAL, seconds, every=0.3)
@@ -58,7 +70,7 @@ class Stack:
         return "\n".join(self.client.log(report_id, run_id, task))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def in_sandbox(request: pytest.FixtureRequest) -> Iterator[None]:
     """Transforms run in containers where there is an engine, else in subprocesses."""
     with pytest.MonkeyPatch.context() as patch:
@@ -71,7 +83,7 @@ def in_sandbox(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory, in_sandbox: None) -> Iterator[Stack]:
     project = tmp_path_factory.mktemp("project")
     shutil.copytree(PROJECT / "dags", project / "dags")

@@ -53,6 +53,7 @@ def test_a_report_is_filled_from_a_mapping_set_that_its_run_keeps(stack: Stack) 
     spec["validate"]["rules"]["desk_known"] = RULE
     (folder / "report.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
 
+    stack.parse_again()
     outcome = stack.run("mapped")
 
     assert outcome.proven, outcome.failures

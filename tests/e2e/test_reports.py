@@ -46,6 +46,7 @@ def test_every_server_listens_on_this_machine_only(stack: Stack) -> None:
 
 def test_a_scaffolded_report_runs_as_it_is(stack: Stack) -> None:
     scaffold("scaffolded", stack.site.project / "report_specs")
+    stack.parse_again()
     outcome = stack.run("scaffolded", BUSINESS_DATE)
     assert outcome.proven, outcome.failures
     assert outcome.artifacts[0].records == outcome.sources["trades"].rows > 0
