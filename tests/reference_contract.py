@@ -29,9 +29,20 @@ def submission(content: str = "one", **changes: Any) -> Submission:
     return Submission(**fields | changes)
 
 
-def records(*said: str) -> list[list[tuple[int, str, bool, str]]]:
-    """``+A`` reports A, ``-A`` cancels it."""
-    return [[(n, text[1:], text[0] == "-", "d") for n, text in enumerate(said)]]
+def records(*said: str) -> list[list[tuple[int, str, bool, str, str, str]]]:
+    """``+A`` reports A, ``-A`` cancels it, ``*A`` tells something of it.
+
+    ``!A`` reports it where no reference is used again, ``^A`` lets it stand again; ``~A`` and
+    ``?A`` tell something of what another system may have reported.
+    """
+    needs = {"+": "free", "-": "standing", "*": "standing", "!": "unused", "^": "known"}
+    needs |= {"~": "uncancelled", "?": "any"}
+    return [
+        [
+            (n, text[1:], text[0] == "-", "d", needs[text[0]], "VALU 1" * (text[0] == "*"))
+            for n, text in enumerate(said)
+        ]
+    ]
 
 
 def reserved(store: References, content: str, *said: str, **changes: Any) -> int:
@@ -68,6 +79,10 @@ class ReferenceContract:
             (["+X", "+X"], "'X' is reported twice in it"),
             (["-A", "-A"], "'A' is cancelled twice in it"),
             (["+X", "-X", "-X"], "'X' is cancelled twice in it"),
+            (["*X"], "'X' is spoken of and was never reported"),
+            (["-A", "*A"], "'A' is spoken of after its cancellation"),
+            (["-A", "!A"], "'A' is reported after its cancellation"),
+            (["^X"], "'X' is spoken of and was never reported"),
         ],
     )
     def test_order_inside_one_file_counts(self, url: str, said: list[str], told: str) -> None:
@@ -81,6 +96,33 @@ class ReferenceContract:
         reserved(store, "one", "+A", "-A")
         with pytest.raises(ReferenceReuseError, match="was cancelled before by report trades"):
             reserved(store, "two", "-A")
+
+    def test_cancelled_reference_is_used_again_where_the_format_allows_it(self, url: str) -> None:
+        store = References(url)
+        reserved(store, "one", "!A", "*A", "-A")
+        with pytest.raises(ReferenceReuseError, match="'A' is spoken of and was cancelled before"):
+            reserved(store, "two", "*A")
+        with pytest.raises(ReferenceReuseError, match=r"'A' was cancelled by .*is reported anew"):
+            reserved(store, "two", "!A")
+        reserved(store, "two", "^A", "*A")
+        reserved(store, "three", "-A")
+
+    def test_records_of_another_system_are_spoken_of(self, url: str) -> None:
+        store = References(url)
+        reserved(store, "one", "+A", "-A", "~B", "?C")
+        with pytest.raises(ReferenceReuseError, match="'A' is spoken of and was cancelled before"):
+            reserved(store, "two", "~A")
+        reserved(store, "two", "?A", "~A")
+
+    def test_events_are_told_apart(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A", "*A")
+        two = reserved(store, "two", "*A")
+        found = [row for rows in store.held("authority", [one], []) for row in rows]
+        assert sorted((row.event, row.submission_id) for row in found) == [
+            ("", one),
+            ("VALU 1", two),
+        ]
 
     def test_retry_is_not_stopped_by_itself(self, url: str) -> None:
         store = References(url)

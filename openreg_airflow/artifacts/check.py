@@ -90,22 +90,27 @@ def _references(
     folder: Path,
     tables: Mapping[str, Mapping[str, str] | None] | None,
 ) -> Iterator[Problem]:
-    """Columns that are not there, and corrections of which a part would not be seen."""
+    """Columns that are not there, and inner rows that a correction would lose."""
     about = artifact.references
     if about is None:
         return
     columns = (tables or {}).get(artifact.table)
-    for field in ("column", "action"):
-        if columns is not None and (column := getattr(about, field)) not in columns:
+    named = [("column", about.column), ("action", about.action)]
+    named += [("cancel_columns", column) for column in about.cancel_columns or ()]
+    named += [("ignore", column) for column in about.ignore]
+    for field, column in named:
+        if columns is not None and column not in columns:
             error = unknown_column(artifact.table, column, list(columns))
             keys = (name, "references", field)
             yield Problem(message=error.message, hint=error.hint, keys=keys)
-    inner = relations(writer(artifact.format), artifact, folder)
-    if about.corrections == "cancel_and_new" and inner:
-        names = ", ".join(sorted({relation.table for relation in inner}))
-        message = f"corrections cannot be derived: records have rows in {names}"
-        hint = "Use corrections: as_written and put the cancellations into the table."
-        yield Problem(message=message, hint=hint, keys=(name, "references", "corrections"))
+    if about.corrections != "by_action":
+        return
+    for relation in relations(writer(artifact.format), artifact, folder):
+        above = [other for _, other in relation.on if relation.parent == artifact.table]
+        if about.action in above:
+            message = f"rows of {relation.table} belong to records by {about.action}, which changes"
+            hint = "Corrections have an action of their own: leave it out of r:on."
+            yield Problem(message=message, hint=hint, keys=(name, "references", "corrections"))
 
 
 def _numbers(name: str, artifact: ArtifactSpec, folder: Path) -> Iterator[Problem]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from contextlib import ExitStack
 from dataclasses import replace
@@ -10,114 +12,191 @@ from typing import TYPE_CHECKING
 from openreg_airflow.artifacts.writer import relations, writer
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.records import Column, Dataset
-from openreg_airflow.references.guard import scope_of
+from openreg_airflow.references.content import Inner, Records
+from openreg_airflow.references.guard import scope_of, told
+from openreg_airflow.references.rows import STAGED, read_records, write_records
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
     from openreg_airflow.artifacts.order import Order
+    from openreg_airflow.records import FileRef
+    from openreg_airflow.references.spec import ReferencesSpec
     from openreg_airflow.store.references import References, Submission
 
 log = logging.getLogger(__name__)
 
 
 def corrected(order: Order, store: References) -> Order:
-    """The order of what has to be sent, with the table that the authority is to have as target.
+    """The order of what has to be sent, with a hash of what the authority is to have as target.
 
-    The same table again gives the rows that were sent for it, so that a repeated run is known as
+    The same tables again give the rows that were sent for them, so that a repeated run is known as
     such; unless the authority rejected some since: these are reported anew.
 
     Args:
-        order: an artifact with ``corrections: cancel_and_new``.
+        order: an artifact with corrections that are derived.
         store: what was reported.
 
     Raises:
         ArtifactError: another version is on its way, or what differs cannot be sent.
     """
     spec = order.spec.references
-    target = order.tables.get(order.spec.table)
-    if spec is None or target is None:
+    table = order.tables.get(order.spec.table)
+    if spec is None or table is None:
         return order
-    refuse_inner(order)
+    target = _target(order, table)
     scope = scope_of(spec, order.run.report_id)
     key = (scope, order.run.report_id, order.run.business_date, order.name)
     before = store.submissions(*key)
     alike = [one for one in before if one.resubmission == order.resubmission]
-    if alike and alike[-1].target == target.sha256 and not store.rejected(alike[-1].id):
-        place = before.index(alike[-1])
-        log.info("version %d was made of the same table", alike[-1].version)
-        return _order(order, alike[-1].written, target, before[:place])
-    if target.rows == 0 and order.spec.when_empty == "fail":
+    same = alike[-1] if alike and alike[-1].target == target else None
+    if same is not None and same.records is not None and not store.rejected(same.id):
+        log.info("version %d was made of the same tables", same.version)
+        tables = {**same.inner_tables, order.spec.table: same.written}
+        return _order(order, tables, same.records, target, before[: before.index(same)])
+    if table.rows == 0 and order.spec.when_empty == "fail":
         # An empty source is not a reason to cancel everything.
         return order
     if open_ := [one for one in before if one.state == "sending"]:
         message = f"version {open_[-1].version} of run {open_[-1].run_id} is not delivered yet"
         hint = "Clear the delivery of that run; then clear this task."
         raise ArtifactError(message, where=f"artifact {order.name}", hint=hint)
-    return _order(order, _derived(order, store, target, before), target, before)
+    tables, records = _derived(order, spec, store, before)
+    return _order(order, tables, records, target, before)
 
 
-def refuse_inner(order: Order) -> None:
-    """See that a record is one row.
+def told_of(
+    order: Order, spec: ReferencesSpec, local: Mapping[str, Path], scratch: Path
+) -> dict[str, Any]:
+    """What an artifact's metadata tells of its references; its records are written for that.
+
+    Args:
+        order: the artifact, with the tables that are written.
+        spec: its section.
+        local: their files.
+        scratch: a folder for what does not fit into memory.
 
     Raises:
-        ArtifactError: it has rows in other tables, whose changes would not be seen.
+        ArtifactError: a row has no reference or another word for its action, or an inner row
+            belongs to no record.
     """
-    if found := relations(writer(order.format), order.spec, order.folder):
-        names = ", ".join(sorted({relation.table for relation in found}))
-        message = f"corrections cannot be derived: records have rows in {names}"
-        hint = "Use corrections: as_written and put the cancellations into the table."
-        raise ArtifactError(message, where=f"artifact {order.name}", hint=hint)
+    records, table = order.records, order.tables[order.spec.table]
+    inner = [relation.table for relation in _relations(order)]
+    if records is None:
+        folder = order.workspace.folder(order.run, "references", order.name)
+        with folder.writing("records.parquet") as pending:
+            rows = write_records(_record_tables(order, local), spec, pending.path, scratch)
+        records = _staged(pending.ref, rows)
+    return told(
+        spec,
+        written=table,
+        inner={name: order.tables[name] for name in inner},
+        records=records,
+        target=order.target or _target(order, table),
+        resubmission=order.resubmission,
+    )
+
+
+def _relations(order: Order) -> tuple[Any, ...]:
+    return relations(writer(order.format), order.spec, order.folder)
+
+
+def _record_tables(order: Order, local: Mapping[str, Path]) -> Records:
+    return Records(
+        name=order.spec.table,
+        path=local[order.spec.table],
+        inner=tuple(
+            Inner(table=one.table, parent=one.parent, on=one.on, path=local[one.table])
+            for one in _relations(order)
+        ),
+    )
+
+
+def _target(order: Order, table: Dataset) -> str:
+    """The hash of all that a file is made of: the same again is no other version."""
+    names = writer(order.format).tables(order.spec, order.folder) | {order.spec.table}
+    if len(names) == 1:
+        return table.sha256
+    found = {name: order.tables[name].sha256 for name in sorted(names & set(order.tables))}
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def _order(
-    order: Order, written: Dataset, target: Dataset, before: tuple[Submission, ...]
+    order: Order,
+    tables: Mapping[str, Dataset],
+    records: Dataset,
+    target: str,
+    before: tuple[Submission, ...],
 ) -> Order:
     return replace(
         order,
-        tables={**order.tables, order.spec.table: written},
+        tables={**order.tables, **tables},
+        records=records,
         target=target,
         after=before[-1].content if before else "",
     )
 
 
 def _derived(
-    order: Order, store: References, target: Dataset, before: tuple[Submission, ...]
-) -> Dataset:
-    from openreg_airflow.references.correction import derive
-    from openreg_airflow.references.rows import records
+    order: Order, spec: ReferencesSpec, store: References, before: tuple[Submission, ...]
+) -> tuple[dict[str, Dataset], Dataset]:
+    """The tables that are sent, and their records."""
+    from openreg_airflow.references.correction import Files, derive
 
-    spec = order.spec.references
-    if spec is None:
-        message = f"artifact {order.name} has no references"
-        raise ArtifactError(message)
+    wanted = {order.spec.table, *(relation.table for relation in _relations(order))}
+    if missing := sorted(wanted - set(order.tables)):
+        message = f"there is no table {missing[0]}"
+        raise ArtifactError(message, where=f"artifact {order.name}")
     with ExitStack() as stack:
         scratch = stack.enter_context(order.workspace.scratch_folder())
-        local = stack.enter_context(order.workspace.open_local(target))
+        local = {
+            name: stack.enter_context(order.workspace.open_local(order.tables[name]))
+            for name in sorted(wanted)
+        }
         written = {
             one.id: stack.enter_context(order.workspace.open_local(one.written)) for one in before
         }
+        target = _record_tables(order, local)
+        here = scratch / "target.parquet"
+        write_records(target, spec, here, scratch)
         folder = order.workspace.folder(order.run, "correction", order.name)
-        with folder.writing("records.parquet") as pending:
-            made = derive(
-                local,
-                spec,
-                held=store.held(
-                    scope_of(spec, order.run.report_id), list(written), records(local, spec)
-                ),
-                own={one.id: one.resubmission for one in before},
-                written=written,
-                resubmission=bool(order.resubmission),
-                out=pending.path,
-                scratch=scratch,
-            )
+        pending = {
+            name: stack.enter_context(folder.writing(f"{name}.parquet"))
+            for name in ["the records", *sorted(wanted)]
+        }
+        made = derive(
+            target,
+            spec,
+            held=store.held(scope_of(spec, order.run.report_id), list(written), read_records(here)),
+            own={one.id: one.resubmission for one in before},
+            written=written,
+            resubmission=bool(order.resubmission),
+            out=Files(
+                rows=pending[order.spec.table].path,
+                records=pending["the records"].path,
+                inner={one.table: pending[one.table].path for one in target.inner},
+            ),
+            scratch=scratch,
+        )
     log.info(
-        "correction of %s: %d cancellations, %d new reports, %d rows as they stand",
+        "correction of %s: %d cancellations, %d reports, %d rows as they stand",
         order.name,
         made.cancellations,
         made.reports,
         made.unchanged,
     )
-    return Dataset(
-        **pending.ref.model_dump(),
-        rows=made.cancellations + made.reports,
-        columns=tuple(Column.model_validate(column) for column in target.columns),
-    )
+    rows = {**made.inner, order.spec.table: made.cancellations + made.reports}
+    tables = {
+        name: Dataset(
+            **pending[name].ref.model_dump(), rows=rows[name], columns=order.tables[name].columns
+        )
+        for name in wanted
+    }
+    return tables, _staged(pending["the records"].ref, rows[order.spec.table])
+
+
+def _staged(ref: FileRef, rows: int) -> Dataset:
+    columns = tuple(Column(name=field.name, type=str(field.type)) for field in STAGED)
+    return Dataset(**ref.model_dump(), rows=rows, columns=columns)

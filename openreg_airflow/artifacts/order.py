@@ -50,7 +50,8 @@ class Order:
         keys: gives the PGP key of an Airflow connection.
         threads: how many parts are written at a time.
         reported: what was reported before; None where nothing is known of that.
-        target: the table that the authority is to have, where another one is written.
+        target: hash of what the authority is to have, where something else is written.
+        records: its records as the store takes them; written when left out.
         after: content of the submission that a correction follows; empty where there is none.
     """
 
@@ -69,7 +70,8 @@ class Order:
     keys: Callable[[str], PgpKey] = _no_keys
     threads: int = 1
     reported: References | None = None
-    target: Dataset | None = None
+    target: str | None = None
+    records: Dataset | None = None
     after: str = ""
 
     @property

@@ -9,14 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.artifacts import metadata, parts, publish
-from openreg_airflow.artifacts.correct import corrected
+from openreg_airflow.artifacts.correct import corrected, told_of
 from openreg_airflow.artifacts.order import Order, name_of, page_of
 from openreg_airflow.artifacts.slices import Slices
 from openreg_airflow.artifacts.writer import Job, Page, relations, unsplittable, writer
 from openreg_airflow.errors import ArtifactError, BlockingRulesError, StorageError
 from openreg_airflow.records import Artifact
-from openreg_airflow.references.guard import told as references
-from openreg_airflow.references.rows import refuse_unreadable
+from openreg_airflow.references.guard import KEY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +65,7 @@ def produce(**order: Any) -> Artifact:
 def _produce(order: Order) -> Artifact:
     begun = time.monotonic()
     spec, name = order.spec, order.name
-    if (about := spec.references) and about.corrections == "cancel_and_new" and order.reported:
+    if (about := spec.references) and about.derived and order.reported:
         order = corrected(order, order.reported)
     writes = writer(order.format)
     with ExitStack() as stack:
@@ -79,12 +78,10 @@ def _produce(order: Order) -> Artifact:
         records = inputs[spec.table].rows
         told = metadata.about(spec, order.folder, order.run, inputs, order.verdict)
         told["routes"] = dict(order.routes)
-        if spec.references is not None:
-            refuse_unreadable(local[spec.table], spec.references)
-            table = inputs[spec.table]
-            told["references"] = references(
-                spec.references, table, order.target or table, order.resubmission
-            )
+        nothing = records == 0 and (spec.when_empty != "write" or bool(order.after))
+        scratch = stack.enter_context(order.workspace.scratch_folder())
+        if spec.references is not None and (order.records is not None or not nothing):
+            told[KEY] = told_of(order, spec.references, local, scratch)
         artifact = Artifact(
             name=name,
             format=order.format,
@@ -93,9 +90,8 @@ def _produce(order: Order) -> Artifact:
             files=(),
             metadata=told,
         )
-        if records == 0 and (spec.when_empty != "write" or order.after):
+        if nothing:
             return _nothing(artifact, order)
-        scratch = stack.enter_context(order.workspace.scratch_folder())
         work = _Work(order, writes, local, records, scratch)
         stack.callback(work.close)
         planned = work.plan()

@@ -1,27 +1,23 @@
 """Finds what has to be sent so that an authority has a table's records: a correction.
 
-What the authority has comes from the store, record by record; a changed record goes out as the
-cancellation of the old one and a new report, since an authority takes no changes. DuckDB compares
-hashes, so that a million records take seconds and bounded memory.
+What the authority has comes from the store, record by record. Under the rules of some formats a
+changed record goes out as the cancellation of the old one and a new report, under those of others
+with an action of its own. DuckDB compares hashes, so that a million records take seconds and
+bounded memory.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openreg_airflow.errors import ArtifactError
-from openreg_airflow.references.rows import (
-    column_names,
-    open_database,
-    refuse_unreadable,
-    selection,
-)
-from openreg_airflow.sql_quoting import named
+from openreg_airflow.references.content import load, open_database
+from openreg_airflow.references.plan import make_plan
+from openreg_airflow.references.rows import COLUMNS, put_records
+from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,15 +25,15 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from openreg_airflow.references.content import Records
     from openreg_airflow.references.spec import ReferencesSpec
     from openreg_airflow.store.references import Held
-
-log = logging.getLogger(__name__)
 
 _BATCH = 50_000
 _HELD = pa.schema(
     [
         ("reference", pa.string()),
+        ("event", pa.string()),
         ("cancels", pa.bool_()),
         ("digest", pa.string()),
         ("submission", pa.int64()),
@@ -45,38 +41,7 @@ _HELD = pa.schema(
         ("before", pa.int64()),
     ]
 )
-#: Which of the target's rows say what the authority has already, and which it was told before.
-_PLAN = """
-CREATE TABLE plan AS
-SELECT t.position, t.reference, t.cancels, CASE
-    WHEN n.position IS NOT NULL AND NOT h.cancels AND h.digest = n.digest
-        AND (o.id IS NOT NULL OR c.position IS NOT NULL) THEN 'unchanged'
-    WHEN t.cancels AND h.cancels AND o.id IS NOT NULL THEN 'unchanged'
-    ELSE 'send' END AS what
-FROM target t
-LEFT JOIN target n ON n.reference = t.reference AND NOT n.cancels
-LEFT JOIN target c ON c.reference = t.reference AND c.cancels
-LEFT JOIN held h ON h.reference = t.reference
-LEFT JOIN own o ON o.id = h.submission
-"""
-#: Records of ours that stand, and are other ones now or gone, without a row that cancels them.
-_OLD = """
-CREATE TABLE old AS
-SELECT h.reference, h.submission, h.position
-FROM held h JOIN own o ON o.id = h.submission
-LEFT JOIN target n ON n.reference = h.reference AND NOT n.cancels
-LEFT JOIN target c ON c.reference = h.reference AND c.cancels
-WHERE NOT h.cancels AND c.position IS NULL AND CASE
-    WHEN n.position IS NOT NULL THEN n.digest <> h.digest
-    ELSE o.resubmission = 0 AND NOT $1 END
-"""
-_TAKEN_BACK = """
-SELECT h.reference FROM held h JOIN own o ON o.id = h.submission
-WHERE h.cancels AND o.resubmission = 0 AND h.before IS NOT NULL
-    AND h.before NOT IN (SELECT id FROM own)
-    AND h.reference NOT IN (SELECT reference FROM target)
-ORDER BY h.reference LIMIT 1
-"""
+_SENT = "FROM plan WHERE what = 'send' AND {}cancels"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,86 +49,90 @@ class Correction:
     """What a correction consists of.
 
     Attributes:
-        reports: rows that report a record.
+        reports: rows that report something of a record.
         cancellations: rows that cancel one.
         unchanged: rows of the table that the authority has, or was told, already.
+        inner: how many rows of each inner table go with the reports.
     """
 
     reports: int
     cancellations: int
     unchanged: int
+    inner: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Where a correction goes, each as Parquet.
+
+    Attributes:
+        rows: its rows, with the columns of the table of records.
+        records: the same as the store takes them.
+        inner: the rows of inner tables that go with them, by table.
+    """
+
+    rows: Path
+    records: Path
+    inner: Mapping[str, Path]
 
 
 def derive(
-    target: Path,
+    target: Records,
     spec: ReferencesSpec,
     *,
     held: Iterable[list[Held]],
     own: Mapping[int, int],
     written: Mapping[int, Path],
     resubmission: bool,
-    out: Path,
+    out: Files,
     scratch: Path,
 ) -> Correction:
     """Write the rows that make an authority's records those of a table.
 
-    Cancellations come first, by reference; reports follow in the table's order. A reference that
-    another report or business date uses is not cancelled: the delivery is stopped then.
+    Cancellations come first, by reference; reports follow in the table's order, with the rows of
+    inner tables that belong to them. A reference that another report or business date uses is not
+    cancelled: the delivery is stopped then.
 
     Args:
-        target: the records as they should stand, as Parquet; rows that cancel records of other
-            business dates may be among them.
+        target: the records as they should stand; rows that cancel records of other business dates
+            may be among them.
         spec: which column is what.
         held: how it stands with the references of the table and of the artifact.
         own: the submissions of this artifact for this business date, by id; the number of the
             resubmission, 0 for a report.
         written: their tables by id.
         resubmission: the table holds only some of the records, so that none is gone.
-        out: where the rows go, as Parquet with the table's columns.
+        out: where it goes.
         scratch: a folder for what does not fit into memory.
 
     Raises:
-        ArtifactError: a row cannot be understood, a reference stands in the table twice, or a
-            cancellation of another date's record, which went out, is no longer in the table.
+        ArtifactError: a row cannot be understood, a reference stands in the table twice, or
+            something that went out and cannot be taken back is no longer in the table.
     """
-    refuse_unreadable(target, spec)
     with open_database(scratch) as database:
-        _load(database, target, spec, held, own)
-        _refuse_twice(database)
-        if not resubmission and (row := database.execute(_TAKEN_BACK).fetchone()):
-            message = f"the cancellation of {row[0]!r} went out and is no longer in the table"
-            hint = "A cancellation cannot be taken back: report the record anew."
-            raise ArtifactError(message, hint=hint)
-        database.execute(_PLAN)
-        database.execute(_OLD, [resubmission])
-        _old_rows(database, target, spec, written)
-        _write(database, target, out)
-        count = dict(database.execute("SELECT what, count(*) FROM plan GROUP BY what").fetchall())
-        [[reports]] = database.execute(
-            "SELECT count(*) FROM plan WHERE what = 'send' AND NOT cancels"
-        ).fetchall()
-        [[cancelled]] = database.execute("SELECT count(*) FROM old").fetchall()
-    sent = count.get("send", 0)
-    return Correction(
-        reports=reports,
-        cancellations=sent - reports + cancelled,
-        unchanged=count.get("unchanged", 0),
-    )
+        load(database, target, spec)
+        _load_held(database, held, own)
+        make_plan(database, spec, resubmission=resubmission)
+        _cancelling(database, target.path, spec, written)
+        _write(database, target.path, spec, out.rows)
+        put_records(database, _records(), out.records)
+        inner = {
+            one.table: _write_inner(database, number, one.path, out.inner[one.table])
+            for number, one in enumerate(target.inner)
+        }
+        counts = [
+            f"SELECT count(*) {_SENT.format('NOT ')}",
+            f"SELECT (SELECT count(*) {_SENT.format('')}) "  # noqa: S608
+            "+ (SELECT count(*) FROM old)",
+            "SELECT count(*) FROM plan WHERE what = 'unchanged'",
+        ]
+        reports, cancelled, same = (database.execute(q).fetchall()[0][0] for q in counts)
+    return Correction(reports=reports, cancellations=cancelled, unchanged=same, inner=inner)
 
 
-def _load(
-    database: duckdb.DuckDBPyConnection,
-    target: Path,
-    spec: ReferencesSpec,
-    held: Iterable[list[Held]],
-    own: Mapping[int, int],
+def _load_held(
+    database: duckdb.DuckDBPyConnection, held: Iterable[list[Held]], own: Mapping[int, int]
 ) -> None:
-    chosen = selection(spec, column_names(database, target))
-    database.execute(
-        f"CREATE TABLE target AS SELECT {chosen} "  # noqa: S608
-        "FROM read_parquet($1, file_row_number = true)",
-        [str(target)],
-    )
     database.execute("CREATE TABLE own (id BIGINT, resubmission INTEGER)")
     for one, number in own.items():
         database.execute("INSERT INTO own VALUES ($1, $2)", [one, number])
@@ -177,32 +146,23 @@ def _load(
     database.unregister("batch")
 
 
-def _refuse_twice(database: duckdb.DuckDBPyConnection) -> None:
-    row = database.execute(
-        "SELECT reference, cancels FROM target GROUP BY reference, cancels "
-        "HAVING count(*) > 1 ORDER BY reference LIMIT 1"
-    ).fetchone()
-    if row is not None:
-        message = f"{row[0]!r} is {'cancelled' if row[1] else 'reported'} twice in the table"
-        raise ArtifactError(message, hint="Give every record a reference of its own.")
-
-
-def _old_rows(
+def _cancelling(
     database: duckdb.DuckDBPyConnection,
     target: Path,
     spec: ReferencesSpec,
     written: Mapping[int, Path],
 ) -> None:
     """The rows of old records, as they were sent, with the word for a cancellation."""
-    columns = column_names(database, target)
+    columns = pq.read_schema(target).names
     database.execute(
         "CREATE TABLE cancelled AS SELECT * FROM read_parquet($1) LIMIT 0", [str(target)]
     )
     needed = database.execute("SELECT DISTINCT submission FROM old ORDER BY 1").fetchall()
     for (submission,) in needed:
-        path = str(written[submission])
-        there = set(column_names(database, written[submission]))
-        # A column that was not there then stays empty.
+        there = set(pq.read_schema(written[submission]).names)
+        if spec.cancel_columns is not None:
+            there &= {spec.column, *spec.cancel_columns}
+        # Other columns, and those that were not there then, stay empty.
         names = ", ".join(
             f"$3 AS {named(c)}" if c == spec.action else f"p.{named(c)}"
             for c in columns
@@ -212,9 +172,8 @@ def _old_rows(
             f"INSERT INTO cancelled BY NAME SELECT {names} "  # noqa: S608
             "FROM read_parquet($1, file_row_number = true) p "
             "JOIN old ON old.position = p.file_row_number AND old.submission = $2",
-            [path, submission, spec.cancel[0]],
+            [str(written[submission]), submission, spec.cancel[0]],
         )
-    name = named(spec.column)
     listed = ", ".join(named(c) for c in columns)
     database.execute(
         f"INSERT INTO cancelled SELECT {listed} "  # noqa: S608
@@ -224,24 +183,58 @@ def _old_rows(
     )
     database.execute(
         f"CREATE VIEW cancelling AS SELECT {listed} FROM cancelled "  # noqa: S608
-        f"ORDER BY CAST({name} AS VARCHAR)"
+        f"ORDER BY CAST({named(spec.column)} AS VARCHAR)"
     )
 
 
-def _write(database: duckdb.DuckDBPyConnection, target: Path, out: Path) -> None:
-    schema = pq.read_schema(target).remove_metadata()
-    listed = ", ".join(f"p.{named(name)}" for name in schema.names)
-    queries: tuple[tuple[str, list[str]], ...] = (
-        ("SELECT * FROM cancelling", []),
-        (
-            f"SELECT {listed} FROM read_parquet($1, file_row_number = true) p "  # noqa: S608
-            "JOIN plan ON plan.position = p.file_row_number AND plan.what = 'send' "
-            "AND NOT plan.cancels ORDER BY p.file_row_number",
-            [str(target)],
-        ),
+def _write(
+    database: duckdb.DuckDBPyConnection, target: Path, spec: ReferencesSpec, out: Path
+) -> None:
+    listed = ", ".join(
+        f"plan.word AS {named(c)}" if c == spec.action else f"p.{named(c)}"
+        for c in pq.read_schema(target).names
     )
+    reports = (
+        f"SELECT {listed} FROM read_parquet({quoted(str(target))}, file_row_number = true) p "  # noqa: S608
+        "JOIN plan ON plan.position = p.file_row_number AND plan.what = 'send' "
+        "AND NOT plan.cancels ORDER BY p.file_row_number"
+    )
+    _copy(database, ("SELECT * FROM cancelling", reports), target, out)
+
+
+def _records() -> tuple[str, str]:
+    """The rows as the store takes them, in the order in which they are written."""
+    cancelled = (
+        f"SELECT {COLUMNS} {_SENT.format('')} UNION ALL SELECT reference, true, digest, "  # noqa: S608
+        "'standing', '' FROM old"
+    )
+    return (
+        f"SELECT * FROM ({cancelled}) ORDER BY reference",  # noqa: S608
+        f"SELECT {COLUMNS} {_SENT.format('NOT ')} ORDER BY position",
+    )
+
+
+def _write_inner(database: duckdb.DuckDBPyConnection, number: int, source: Path, out: Path) -> int:
+    """The rows that belong to records that are sent; a row of several records is there once."""
+    columns = ", ".join(named(name) for name in pq.read_schema(source).names)
+    query = (
+        f"SELECT {columns} FROM read_parquet({quoted(str(source))}, file_row_number = true) p "  # noqa: S608
+        f"WHERE p.file_row_number IN (SELECT own FROM inner_{number} i JOIN plan "
+        "ON plan.position = i.root WHERE plan.what = 'send') ORDER BY p.file_row_number"
+    )
+    return _copy(database, (query,), source, out)
+
+
+def _copy(
+    database: duckdb.DuckDBPyConnection, queries: tuple[str, ...], like: Path, out: Path
+) -> int:
+    """Write the rows of queries with the columns of a file, and give their number."""
+    schema = pq.read_schema(like).remove_metadata()
+    rows = 0
     with pq.ParquetWriter(out, schema, compression="zstd") as file:
-        for query, values in queries:
-            for batch in database.sql(query, params=values).to_arrow_reader(_BATCH):
+        for query in queries:
+            for batch in database.sql(query).to_arrow_reader(_BATCH):
                 if batch.num_rows:
                     file.write_table(pa.Table.from_batches([batch]).cast(schema))
+                    rows += batch.num_rows
+    return rows

@@ -12,6 +12,8 @@ from openreg_airflow.store.deliveries import content_of
 from openreg_airflow.store.references import References, Submission
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from openreg_airflow.records import Artifact, RunKey
     from openreg_airflow.store.store import Store
     from openreg_airflow.workspace import Workspace
@@ -23,20 +25,30 @@ KEY = "references"
 
 
 def told(
-    spec: ReferencesSpec, written: Dataset, target: Dataset, resubmission: int
+    spec: ReferencesSpec,
+    *,
+    written: Dataset,
+    inner: Mapping[str, Dataset],
+    records: Dataset,
+    target: str,
+    resubmission: int,
 ) -> dict[str, Any]:
     """What an artifact's metadata tells of its references.
 
     Args:
         spec: the artifact's section.
         written: the table whose rows are written.
-        target: the table that the authority is to have in the end.
+        inner: the tables inside its records, as they are written.
+        records: its records as they are staged.
+        target: hash of what the authority is to have in the end.
         resubmission: its number; 0 in a run that reads the source.
     """
     return {
         "spec": spec.model_dump(mode="json"),
         "written": written.model_dump(mode="json"),
-        "target": target.sha256,
+        "inner": {name: table.model_dump(mode="json") for name, table in sorted(inner.items())},
+        "records": records.model_dump(mode="json"),
+        "target": target,
         "resubmission": resubmission,
     }
 
@@ -69,6 +81,10 @@ def submission_of(run: RunKey, artifact: Artifact) -> Submission | None:
         target=found["target"],
         resubmission=found["resubmission"],
         written=Dataset.model_validate(found["written"]),
+        inner_tables={
+            name: Dataset.model_validate(table) for name, table in found["inner"].items()
+        },
+        records=Dataset.model_validate(found["records"]),
     )
 
 
@@ -103,7 +119,7 @@ class ReferenceGuard:
         """Put the references on record before anything is sent.
 
         Raises:
-            ReferenceReuseError: one stands already, or one is cancelled that does not stand.
+            ReferenceReuseError: one stands already, or one is spoken of that does not stand.
         """
         self._hold(look=False)
 
@@ -117,16 +133,15 @@ class ReferenceGuard:
 
     def _hold(self, *, look: bool) -> None:
         wanted = self._submission
-        if wanted is None or self._artifact is None:
+        if wanted is None or wanted.records is None:
             return
-        from openreg_airflow.references.rows import records
+        from openreg_airflow.references.rows import read_records
 
-        spec = ReferencesSpec.model_validate(self._artifact.metadata[KEY]["spec"])
-        with self._workspace.open_local(wanted.written) as table:
+        with self._workspace.open_local(wanted.records) as records:
             if look:
-                self._store.look(wanted, records(table, spec))
+                self._store.look(wanted, read_records(records))
             else:
-                self._store.reserve(wanted, records(table, spec), again=self._again)
+                self._store.reserve(wanted, read_records(records), again=self._again)
 
     def delivered(self) -> None:
         """Note that all files are there."""

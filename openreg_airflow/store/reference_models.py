@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     String,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -40,6 +41,8 @@ class SubmissionRow(Base):
     resubmission: Mapped[int] = mapped_column(Integer)
     state: Mapped[str] = mapped_column(String(20))
     written: Mapped[dict[str, Any]] = mapped_column(JSON)
+    inner_tables: Mapped[dict[str, Any]] = mapped_column(JSON, server_default=text("'{}'"))
+    records: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     recorded_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -60,3 +63,4 @@ class ReferenceRow(Base):
     digest: Mapped[str] = mapped_column(String(32))
     position: Mapped[int] = mapped_column(BigInteger)
     rejected: Mapped[bool] = mapped_column(Boolean)
+    event: Mapped[str] = mapped_column(String(80), server_default="")

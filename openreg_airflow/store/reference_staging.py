@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    #: Position from 0, reference, whether it is cancelled, hash of the record.
-    StagedRecord = tuple[int, str, bool, str]
+    #: Position from 0, reference, whether it is cancelled, hash of the record, what it needs of the
+    #: reference before, what it tells of; see :func:`openreg_airflow.references.content.load`.
+    StagedRecord = tuple[int, str, bool, str, str, str]
 
-_COLUMNS = "position, reference, cancels, digest"
+_COLUMNS = "position, reference, cancels, digest, needs, event"
 
 
 def stage(connection: Connection, batches: Iterable[list[StagedRecord]]) -> None:
@@ -36,7 +37,8 @@ def stage(connection: Connection, batches: Iterable[list[StagedRecord]]) -> None
     connection.execute(
         text(
             "CREATE TEMPORARY TABLE openreg_staged (position BIGINT PRIMARY KEY, reference "
-            "VARCHAR NOT NULL, cancels BOOLEAN NOT NULL, digest VARCHAR NOT NULL)"
+            "VARCHAR NOT NULL, cancels BOOLEAN NOT NULL, digest VARCHAR NOT NULL, "
+            "needs VARCHAR NOT NULL, event VARCHAR NOT NULL)"
             f"{' ON COMMIT DROP' if postgres else ''}"
         )
     )
@@ -46,7 +48,7 @@ def stage(connection: Connection, batches: Iterable[list[StagedRecord]]) -> None
         if connection.dialect.driver == "psycopg2":
             _copy(connection, batch)
         else:
-            marks = ", ".join(["%s" if postgres else "?"] * 4)
+            marks = ", ".join(["%s" if postgres else "?"] * 6)
             connection.exec_driver_sql(
                 f"INSERT INTO openreg_staged ({_COLUMNS}) VALUES ({marks})",  # noqa: S608
                 batch,

@@ -49,6 +49,8 @@ class Submission(Record):
         resubmission: number of the exception queue's resubmission; 0 for a report.
         state: ``sending`` until all files are known to be delivered.
         written: the table whose rows were written, in their order.
+        inner_tables: the tables inside its records, as they were written.
+        records: its records as they are staged; None where that is not known any more.
     """
 
     scope: str
@@ -60,23 +62,27 @@ class Submission(Record):
     content: str
     target: str
     written: Dataset
+    inner_tables: dict[str, Dataset] = {}  # noqa: RUF012 - the model is immutable
+    records: Dataset | None = None
     resubmission: int = 0
     state: Literal["sending", "delivered"] = "sending"
     id: int = 0
 
 
 class Held(NamedTuple):
-    """How it stands with one reference.
+    """What was said last of one reference, or of one event of it.
 
     Attributes:
+        event: what it told of; empty for the record itself.
         cancels: whether it was cancelled last, and reported otherwise.
         digest: hash of the record.
         submission_id: the submission that said so.
         position: which row of its table, from 0.
-        before: the submission that spoke of a cancelled reference before that one.
+        before: the submission that spoke of a cancelled record before that one.
     """
 
     reference: str
+    event: str
     cancels: bool
     digest: str
     submission_id: int
@@ -101,7 +107,7 @@ class References(Store):
             again: it is sent again on purpose.
 
         Raises:
-            ReferenceReuseError: a record uses a reference that stands, or cancels one that does
+            ReferenceReuseError: a record uses a reference that stands, or speaks of one that does
                 not; nothing is put on record then.
         """
         with self._transaction(write=True) as connection:
@@ -120,11 +126,10 @@ class References(Store):
                 )
             _refuse_reuse(connection, wanted.scope)
             if own is None:
-                values = wanted.model_dump(exclude={"id", "written"})
-                values |= {
-                    "written": wanted.written.model_dump(mode="json"),
-                    "recorded_at": datetime.now(UTC),
-                }
+                files = {"written", "inner_tables", "records"}
+                values = wanted.model_dump(exclude={"id", *files})
+                values |= wanted.model_dump(mode="json", include=files)
+                values["recorded_at"] = datetime.now(UTC)
                 new = insert(SubmissionRow).values(**values).returning(SubmissionRow.id)
                 own = connection.execute(new).scalar_one()
             connection.execute(
@@ -133,8 +138,8 @@ class References(Store):
             done = connection.execute(
                 text(
                     "INSERT INTO openreg_reference (submission_id, scope, reference, cancels, "
-                    "digest, position, rejected) SELECT :own, :scope, reference, cancels, digest, "
-                    "position, :no FROM openreg_staged ORDER BY position"
+                    "digest, position, rejected, event) SELECT :own, :scope, reference, cancels, "
+                    "digest, position, :no, event FROM openreg_staged ORDER BY position"
                 ),
                 {"own": own, "scope": wanted.scope, "no": False},
             )
@@ -211,14 +216,16 @@ class References(Store):
             submissions: ids of submissions of the scope.
             records: the records.
         """
-        last = _LAST.format(column="id", of="r", and_="")
-        before = _LAST.format(column="submission_id", of="e", and_="AND x.id < e.id ")
+        last = _LAST.format(column="id", of="r", and_="AND x.event = r.event ")
+        before = _LAST.format(
+            column="submission_id", of="e", and_="AND x.event = e.event AND x.id < e.id "
+        )
         own = ", ".join(str(int(one)) for one in submissions) or "-1"
         query = text(
-            "SELECT e.reference, e.cancels, e.digest, e.submission_id, e.position, "  # noqa: S608
+            "SELECT e.reference, e.event, e.cancels, e.digest, e.submission_id, e.position, "  # noqa: S608
             f"CASE WHEN e.cancels THEN ({before}) END AS before "
-            "FROM (SELECT reference FROM openreg_staged UNION "
-            f"SELECT reference FROM openreg_reference WHERE submission_id IN ({own})) r "
+            "FROM (SELECT reference, event FROM openreg_staged UNION "
+            f"SELECT reference, event FROM openreg_reference WHERE submission_id IN ({own})) r "
             f"JOIN openreg_reference e ON e.id = ({last})"
         )
         with self._transaction(write=False) as connection:
@@ -227,10 +234,7 @@ class References(Store):
                 query, {"scope": scope}
             )
             for rows in found.partitions(_FETCH):
-                yield [
-                    Held(r.reference, bool(r.cancels), r.digest, r.submission_id, r.position, r[5])
-                    for r in rows
-                ]
+                yield [Held(r[0], r[1], bool(r[2]), *r[3:]) for r in rows]
 
     def rejected(self, submission: int) -> bool:
         """Whether the authority rejected any record of a submission."""
@@ -255,7 +259,7 @@ class References(Store):
             files: of whole files: their first position, and the one after their last.
         """
         with self._transaction(write=True) as connection:
-            staged = [(n, ref, False, "") for n, ref in enumerate(references)]
+            staged = [(n, ref, False, "", "", "") for n, ref in enumerate(references)]
             stage(connection, [staged])
             connection.execute(
                 text(
@@ -286,29 +290,35 @@ def _same(wanted: Submission) -> tuple[ColumnElement[bool], ...]:
 
 
 def _refuse_reuse(connection: Connection, scope: str) -> None:
-    """See that each staged report's reference is free, and each cancelled one stands.
+    """See that each staged record finds its reference as it needs it.
 
     Raises:
         ReferenceReuseError: it is not so.
     """
     state = _LAST.format(column="cancels", of="s", and_="")
-    # A first report comes after nothing, which is as good as after a cancellation.
+    # Without a record before it there is no state, which is neither true nor false.
     query = text(
-        "SELECT reference, cancels, inside, count(*) OVER () AS faults FROM ("  # noqa: S608
-        "SELECT position, reference, cancels, earlier IS NOT NULL AS inside, "
-        f"coalesce(earlier, ({state}), :yes) AS prior FROM (SELECT position, reference, cancels, "
+        "SELECT reference, cancels, needs, prior, inside, count(*) OVER () AS faults FROM ("  # noqa: S608
+        "SELECT position, reference, cancels, needs, earlier IS NOT NULL AS inside, "
+        f"coalesce(earlier, ({state})) AS prior FROM (SELECT position, reference, cancels, needs, "
         "lag(cancels) OVER (PARTITION BY reference ORDER BY position) AS earlier "
-        "FROM openreg_staged) s) t WHERE cancels = prior ORDER BY position LIMIT :most"
+        "FROM openreg_staged) s) t WHERE CASE needs WHEN 'standing' THEN coalesce(prior, :yes) "
+        "WHEN 'known' THEN prior IS NULL WHEN 'unused' THEN prior IS NOT NULL "
+        "WHEN 'uncancelled' THEN coalesce(prior, :no) WHEN 'any' THEN :no "
+        "ELSE NOT coalesce(prior, :yes) END ORDER BY position LIMIT :most"
     )
-    faults = connection.execute(query, {"scope": scope, "yes": True, "most": _TOLD}).all()
+    faults = connection.execute(
+        query, {"scope": scope, "yes": True, "no": False, "most": _TOLD}
+    ).all()
     if not faults:
         return
     said = "; ".join(_said(connection, scope, fault) for fault in faults)
     more = f"; and {faults[0].faults - len(faults)} more" if faults[0].faults > len(faults) else ""
     message = f"{faults[0].faults} records may not be sent: {said}{more}"
     hint = (
-        "Cancel a reference before it is reported anew: in the table, or by `corrections: "
-        "cancel_and_new`. If a delivery of another run stopped half way, clear that task first."
+        "Cancel a reference before it is reported anew: in the table, or by `corrections`; where "
+        "the format forbids that, give a new one. If a delivery of another run stopped half way, "
+        "clear that task first."
     )
     raise ReferenceReuseError(message, hint=hint)
 
@@ -322,15 +332,21 @@ def _said(connection: Connection, scope: str, fault: Any) -> str:
         .order_by(row.id.desc())
         .limit(1)
     ).first()
+    verb = "is cancelled" if fault.cancels else "is spoken of"
+    reports = fault.needs in ("free", "unused")
     if fault.inside:
-        return f"{fault.reference!r} is {'cancelled' if fault.cancels else 'reported'} twice in it"
+        if fault.cancels == fault.prior:
+            return f"{fault.reference!r} {verb if fault.cancels else 'is reported'} twice in it"
+        return f"{fault.reference!r} {'is reported' if reports else verb} after its cancellation"
     if holder is None:
-        return f"{fault.reference!r} is cancelled and was never reported"
+        return f"{fault.reference!r} {verb} and was never reported"
     where = (
         f"report {holder.report_id} for {holder.business_date}, version {holder.version}, "
         f"run {holder.run_id}"
     )
-    if fault.cancels:
-        return f"{fault.reference!r} is cancelled and was cancelled before by {where}"
+    if not reports:
+        return f"{fault.reference!r} {verb} and was cancelled before by {where}"
+    if fault.prior:
+        return f"{fault.reference!r} was cancelled by {where}, and is reported anew"
     done = "was reported" if holder.state == "delivered" else "is being sent"
     return f"{fault.reference!r} {done} by {where}, and is not cancelled"

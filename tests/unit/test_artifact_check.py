@@ -99,18 +99,17 @@ def test_number_without_a_sequence_is_found_in_spec_and_layout(tmp_path: Path) -
     assert list(check(good, tmp_path)) == []
 
 
-def test_references_name_columns_and_records_of_one_row(tmp_path: Path) -> None:
+def test_references_name_columns_that_are_there(tmp_path: Path) -> None:
     inner = '<i r:each="parts" r:on="a">{b}</i>'
     layout = LAYOUT.replace('r:each="rows"', 'r:each="rows" r:key="a"')
     (tmp_path / "layout.xml").write_text(layout.replace("<a>", f"{inner}<a>"))
-    about = {"column": "idd", "action": "kind", "corrections": "cancel_and_new"}
+    about = {"column": "idd", "action": "kind", "corrections": "cancel_and_new", "ignore": ["at"]}
     columns = {"rows": {"a": "string", "id": "string", "kind": "string"}}
-    unknown, parts = check({"a": xml(references=about)}, tmp_path, columns)
+    unknown, ignored = check({"a": xml(references=about)}, tmp_path, columns)
     assert unknown.message == "table rows has no column idd"
     assert unknown.hint is not None
     assert "Did you mean id?" in unknown.hint
     assert unknown.keys == ("a", "references", "column")
-    assert parts.message == "corrections cannot be derived: records have rows in parts"
-    assert parts.keys == ("a", "references", "corrections")
-    plain = about | {"column": "id", "corrections": "as_written"}
+    assert ignored.keys == ("a", "references", "ignore")
+    plain = about | {"column": "id", "ignore": []}
     assert list(check({"a": xml(references=plain)}, tmp_path, columns)) == []
