@@ -33,12 +33,15 @@ class Row:
     meets_target: bool | None = None
 
 
-def arguments(description: str, *, rows: int) -> argparse.Namespace:
-    """The options that every benchmark has."""
+def arguments(description: str, *, rows: int, ways: Collection[str] = ()) -> argparse.Namespace:
+    """The options that every benchmark has; ``--only`` where its ``ways`` can be chosen."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rows", type=int, default=rows, help=f"scale (default {rows:,})")
     parser.add_argument("--repeats", type=int, default=3, help="interleaved repeats (default 3)")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
+    if ways:
+        text = f"measure some of the ways, without targets that need others: {', '.join(ways)}"
+        parser.add_argument("--only", nargs="+", choices=ways, metavar="WAY", help=text)
     return parser.parse_args()
 
 
