@@ -20,7 +20,7 @@ from openreg_airflow.errors import OpenRegError, SourceError, SourceUnavailableE
 from openreg_airflow.extract.reader import BATCH_BYTES
 from openreg_airflow.extract.readers.odbc_columns import transit
 from openreg_airflow.extract.readers.odbc_errors import connection_error, query_error
-from openreg_airflow.extract.readers.odbc_products import Product, find_product
+from openreg_airflow.extract.readers.odbc_products import UNLIKE_LETTERS, Product, find_product
 from openreg_airflow.extract.readers.odbc_wire import (
     WireError,
     error_message,
@@ -83,6 +83,7 @@ class OdbcWork:
         self._run([one.format(seconds=timeout_seconds) for one in self.product.begin])
         self._run(begin)
         self.stop = self._how_to_stop()
+        self._encoding = self._text_encoding()
 
     def hold(self) -> None:
         """See one state of the database from now on; its product knows how."""
@@ -108,6 +109,24 @@ class OdbcWork:
             raise query_error(error, f"connection {self._conn_id}", self.product) from error
         return product.stop.format(id=int(batch.column(0)[0].as_py()))
 
+    def _text_encoding(self) -> arrow_odbc.TextEncoding:
+        """UTF-8 where driver and locale prove to give it whole."""
+        if self.product.speaks_utf8 is None:
+            return arrow_odbc.TextEncoding.UTF16
+        try:
+            batches = self._connection.read_arrow_batches(
+                self.product.speaks_utf8,
+                batch_size=1,
+                max_text_size=self._widest,
+                fetch_concurrently=False,
+                payload_text_encoding=arrow_odbc.TextEncoding.UTF8,
+            )
+            found = [value for batch in batches for value in batch.column(0).to_pylist()]
+        except arrow_odbc.Error:
+            found = []
+        whole = found == [UNLIKE_LETTERS]
+        return arrow_odbc.TextEncoding.UTF8 if whole else arrow_odbc.TextEncoding.UTF16
+
     def read(self, answers: IO[bytes], *, sql: str, values: Sequence[str], file: str) -> None:
         """Run a query and send its columns and its rows."""
         found: list[pa.Field] = []
@@ -130,7 +149,7 @@ class OdbcWork:
                 max_binary_size=self._widest,
                 map_schema=remember,
                 query_timeout_sec=self._timeout if self.product.limits_queries else None,
-                payload_text_encoding=arrow_odbc.TextEncoding.UTF16,
+                payload_text_encoding=self._encoding,
             )
         except arrow_odbc.Error as error:
             raise query_error(error, file, self.product) from error
