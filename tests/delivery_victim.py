@@ -19,25 +19,30 @@ from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.deliver.delivery import Delivery, deliver
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.records import Artifact, RunKey
+from openreg_airflow.references.guard import ReferenceGuard
+from openreg_airflow.store import references
 from openreg_airflow.store.deliveries import Deliveries
 from openreg_airflow.workspace import Workspace
 
 SESSIONS = {"sftp": SftpSession, "ftp": FtpSession, "ftps": FtpSession, "folder": FolderSession}
+#: What holds references against the store, and the step inside its transaction.
+GUARDS = {"reserve": ReferenceGuard, "delivered": ReferenceGuard, "_refuse_reuse": references}
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def kill_at(kind: type, point: str) -> None:
+def kill_at(kind: Any, point: str) -> None:
     """Make the process die before or after a step of a session, such as ``before publish``."""
     when, step = point.split(" ")
+    kind = GUARDS.get(step, kind)
     original = getattr(kind, step)
 
-    def doomed(self: Any, *arguments: Any) -> Any:
+    def doomed(*arguments: Any) -> Any:
         if when == "before":
             die()
-        result = original(self, *arguments)
+        result = original(*arguments)
         die()
         return result
 
