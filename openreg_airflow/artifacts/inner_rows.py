@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: How many inner rows are held at a time, unless a single outer row has more.
 _MOST_ROWS = 32_768
 _READ_ROWS = 8192
+#: A multiple of the rows that DuckDB writes at a time; it writes a column of a group as one page,
+#: which is read as a whole.
+_GROUP_ROWS = 20_480
 _MEMORY = "256MB"
 #: A second one would make the sort a little faster, but hold more the more rows there are.
 _THREADS = 1
@@ -130,7 +133,8 @@ class _Sorter:
         self._database.execute(
             f"COPY (SELECT o.{_NUMBER} AS {named(_OUTER)}, {columns} "  # noqa: S608
             f"FROM {rows} JOIN {owners} ON {same} ORDER BY o.{_NUMBER}, i.{_NUMBER}) "
-            f"TO {quoted(str(target))} (FORMAT parquet, COMPRESSION lz4_raw)"
+            f"TO {quoted(str(target))} "
+            f"(FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE {_GROUP_ROWS})"
         )
         return target
 
