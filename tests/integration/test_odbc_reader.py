@@ -9,12 +9,16 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import pyarrow as pa
 import pyodbc
 import pytest
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecError
 from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.extract.readers import odbc_session
+from openreg_airflow.extract.readers.odbc import connection_string
+from openreg_airflow.extract.readers.odbc_process import OdbcWork
+from openreg_airflow.extract.readers.odbc_products import UNLIKE_LETTERS, find_product
 from openreg_airflow.extract.shared_session import SharedSession
 from tests.extraction import Database
 from tests.reader_databases import (
@@ -128,6 +132,48 @@ def test_value_longer_than_the_room_for_it_is_refused_not_cut(postgres_odbc: Sou
         postgres_odbc.database.extract("SELECT repeat('x', 20000) AS t")
 
     assert "max_text_size" in str(caught.value)
+
+
+def test_text_is_whole_where_the_locale_knows_no_letters(
+    postgres_odbc: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+
+    table = postgres_odbc.database.extract(f"SELECT '{UNLIKE_LETTERS}' AS t")
+
+    assert table.column("t").to_pylist() == [UNLIKE_LETTERS]
+
+
+@pytest.mark.parametrize(
+    ("given", "encoding"),
+    [(UNLIKE_LETTERS, "UTF8"), ("\u00e9??", "UTF16"), (None, "UTF16")],
+)
+def test_driver_that_does_not_give_utf8_whole_is_asked_for_utf16(
+    given: str | None, encoding: str
+) -> None:
+    class Driver:
+        def read_arrow_batches(self, query: str, **options: Any) -> list[pa.RecordBatch]:
+            assert query.isascii()
+            return [pa.record_batch({"t": pa.array([given], pa.string())})]
+
+    work = OdbcWork.__new__(OdbcWork)
+    work.product, work._widest, work._connection = find_product("MariaDB"), 8192, Driver()
+
+    assert work._text_encoding().name == encoding
+
+
+def test_driver_that_keeps_a_whole_result_is_warned_of(
+    mariadb: MariadbServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if ODBC_DRIVERS["mariadb"] not in pyodbc.drivers():
+        unavailable("the ODBC driver for mariadb is not installed")
+    source = odbc_source(mariadb_source(mariadb, tmp_path), "mariadb")
+    with pyodbc.connect(connection_string(source.database.connection)) as probe:
+        old = str(probe.getinfo(pyodbc.SQL_DRIVER_VER)) < "03.02"
+
+    source.database.extract("SELECT 1 AS a")
+
+    assert ("keeps a whole result in memory" in caplog.text) is old
 
 
 def test_decimal_below_one_is_refused_since_drivers_cut_it(postgres_odbc: Source) -> None:

@@ -73,6 +73,7 @@ class OdbcWork:
             with closing(pyodbc.connect(text, timeout=login_seconds, autocommit=True)) as probe:
                 name = str(probe.getinfo(pyodbc.SQL_DBMS_NAME))
                 version = str(probe.getinfo(pyodbc.SQL_DBMS_VER))
+                driver = str(probe.getinfo(pyodbc.SQL_DRIVER_VER))
             self.product = find_product(name)
             for key, value in self.product.options.items():
                 text += f"{key}={value.format(widest=widest)};"
@@ -80,6 +81,7 @@ class OdbcWork:
         except (pyodbc.Error, arrow_odbc.Error) as error:
             raise connection_error(error, conn_id, self.product) from error
         self.server = f"{name} {version}"
+        self.keeps_all = driver < self.product.streams_since
         self._run([one.format(seconds=timeout_seconds) for one in self.product.begin])
         self._run(begin)
         self.stop = self._how_to_stop()
@@ -200,7 +202,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     try:
         work = OdbcWork(**receive(requests))
         told: dict[str, Any] = {"server": work.server, "product": work.product.name}
-        send(answers, told | {"stop": work.stop})
+        send(answers, told | {"stop": work.stop, "keeps_all": work.keeps_all})
         while True:
             request = receive(requests)
             if request.get("hold"):

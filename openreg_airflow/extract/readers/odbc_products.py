@@ -42,6 +42,8 @@ class Product:
         speaks_utf8: a query that makes :data:`UNLIKE_LETTERS` of plain ASCII. A driver that gives
             them as UTF-8 is asked for all text so, which spares it two conversions a value; None
             where only UTF-16 is known to lose nothing.
+        streams_since: the first version of the driver, as ODBC spells it, that does not keep a
+            whole result in memory; empty when each one streams.
         passing: the server's numbers of errors after which another try may succeed.
         hints: what to do about an error, by the server's number.
     """
@@ -59,6 +61,7 @@ class Product:
     dates_as_text: bool = False
     several_results: bool = False
     speaks_utf8: str | None = None
+    streams_since: str = ""
     passing: frozenset[int] = frozenset()
     hints: Mapping[int, str] = field(default_factory=dict)
 
@@ -119,7 +122,7 @@ _MYSQL = Product(
 
 _MARIADB = Product(
     name="MariaDB",
-    options=_MYSQL.options,
+    options={"FORWARDONLY": "1", "STREAMRS": "1"},
     begin=(
         "SET SESSION time_zone = '+00:00', max_statement_time = {seconds}",
         "SET SESSION TRANSACTION READ ONLY",
@@ -131,6 +134,7 @@ _MARIADB = Product(
     marks=_MYSQL.marks,
     dates_as_text=_MYSQL.dates_as_text,
     speaks_utf8=_MYSQL.speaks_utf8,
+    streams_since="03.02",
 )
 
 #: https://learn.microsoft.com/en-us/sql/relational-databases/errors-events
