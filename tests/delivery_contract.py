@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
+from openreg_airflow.records import FileRef
 from openreg_airflow.store.acknowledgements import (
     Acknowledgement,
     Acknowledgements,
@@ -234,6 +235,23 @@ class DeliveryContract:
         assert [each.filename for each in store.files(*OF)] == ["FB_a1.xml", "FB_a1_2.xml"]
         [standing] = store.of_run(*OF)
         assert (standing.pending, standing.accepted) == (11_998, 2_999_988_000)
+
+    def test_the_longest_reference_and_any_text_of_an_authority_is_kept(self, url: str) -> None:
+        store = Acknowledgements(url)
+        store.await_files(RUN, [awaited()])
+        longest = answer("\U0001d4af" * 250, text="NUL \x00 and half a pair \ud800")
+        words = FileRef(uri="file:///w", bytes=1, sha256="0" * 64)
+        read = feedback(words=words)
+
+        store.apply(RUN, read, [awaited(state="received")], iter([longest]))
+
+        [kept] = store.answers(*OF, status="rejected")
+        assert (kept.reference, kept.text) == (
+            longest.reference,
+            "NUL \\x00 and half a pair \\ud800",
+        )
+        assert store.answers(*OF, status="pending") == ()
+        assert store.files(*OF) == (read,)
 
     def test_what_is_outstanding_comes_the_most_urgent_first(self, url: str) -> None:
         store = Acknowledgements(url)

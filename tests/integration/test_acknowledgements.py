@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 from typer.testing import CliRunner
 
@@ -25,6 +26,7 @@ from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset
 from openreg_airflow.store.acknowledgements import Acknowledgements
+from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.workspace import Workspace
 from tests.channel_sites import SITES
 from tests.delivery_house import RUN, route
@@ -251,7 +253,78 @@ def test_a_file_that_was_refused_as_a_whole_fails_the_task(
     assert desk.standing == (state, 0, 5, 0)
 
 
+def test_each_part_of_an_artifact_is_answered_by_itself(desk: Desk) -> None:
+    [file] = desk.artifact.files
+    parts = [
+        file.model_copy(update={"filename": f"{STEM}_{n}.xml", "records": records, "part": n})
+        for n, records in ((1, 3), (2, 2))
+    ]
+    desk.artifact = desk.artifact.model_copy(update={"files": tuple(parts)})
+    first = auth031("PART", original=f"{STEM}_1", records=[("T1", "RJCT", "CON-412", "x")])
+    desk.answer(first, f"{STEM}_1_FDB_1.xml")
+    desk.waits()
+    foreign = auth031("PART", original=f"{STEM}_2", records=[("T1", "RJCT", "CON-412", "x")])
+    desk.answer(foreign, f"{STEM}_2_FDB_1.xml")
+    desk.waits()
+    assert "which it does not answer" in desk.refused[0]
+    second = auth031("PART", original=f"{STEM}_2", records=[("T5", "RJCT", "CON-412", "x")])
+    desk.answer(second, f"{STEM}_2_FDB_2.xml")
+    desk.look()
+    standings = desk.store.of_run(RUN, "regulator", "transactions")
+    assert [(s.state, s.accepted, s.rejected) for s in standings] == [
+        ("partly accepted", 2, 1),
+        ("partly accepted", 1, 1),
+    ]
+    assert set(desk.queue) == {"T1", "T5"}
+
+
+def test_a_receipt_that_is_read_late_takes_nothing_back(desk: Desk) -> None:
+    pending = [("T1", "PDNG", "CON-411", "instrument pending")]
+    desk.answer(auth031("PART", original=STEM, records=pending))
+    desk.answer(auth031("RCVD", original=STEM), f"{STEM}_FDB_2.xml")
+    desk.waits()
+    assert desk.standing == ("partly accepted", 4, 0, 1)
+
+
+def test_answers_of_a_version_that_kept_them_in_the_store_are_gone_on_with(desk: Desk) -> None:
+    records = [(f"T{n}", "PDNG", "CON-411", "instrument pending") for n in (1, 2)]
+    desk.answer(auth031("PART", original=STEM, records=records))
+    desk.waits()
+    with transaction(connect_engine(parse_url(desk.store_url)), write=True) as connection:
+        connection.execute(sa.text("UPDATE openreg_feedback_file SET words = NULL"))
+    final = [("T1", "ACPT", "", "")]
+    desk.answer(auth031("PART", original=STEM, records=final), f"{STEM}_FDB_2.xml")
+    desk.waits()
+    assert desk.standing == ("partly accepted", 4, 0, 1)
+
+
+def test_rules_of_one_record_on_several_lines_are_one_answer(desk: Desk) -> None:
+    form = {"reference": "ref", "status": "state", "rule": "rule", "text": "why"}
+    lines = "T2;nok;R7;bad price\nT2;nok;R3;no venue\nT2;nok;R7;bad price\n"
+    desk.answer(f"ref;state;rule;why\n{lines}", f"{STEM}_1.csv")
+    words = {"rejected": ["nok"]}
+    desk.waits(parser="csv", form=form | {"words": words}, pattern="{stem}_*.csv")
+    [answer] = desk.store.answers(RUN, "regulator", "transactions")
+    assert (answer.rules, answer.text) == ("R3 R7", "bad price; no venue")
+
+
+def test_a_file_that_is_still_being_written_is_taken_when_it_is_whole(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from openreg_airflow.deliver.channels.folder import FolderSession
+
+    desk.answer(auth031("ACPT", original=STEM, total=5))
+    size = FolderSession.size
+    with monkeypatch.context() as patched:
+        patched.setattr(FolderSession, "size", lambda *args: (size(*args) or 0) - 10)
+        desk.waits()
+    assert desk.store.files(RUN, "regulator", "transactions") == ()
+    desk.look()
+    assert desk.standing == ("accepted", 5, 0, 0)
+
+
 T9 = [("T9", "RJCT", "X", "")]
+LONG = [("T" * 251, "ACPT", "", "")]
 TWICE = [("T1", "RJCT", "X", ""), ("T1", "PDNG", "X", "")]
 
 
@@ -261,6 +334,7 @@ TWICE = [("T1", "RJCT", "X", ""), ("T1", "PDNG", "X", "")]
         (auth031("ACPT", original="SOMEBODY_ELSE"), "answers 'SOMEBODY_ELSE'"),
         (auth031("ACPT", original=STEM, total=4), "counts 4 records"),
         (auth031("PART", original=STEM, records=T9), "not sent, such as 'T9'"),
+        (auth031("PART", original=STEM, records=LONG), "has 251 characters"),
         (auth031("PART", original=STEM, records=TWICE), "two different states"),
         (auth031("ACPT", original=STEM, records=TWICE[:1]), "accepts .* lists rejected"),
         (

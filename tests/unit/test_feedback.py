@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
+from openreg_airflow.deliver.acknowledgement.answers import AnswerFile
 from openreg_airflow.deliver.acknowledgement.feedback import (
     Answer,
     Feedback,
@@ -157,6 +158,8 @@ def test_csv_is_read_as_declared(tmp_path: Path) -> None:
         ("ref;state;rule;why\nT1;ok;;;;\n", "another length"),
         ("ref;state;rule;why\nT1;maybe;;\n", "'maybe' is no known status"),
         ("ref;state;rule;why\n;ok;;\n", "without a reference"),
+        ("ref;state;rule;why;ref\nT1;ok;;;T2\n", "more than one column ref"),
+        ('ref;state;rule;why\nT1;ok;;"never closed\n', "is not CSV"),
     ],
 )
 def test_csv_that_is_not_as_declared_is_refused_with_its_line(
@@ -174,6 +177,21 @@ def test_csv_in_another_encoding_is_refused(tmp_path: Path) -> None:
     assert read(path, "csv", **FORM, encoding="latin-1")[1][0].reference == "TÄ"
 
 
+def test_csv_may_begin_with_a_byte_order_mark_and_have_empty_lines(tmp_path: Path) -> None:
+    text = "\ufeffref;state;rule;why\r\n\r\nT1;ok;;fine\r\n"
+    [answer] = read(write(tmp_path, text), "csv", **FORM)[1]
+    assert answer.reference == "T1"
+
+
+def test_a_reference_that_could_not_be_kept_is_refused(tmp_path: Path) -> None:
+    with AnswerFile(tmp_path / "answers.parquet") as file:
+        file.take(Answer(reference="T" * 250, status="accepted"))
+        with pytest.raises(FeedbackError, match="has 251 characters"):
+            file.take(Answer(reference="T" * 251, status="rejected"))
+        with pytest.raises(FeedbackError, match="no text that a reference can be"):
+            file.take(Answer(reference="T\0", status="rejected"))
+
+
 XML = """<r xmlns="urn:x"><head><file>DEMO_1</file><state>RJCT</state></head>
 <rec><id>T1</id><s><c>RJCT</c></s><state>inner</state></rec>
 <rec><id>T2</id><s><c>PDNG</c></s></rec></r>"""
@@ -185,6 +203,17 @@ def test_xml_is_read_as_declared(tmp_path: Path) -> None:
     [feedback], answers = read(write(tmp_path, XML), "xml", **XML_FORM)
     assert (feedback.status, feedback.original) == ("rejected", "DEMO_1")
     assert [(a.reference, a.status) for a in answers] == [("T1", "rejected"), ("T2", "pending")]
+
+
+def test_xml_that_says_two_things_of_its_file_is_refused(tmp_path: Path) -> None:
+    text = XML.replace("</head>", "<state>ACPT</state></head>")
+    with pytest.raises(FeedbackError, match="'RJCT' and 'ACPT' at r/head/state"):
+        read(write(tmp_path, text), "xml", **XML_FORM)
+
+
+def test_only_the_declared_place_speaks_of_the_file(tmp_path: Path) -> None:
+    text = XML.replace("<head>", "<batch><state>ACPT</state></batch><head>")
+    assert read(write(tmp_path, text), "xml", **XML_FORM)[0][0].status == "rejected"
 
 
 @pytest.mark.parametrize("text", ["<r/>", "<r><rec><id>T</id></rec></r>", BOMB, OUTSIDE])
@@ -231,9 +260,12 @@ def test_a_wrong_pattern_is_found(pattern: str) -> None:
         {"form": FORM},
         {"parser": "xml", "form": FORM},
         {"channel": "sftp"},
+        {"parser": "csv", "form": FORM | {"encoding": "utf-12"}},
+        {"parser": "csv", "form": FORM | {"encoding": "hex"}},
+        {"parser": "csv", "form": FORM | {"delimiter": '"'}},
         {"parser": "csv", "form": FORM | {"words": {"accepted": ["x"], "rejected": ["X"]}}},
     ],
 )
 def test_an_acknowledgement_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"form|channel|word"):
+    with pytest.raises(ValueError, match=r"form|channel|word|encoding|delimiter"):
         AcknowledgementSpec(pattern="{filename}.ack", **wrong)

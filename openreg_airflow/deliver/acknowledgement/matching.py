@@ -109,10 +109,10 @@ def _state_of(before: Acknowledgement, counts: Mapping[str, int], left: int) -> 
         return before.state
     if left and before.state not in ("accepted", "partly accepted"):
         return "received"
-    if not counts["rejected"]:
-        return "accepted"
-    taken = counts["accepted"] or counts["pending"] or left
-    return "partly accepted" if taken else "rejected"
+    taken, rejected, pending = counts["accepted"] + left, counts["rejected"], counts["pending"]
+    if not taken and not (rejected and pending):
+        return "rejected" if rejected else "received"
+    return "partly accepted" if rejected or pending else "accepted"
 
 
 def _hold_counts(

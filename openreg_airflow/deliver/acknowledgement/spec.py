@@ -13,6 +13,15 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Words = tuple[Text, ...]
 
 
+def _known_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError:
+        message = f"{name!r} is no encoding of text"
+        raise ValueError(message) from None
+    return name
+
+
 class FeedbackWords(Section):
     """What an authority calls the states of a record; compared without regard to case."""
 
@@ -44,8 +53,8 @@ class FeedbackForm(Section):
     file_status: Text | None = Field(default=None, description="XML: the state of the whole file.")
     original: Text | None = Field(default=None, description="XML: which file is answered.")
     words: FeedbackWords = FeedbackWords()
-    delimiter: Annotated[str, StringConstraints(min_length=1, max_length=1)] = ";"
-    encoding: Text = "utf-8"
+    delimiter: Annotated[str, StringConstraints(pattern=r'^[^"\s]$|^[ \t]$')] = ";"
+    encoding: Annotated[Text, AfterValidator(_known_encoding)] = "utf-8"
 
 
 class AcknowledgementSpec(Section):
