@@ -110,9 +110,11 @@ def _state_of(before: Acknowledgement, counts: Mapping[str, int], left: int) -> 
     if left and before.state not in ("accepted", "partly accepted"):
         return "received"
     taken, rejected, pending = counts["accepted"] + left, counts["rejected"], counts["pending"]
-    if not taken and not (rejected and pending):
-        return "rejected" if rejected else "received"
-    return "partly accepted" if rejected or pending else "accepted"
+    if not rejected and not pending:
+        return "accepted"
+    if taken or (rejected and pending):
+        return "partly accepted"
+    return "rejected" if rejected else "received"
 
 
 def _hold_counts(
