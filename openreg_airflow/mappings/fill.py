@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from openreg_airflow.transform.runner.lookup import Entries
 from openreg_airflow.transform.runner.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Rows that are looked up at a time.
+#: Rows that are looked up at a time: at least so many, and more while they are small, since each
+#: time begins with all keys of the set.
 BATCH_ROWS = 65_536
+_MOST_ROWS = 4 * BATCH_ROWS
+_BATCH_BYTES = 8 << 20
 #: Unmapped values of one step that its record lists.
 MOST_LISTED = 10_000
 #: Seconds between two lines about progress.
@@ -189,9 +194,10 @@ def fill(
     rows = 0
     with (
         pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20) as file,
+        closing(_ahead(file.iter_batches(batch_size=_rows_at_once(file.metadata)))) as batches,
         ParquetSink(into, fillings[-1].schema) as sink,
     ):
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        for batch in batches:
             filled = batch.replace_schema_metadata(None)
             for filling in fillings:
                 before, filled = filled, filling.apply(filled)
@@ -206,6 +212,21 @@ def fill(
                 said = now
                 log.info("%s: %s rows mapped in %.0f s", source.name, f"{rows:,}", now - started)
     return rows
+
+
+def _rows_at_once(about: pq.FileMetaData) -> int:
+    size = sum(about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+    fitting = _BATCH_BYTES * about.num_rows // max(1, size)
+    return int(min(max(fitting, BATCH_ROWS), _MOST_ROWS))
+
+
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+    """The batches, of which the next one is read while one is worked on."""
+    with ThreadPoolExecutor(1, "openreg-map") as reader:
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch
 
 
 def report(uses: Sequence[MappingUse]) -> None:
