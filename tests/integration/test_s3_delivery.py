@@ -10,6 +10,7 @@ from openreg_airflow.deliver.channels import s3 as channel_module
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 from tests.channel_sites import S3Site
 from tests.integration.test_channel_contract import MIB, make_parcel
+from tests.services.s3_conditions import holding_conditions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,21 +62,56 @@ def test_the_store_itself_is_asked_not_to_overwrite(
     assert [sent["If-None-Match"] for sent in headers] == ["*"]
 
 
-def test_an_object_that_appears_meanwhile_is_not_overwritten(site: S3Site, tmp_path: Path) -> None:
-    parcel = make_parcel(tmp_path)
-    with site.open() as session:
-        events = session._client.meta.events  # type: ignore[attr-defined]
-        events.register("after-call.s3.PutObject", lambda **kw: _fail(site, parcel.filename, kw))
-        with pytest.raises(DeliveryRefusedError, match="is there already"):
+SIZES = pytest.mark.parametrize("size", [1000, 17 * MIB], ids=["at once", "in parts"])
+
+
+@SIZES
+def test_other_bytes_that_appear_meanwhile_are_not_overwritten(
+    site: S3Site, tmp_path: Path, size: int
+) -> None:
+    parcel = make_parcel(tmp_path, size)
+    key = f"in/{parcel.filename}"
+    with holding_conditions(site.server.url) as store:
+        store.first = lambda: site.put(key, b"somebody else's")
+        with (
+            site.open(site.connection(port=store.port)) as session,
+            pytest.raises(DeliveryRefusedError, match="is there already with 15 bytes"),
+        ):
             session.deliver(parcel, f"{site.server.bucket}/in", "size")
-    assert site.files() == {f"in/{parcel.filename}": b"somebody else's"}
+    assert store.answers == [412]
+    assert site.files() == {key: b"somebody else's"}
+    assert unfinished(site.server) == []
 
 
-def _fail(site: S3Site, filename: str, call: dict[str, Any]) -> None:
-    """Answer as a store does that holds the condition: another object was there first."""
-    site.put(f"in/{filename}", b"somebody else's")
-    call["http_response"].status_code = 412
-    call["parsed"]["Error"] = {"Code": "PreconditionFailed", "Message": "it is there"}
+@SIZES
+def test_the_same_bytes_that_appear_meanwhile_are_the_delivery(
+    site: S3Site, tmp_path: Path, size: int
+) -> None:
+    parcel = make_parcel(tmp_path, size)
+    key, content = f"in/{parcel.filename}", parcel.path.read_bytes()
+    with holding_conditions(site.server.url) as store:
+        store.first = lambda: site.put(key, content)
+        with site.open(site.connection(port=store.port)) as session:
+            outcome = session.deliver(parcel, f"{site.server.bucket}/in", "size")
+    assert (store.answers, outcome.already_there) == ([412], True)
+    assert site.files() == {key: content}
+    assert unfinished(site.server) == []
+
+
+@SIZES
+def test_a_request_that_another_one_is_in_the_way_of_is_tried_again(
+    site: S3Site, tmp_path: Path, size: int
+) -> None:
+    parcel = make_parcel(tmp_path, size)
+    with holding_conditions(site.server.url) as store:
+        store.conflicts = 1
+        with site.open(site.connection(port=store.port)) as session:
+            with pytest.raises(DeliveryError, match="ConditionalRequestConflict"):
+                session.deliver(parcel, f"{site.server.bucket}/in", "size")
+            assert (site.files(), unfinished(site.server)) == ({}, [])
+            session.deliver(parcel, f"{site.server.bucket}/in", "content")
+    assert store.answers == [409, 200]
+    assert site.files() == {f"in/{parcel.filename}": parcel.path.read_bytes()}
 
 
 def test_a_try_that_fails_leaves_no_unfinished_upload(

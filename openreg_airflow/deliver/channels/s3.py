@@ -43,7 +43,8 @@ _PART = 16 << 20
 _SMALLEST_PART = 5 << 20
 _READ = 4 << 20
 _MISSING = ("404", "NoSuchKey", "NotFound")
-_TAKEN = ("412", "PreconditionFailed", "ConditionalRequestConflict")
+#: Not ``ConditionalRequestConflict``: another request is under way then, and it is tried again.
+_TAKEN = ("412", "PreconditionFailed")
 _DENIED = ("403", "AccessDenied", "AllAccessDisabled")
 _LOGIN = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken")
 _NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
