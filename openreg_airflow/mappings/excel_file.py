@@ -97,26 +97,36 @@ def write_sheet(path: Path, name: str, rows: Iterable[Sequence[str]]) -> int:
 
     Raises:
         MappingError: there are more rows than a sheet has, or a longer text than a cell has.
+        OSError: the file cannot be written.
     """
     from xlsxwriter import Workbook
+    from xlsxwriter.exceptions import FileCreateError
 
     # A fixed instant: the same entries give the same bytes.
     book = Workbook(str(path), {"constant_memory": True, "strings_to_formulas": False})
     book.set_properties({"created": datetime(2000, 1, 1)})  # noqa: DTZ001 - Excel knows no zones
     sheet = book.add_worksheet(name[:31])
+    try:
+        with closing(book):
+            return _write_rows(sheet, rows)
+    except FileCreateError as error:
+        [cause] = error.args
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
+
+
+def _write_rows(sheet: Any, rows: Iterable[Sequence[str]]) -> int:
     count = 0
-    with closing(book):
-        for row in rows:
-            if count == MOST_ROWS:
-                message = f"a sheet has {MOST_ROWS} rows; there are more entries"
+    for row in rows:
+        if count == MOST_ROWS:
+            message = f"a sheet has {MOST_ROWS} rows; there are more entries"
+            raise MappingError(message, hint="Export them as CSV.")
+        for column, text in enumerate(row):
+            if len(text) > LONGEST_CELL:
+                message = f"a cell has {LONGEST_CELL} characters; a value has more"
                 raise MappingError(message, hint="Export them as CSV.")
-            for column, text in enumerate(row):
-                if len(text) > LONGEST_CELL:
-                    message = f"a cell has {LONGEST_CELL} characters; a value has more"
-                    raise MappingError(message, hint="Export them as CSV.")
-                if text:
-                    sheet.write_string(count, column, text)
-            count += 1
+            if text:
+                sheet.write_string(count, column, text)
+        count += 1
     return count
 
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from openreg_airflow.errors import MappingError
 from openreg_airflow.formula import guarded
 from openreg_airflow.mappings import cells
 from openreg_airflow.mappings.excel_file import is_excel, write_sheet
@@ -58,20 +59,39 @@ def export_file(
         MappingError: there is no such set, or a sheet cannot hold it.
         StoreUnavailableError: the database cannot be reached, or went away.
     """
-    unfinished = path.with_name(f"{path.name}.unfinished")
     with closing(_texts(url, name, tenant, business_date, recorded_at)) as rows:
-        try:
-            if is_excel(path):
-                count = write_sheet(unfinished.with_suffix(".xlsx"), name, rows)
-                unfinished.with_suffix(".xlsx").replace(path)
-                return count - 1
+        return write_file(path, name, rows) - 1
+
+
+def write_file(path: Path, name: str, rows: Iterator[list[str]]) -> int:
+    """Write rows of text into a file, which gets its name only when it is complete.
+
+    Args:
+        path: the file; Excel when its name ends with ``.xlsx``, otherwise CSV.
+        name: the set's name, for the sheet.
+        rows: the header and the entries.
+
+    Returns:
+        The number of rows, the header among them.
+
+    Raises:
+        MappingError: a sheet cannot hold the rows.
+        OSError: the file cannot be written.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        if path.suffix.lower() == ".xlsm":
+            message = "a workbook without macros is not called .xlsm"
+            raise MappingError(message, where=str(path), hint="Call it .xlsx.")
+        if is_excel(path):
+            count = write_sheet(unfinished, name, rows)
+        else:
             with unfinished.open("w", encoding="utf-8", newline="") as out:
                 count = write_csv(out, rows)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-            unfinished.with_suffix(".xlsx").unlink(missing_ok=True)
-    return count - 1
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
 
 
 def export_text(

@@ -23,7 +23,8 @@ def unmapped_command(
         str | None, typer.Option("--set", help="The set, when the run used several.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="The file to write; standard output when left out.")
+        Path | None,
+        typer.Option(help="The file to write, CSV or .xlsx; standard output when left out."),
     ] = None,
     tenant: Tenant = "",
     url: Url = None,
@@ -35,10 +36,9 @@ def unmapped_command(
     import`, which refuses every line that still has the mark.
     """
     import sys
-    from contextlib import ExitStack
 
     from openreg_airflow.errors import MappingError
-    from openreg_airflow.mappings.exporting import write_csv
+    from openreg_airflow.mappings.exporting import write_csv, write_file
     from openreg_airflow.mappings.reading import find_set
     from openreg_airflow.mappings.unmapped import lines, run_of, unmapped_of
     from openreg_airflow.store.mapping_runs import MappingRuns
@@ -61,15 +61,15 @@ def unmapped_command(
         values = unmapped_of(uses, chosen)
         with runs.reading() as connection:
             found = find_set(connection, chosen, tenant)
-        with ExitStack() as files:
-            out = sys.stdout
-            if output is not None:
-                try:
-                    out = files.enter_context(output.open("w", encoding="utf-8", newline=""))
-                except OSError as error:
-                    message = f"{output} cannot be written: {error.strerror}"
-                    raise MappingError(message) from error
-            write_csv(out, lines(found, values))
+        missing = lines(found, values)
+        if output is None:
+            write_csv(sys.stdout, missing)
+        else:
+            try:
+                write_file(output, chosen, missing)
+            except OSError as error:
+                message = f"{output} cannot be written: {error.strerror}"
+                raise MappingError(message) from error
         distinct = sum(use.distinct for use in uses if use.name == chosen)
         if distinct > len(values):
             typer.echo(f"of up to {distinct:,} different values the first are listed", err=True)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from openreg_airflow.errors import UnmappedError
 from openreg_airflow.mappings.cells import UNFILLED
 from openreg_airflow.mappings.commands import app
+from openreg_airflow.mappings.excel_file import sheet_rows
 from tests.integration import test_mapping_operators as operators
 from tests.integration.test_mapping_operators import STEP, filled, of_run
 from tests.mapping_sets import make_set
@@ -64,16 +65,49 @@ def test_unmapped_values_become_entries_of_the_next_run(
     assert made["venue_mic"].to_pylist() == ["XFRA", "XPAR", "XQQQ", None, "XQQQ"]
 
 
+def test_unmapped_values_are_a_workbook_where_the_file_is_called_one(
+    workspace: Workspace, venues: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "missing.xlsx"
+    with pytest.raises(UnmappedError):
+        filled(workspace, venue=STEP)
+
+    told = runner.invoke(app, ["unmapped", "positions", "--output", str(file), "--url", venues])
+
+    assert told.exit_code == 0, told.output
+    assert list(sheet_rows(file, None)) == [
+        (1, ["code", "mic", "effective_from", "effective_to"]),
+        (2, ["QQQ", UNFILLED, "2026-03-31"]),
+    ]
+    refused = runner.invoke(app, ["import", "venues", str(file), "--url", venues])
+    assert "mic: not filled in" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("/nowhere/missing.csv", "cannot be written: No such file"),
+        ("/nowhere/missing.xlsx", "cannot be written: No such file"),
+        ("missing.xlsm", "a workbook without macros is not called .xlsm"),
+    ],
+)
+def test_file_that_cannot_be_written_is_told(
+    workspace: Workspace, venues: str, file: str, said: str
+) -> None:
+    with pytest.raises(UnmappedError):
+        filled(workspace, venue=STEP)
+
+    for command in (["unmapped", "positions", "--output", file], ["export", "venues", file]):
+        refused = runner.invoke(app, [*command, "--url", venues])
+        assert refused.exit_code == 1
+        assert said in refused.output
+
+
 def test_of_several_sets_one_must_be_named(workspace: Workspace, venues: str) -> None:
     make_set(venues, "desks")
     desk = STEP | {"set": "desks", "fill": {"desk": "mic"}}
     with pytest.raises(UnmappedError):
         filled(workspace, venue=STEP, desk=desk)
-
-    nowhere = ["--set", "desks", "--output", "/nowhere/missing.csv", "--url", venues]
-    refused = runner.invoke(app, ["unmapped", "positions", *nowhere])
-    assert refused.exit_code == 1
-    assert "/nowhere/missing.csv cannot be written" in refused.output
 
     both = runner.invoke(app, ["unmapped", "positions", "--url", venues])
     one = runner.invoke(app, ["unmapped", "positions", "--set", "desks", "--url", venues])
