@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 
 def ours() -> Callable[[Path], dict[str, int]]:
-    """Our rules, as ValidateOperator runs them."""
-    from openreg_airflow.validate.fence import run_fenced
-    from openreg_airflow.validate.job import Job, Rule, TableFile
-    from openreg_airflow.validate.spec import RuleSpec, ValidateLimits
+    """Our rules, as ValidateOperator runs them: the fenced process starts before all else."""
+    from openreg_airflow.validate.fence import Fence
 
     def validate(file: Path) -> dict[str, int]:
-        rules = tuple(_our_rule(Rule, RuleSpec, rule.name, rule.sql) for rule in RULES)
-        with tempfile.TemporaryDirectory() as name:
-            scratch = Path(name)
+        with tempfile.TemporaryDirectory() as name, Fence(scratch := Path(name)) as fence:
+            from openreg_airflow.validate.job import Job, Rule, TableFile
+            from openreg_airflow.validate.spec import RuleSpec, ValidateLimits
+
+            rules = tuple(_our_rule(Rule, RuleSpec, rule.name, rule.sql) for rule in RULES)
             # The record that a stage hands on with its table says how many rows it has.
             table = TableFile(path=file, rows=int(file.with_suffix(".rows").read_text()))
-            results = run_fenced(
+            results = fence.run(
                 Job(
                     rules=rules,
                     tables={"trades": table},

@@ -70,6 +70,10 @@ class RowFile:
 
     def _flush(self) -> None:
         if self._rows:
-            self._writer.write_batch(pa.RecordBatch.from_pylist(self._rows, schema=self.schema))
+            self._writer.write_batch(self._batch(self._rows))
             self._rows = []
             self._characters = 0
+
+    def _batch(self, rows: list[dict[str, Any]]) -> pa.RecordBatch:
+        """The rows as a batch of the schema."""
+        return pa.RecordBatch.from_pylist(rows, schema=self.schema)

@@ -34,6 +34,10 @@ _TABLES = {
     "ibans": "openreg_code VARCHAR, openreg_pattern VARCHAR",
 }
 
+_DAYS = (
+    "openreg_calendar VARCHAR, openreg_day DATE, openreg_is_open BOOLEAN, openreg_number HUGEINT"
+)
+
 _KNOWN = """CASE WHEN x IS NULL OR day IS NULL THEN NULL ELSE EXISTS (
     SELECT 1 FROM openreg_{table} AS known WHERE known.openreg_code = x{more}
     AND day >= coalesce(known.openreg_from, day) AND day <= coalesce(known.openreg_to, day)) END"""
@@ -104,16 +108,44 @@ MACROS = {
 }
 
 
-def install(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the reference tables and the macros in a connection that is not locked yet."""
+def install(connection: duckdb.DuckDBPyConnection, sql: str | None = None) -> None:
+    """Make the reference tables and the macros in a connection that is not locked yet.
+
+    Args:
+        connection: where.
+        sql: all that will be asked there; tables of which it needs none stay empty, because
+            reading them takes longer than many a rule. All are filled when left out.
+    """
+    needed = _needed(sql)
     folder = files("openreg_airflow.language").joinpath("reference")
     for name, columns in _TABLES.items():
-        with as_file(folder.joinpath(f"{name}.csv")) as path:
-            connection.execute(f"CREATE TABLE openreg_{name} ({columns})")
-            connection.execute(f"COPY openreg_{name} FROM {quoted(str(path))} (HEADER, NULLSTR '')")
+        connection.execute(f"CREATE TABLE openreg_{name} ({columns})")
+        if f"openreg_{name}" in needed:
+            with as_file(folder.joinpath(f"{name}.csv")) as path:
+                file = quoted(str(path))
+                connection.execute(f"COPY openreg_{name} FROM {file} (HEADER, NULLSTR '')")
+    connection.execute(f"CREATE TABLE openreg_days ({_DAYS})")
+    if "openreg_days" in needed:
+        _fill_days(connection)
+    for head, body in MACROS.items():
+        connection.execute(f"CREATE MACRO {head} AS {body}")
+
+
+def _needed(sql: str | None) -> str:
+    """Some SQL with the macros that it names, and those that they name."""
+    if sql is None:
+        return "\n".join(MACROS.values())
+    text = sql.lower()
+    left = {head.partition("(")[0]: body for head, body in MACROS.items()}
+    while named := [name for name in left if name in text]:
+        text = "\n".join((text, *(left.pop(name) for name in named)))
+    return text
+
+
+def _fill_days(connection: duckdb.DuckDBPyConnection) -> None:
     holidays = ", ".join(f"DATE '{day}'" for day in target_holidays())
     connection.execute(f"""
-        CREATE TABLE openreg_days AS
+        INSERT INTO openreg_days
         SELECT openreg_calendar, openreg_day, openreg_is_open,
             sum(CAST(openreg_is_open AS INTEGER))
                 OVER (PARTITION BY openreg_calendar ORDER BY openreg_day) AS openreg_number
@@ -125,5 +157,3 @@ def install(connection: duckdb.DuckDBPyConnection) -> None:
                 range(DATE '{BEGINS}', DATE '{ENDS + timedelta(1)}',
                     INTERVAL 1 DAY) AS days(day))
     """)  # noqa: S608 - dates of ours
-    for head, body in MACROS.items():
-        connection.execute(f"CREATE MACRO {head} AS {body}")

@@ -22,7 +22,8 @@ from openreg_airflow.language.compiler import Condition
 from openreg_airflow.records import RuleResult
 from openreg_airflow.validate.errant import erring_row
 from openreg_airflow.validate.failures import FailureWriter
-from openreg_airflow.validate.message import MessageTemplate, shown
+from openreg_airflow.validate.gather import SAMPLES, Gatherer
+from openreg_airflow.validate.message import MessageTemplate
 from openreg_airflow.validate.passes import Passes
 from openreg_airflow.validate.phases import by_phase
 from openreg_airflow.validate.query import FailingRows, RuleFailedError
@@ -38,11 +39,11 @@ if TYPE_CHECKING:
     from openreg_airflow.validate.statement import Statement
     from openreg_airflow.validate.sweep import Sweep
 
-#: Failing rows of one rule that go into its result, and rules of a run that may show any.
-SAMPLES = 5
-SAMPLED_RULES = 200
-#: Columns of a sample when the rule names no fields.
-SAMPLE_COLUMNS = 12
+    #: How many rows fail, and the first of them as text by column.
+    _Found = tuple[int, Iterator[dict[str, str | None]]]
+
+#: The temporary table of the rows of a rule that groups.
+_GROUPS = "openreg_groups"
 
 
 def run_rules(
@@ -82,7 +83,7 @@ def _run_phase(
 ) -> list[RuleResult]:
     """Evaluate the rules that see the same tables."""
     failures, reasons = into
-    run = _Run(job, reasons)
+    run = _Run(job, Gatherer(failures, job.failing_rows, job.business_date), reasons)
     results: list[RuleResult] = []
     try:
         with _interrupting(run.interrupt, deadline):
@@ -91,7 +92,7 @@ def _run_phase(
                 if time.monotonic() >= deadline:
                     raise _too_late(job, rule)
                 try:
-                    results.append(run.result(rule, failures))
+                    results.append(run.result(rule))
                 except duckdb.InterruptException as error:
                     raise _too_late(job, rule, run.beside) from error
     finally:
@@ -100,15 +101,16 @@ def _run_phase(
 
 
 class _Run:
-    """One evaluation of a job's rules: its connection, and how many rules have shown samples."""
+    """One evaluation of a job's rules: its connection, and where their failing rows go."""
 
-    def __init__(self, job: Job, reasons: ReasonWriter | None = None) -> None:
+    def __init__(self, job: Job, gatherer: Gatherer, reasons: ReasonWriter | None) -> None:
         self._job = job
+        self._gatherer = gatherer
         self._reasons = reasons
         self._tables = frozenset((*job.tables, *mapping_views(job.mappings, job.business_date)))
-        self._sampled = 0
+        self._most = max(job.failing_rows, SAMPLES)
         self._connection = self._open()
-        self._passes = Passes(job, max(job.failing_rows, SAMPLES))
+        self._passes = Passes(job, self._most)
 
     def interrupt(self) -> None:
         """Stop the statement that runs now; called by another thread."""
@@ -124,11 +126,11 @@ class _Run:
         """Close the connection."""
         self._connection.close()
 
-    def result(self, rule: Rule, failures: FailureWriter) -> RuleResult:
+    def result(self, rule: Rule) -> RuleResult:
         """Evaluate one rule."""
         started = time.perf_counter()
         try:
-            outcome = self._evaluate(rule, failures)
+            outcome = self._evaluate(rule)
         except RuleSqlError as error:
             place = f" ({error.where})" if error.where else ""
             outcome = _unevaluated(f"{error.message}{place}")
@@ -156,7 +158,8 @@ class _Run:
         tables = {name: table.path for name, table in self._job.tables.items()}
         day = self._job.business_date
         views = mapping_views(self._job.mappings, day)
-        return open_session(tables, self._job.limits, self._job.scratch, views)
+        asked = "\n".join(f"{rule.sql}\n{rule.demand or ''}" for rule in self._job.rules)
+        return open_session(tables, self._job.limits, self._job.scratch, views, asked)
 
     def _reopen(self) -> None:
         """Begin again after an error that made the connection useless."""
@@ -164,7 +167,7 @@ class _Run:
         self._passes.abandon()
         self._connection = self._open()
 
-    def _evaluate(self, rule: Rule, failures: FailureWriter) -> dict[str, Any]:
+    def _evaluate(self, rule: Rule) -> dict[str, Any]:
         """Count a rule's failing rows, and gather the first of them when there are any."""
         if rule.spec.table not in self._tables:
             listed = ", ".join(sorted(self._tables)) or "none"
@@ -175,27 +178,23 @@ class _Run:
         statement = self._passes.statement(rule)
         statement.require_tables(self._tables)
         sweep = self._sweep(rule.rule_id)
-        query = FailingRows(self._connection, statement, self._job.business_date)
-        columns = query.columns()
+        query = self._query(statement)
+        columns = sweep.shown(rule.rule_id) if sweep is not None else None
+        columns = columns or query.columns()
         template = MessageTemplate(rule.spec.message)
         if unknown := template.unknown((*columns, BUSINESS_DATE)):
             message = (
                 f"the message shows {', '.join(unknown)}, but the rule returns {', '.join(columns)}"
             )
             raise RuleFailedError(message)
-        failed = query.count() if sweep is None else sweep.counts[rule.rule_id]
-        if failed and sweep is not None and sweep.fetched:
-            fetched = replace(
-                statement,
-                sql=sweep.rows(rule.rule_id),
-                dated=sweep.shows_date(rule.rule_id),
-                ordered=True,
-            )
-            query = FailingRows(self._connection, fetched, self._job.business_date)
+        if sweep is not None:
+            failed, rows = self._swept(rule.rule_id, sweep, query, columns, statement)
+        else:
+            failed, rows = self._alone(query, columns, statement)
         if not failed:
             return {"failed": 0, "message": ""}
         try:
-            outcome = self._gather(rule, query, columns, template, failures)
+            outcome = self._gatherer.gather(rule, rows, columns, template)
             if rule.spec.severity == "correctable":
                 self._set_aside(rule, statement, columns, template)
         except RuleFailedError as error:
@@ -203,6 +202,39 @@ class _Run:
                 raise
             outcome = _unevaluated(f"its failing rows cannot be shown: {error}")
         return outcome | {"failed": failed}
+
+    def _query(self, statement: Statement) -> FailingRows:
+        return FailingRows(self._connection, statement, self._job.business_date)
+
+    def _swept(
+        self,
+        rule_id: str,
+        sweep: Sweep,
+        query: FailingRows,
+        columns: tuple[str, ...],
+        statement: Statement,
+    ) -> _Found:
+        """What a pass with other rules found."""
+        failed = sweep.counts[rule_id]
+        if not failed or not sweep.fetched:
+            return failed, query.first(columns, self._most)
+        if sweep.shown(rule_id) is not None:
+            listed = replace(statement, sql=sweep.texts(rule_id), dated=False)
+            return failed, self._query(listed).lists(columns)
+        fetched = replace(
+            statement,
+            sql=sweep.rows(rule_id),
+            dated=sweep.shows_date(rule_id),
+            ordered=True,
+        )
+        return failed, self._query(fetched).first(columns, self._most)
+
+    def _alone(self, query: FailingRows, columns: tuple[str, ...], statement: Statement) -> _Found:
+        """What a query of its own finds."""
+        if statement.grouped and (once := query.once(columns, _GROUPS)):
+            failed, query = once
+            return failed, query.first(columns, self._most)
+        return query.count(), query.first(columns, self._most)
 
     def _set_aside(
         self,
@@ -255,35 +287,6 @@ class _Run:
             self._reopen()
             return None
 
-    def _gather(
-        self,
-        rule: Rule,
-        query: FailingRows,
-        columns: tuple[str, ...],
-        template: MessageTemplate,
-        failures: FailureWriter,
-    ) -> dict[str, Any]:
-        """Write the failing rows that are kept; give the samples and messages of the first few."""
-        self._sampled += 1
-        most_samples = SAMPLES if self._sampled <= SAMPLED_RULES else 0
-        samples: list[dict[str, str | None]] = []
-        messages: list[str] = []
-        dated: dict[str, str | None] = {BUSINESS_DATE: self._job.business_date.isoformat()}
-        rows = query.first(columns, max(self._job.failing_rows, SAMPLES))
-        for number, values in enumerate(rows, start=1):
-            message = template.format(dated | values)
-            if number <= SAMPLES:
-                messages.append(message)
-            if number <= most_samples:
-                samples.append(_sample(rule, values))
-            if number <= self._job.failing_rows:
-                failures.add(rule, number, message, values)
-        return {
-            "message": messages[0] if messages else "",
-            "messages": tuple(messages[:most_samples]),
-            "samples": tuple(samples),
-        }
-
 
 def _reasons(job: Job) -> AbstractContextManager[ReasonWriter | None]:
     """Where correctable rules say which rows they set aside; nowhere when nobody asked."""
@@ -302,16 +305,6 @@ def _tolerance(rule: Rule, outcome: dict[str, Any], checked: int) -> dict[str, A
 
 def _unevaluated(text: str) -> dict[str, Any]:
     return {"failed": 0, "message": text, "error": text}
-
-
-def _sample(rule: Rule, values: dict[str, str | None]) -> dict[str, str | None]:
-    """The columns that the rule speaks of, or else the first few, fit for a log."""
-    fields = {name.casefold() for name in rule.spec.fields}
-    names = [name for name in values if name.casefold() in fields] or list(values)
-    return {
-        name: None if (value := values[name]) is None else shown(value)
-        for name in names[:SAMPLE_COLUMNS]
-    }
 
 
 def _too_late(job: Job, rule: Rule, beside: int = 0) -> RuleLimitError:

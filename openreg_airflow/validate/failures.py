@@ -7,7 +7,8 @@ Text is DuckDB's: decimals exact, timestamps with a zone in UTC, NULL as null.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -44,7 +45,19 @@ class FailureWriter(RowFile):
                 "table": rule.spec.table,
                 "row": row,
                 "message": message,
-                "values": list(values.items()),
+                "values": values,
             },
-            sum(len(value) for value in values.values() if value),
+            sum(map(len, filter(None, values.values()))),
         )
+
+    def _batch(self, rows: list[dict[str, Any]]) -> pa.RecordBatch:
+        """The rows as a batch; a map is made of its parts several times as fast as of pairs."""
+        maps = [row["values"] for row in rows]
+        names = pa.array(chain.from_iterable(maps), pa.string())
+        texts = pa.array(chain.from_iterable(map(dict.values, maps)), pa.string())
+        ends = pa.array(accumulate(map(len, maps), initial=0), pa.int32())
+        columns = [
+            pa.array([row[field.name] for row in rows], field.type) for field in list(SCHEMA)[:-1]
+        ]
+        values = pa.MapArray.from_arrays(ends, names, texts)
+        return pa.RecordBatch.from_arrays([*columns, values], schema=SCHEMA)

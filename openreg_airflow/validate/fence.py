@@ -17,16 +17,16 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from openreg_airflow import errors
 from openreg_airflow.errors import RuleEngineError, RuleLimitError
-from openreg_airflow.records import RuleResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from openreg_airflow.records import RuleResult
     from openreg_airflow.validate.job import Job
 
 log = logging.getLogger(__name__)
@@ -40,39 +40,62 @@ _STDERR_SHOWN = 4000
 
 
 def run_fenced(job: Job) -> tuple[RuleResult, ...]:
-    """Evaluate a job's rules in a process of its own; see ``engine.run_rules``.
+    """Evaluate a job's rules in a process of its own; see :class:`Fence`."""
+    with Fence(job.scratch) as fence:
+        return fence.run(job)
 
-    Raises:
-        RuleLimitError: the time limit was reached.
-        RuleEngineError: the process died.
-        StorageError: a file cannot be read or written.
-        OSError: the disk is full.
+
+class Fence:
+    """The process that evaluates rules; a context manager.
+
+    It starts at once, and is ready by the time that the rules and tables are.
+
+    Args:
+        scratch: a private folder, that of the job.
     """
-    trace = job.scratch / "stderr.txt"
-    with trace.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "openreg_airflow.validate.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            cwd=job.scratch,
-            env=_environment(),
-            text=True,
-            encoding="utf-8",
-        )
-    try:
-        return _converse(process, job, trace)
-    finally:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
+
+    def __init__(self, scratch: Path) -> None:
+        self._trace = scratch / "stderr.txt"
+        with self._trace.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "openreg_airflow.validate.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=scratch,
+                env=_environment(),
+                text=True,
+                encoding="utf-8",
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 # A process that died before it read its job leaves part of it to be flushed.
                 with suppress(BrokenPipeError):
                     pipe.close()
 
+    def run(self, job: Job) -> tuple[RuleResult, ...]:
+        """Evaluate a job's rules, once; see ``engine.run_rules``.
+
+        Raises:
+            RuleLimitError: the time limit was reached.
+            RuleEngineError: the process died.
+            StorageError: a file cannot be read or written.
+            OSError: the disk is full.
+        """
+        return _converse(self._process, job, self._trace)
+
 
 def _converse(process: subprocess.Popen[str], job: Job, trace: Path) -> tuple[RuleResult, ...]:
+    # It takes long to import, and the process can do so at the same time.
+    from openreg_airflow.records import RuleResult
+
     started = time.monotonic()
     deadline = started + job.limits.seconds + GRACE
     try:

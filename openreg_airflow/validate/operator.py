@@ -178,7 +178,7 @@ class ValidateOperator(RulesOperator):
         """Evaluate the rules in a fenced process, with the failing rows in the workspace."""
         from openreg_airflow.records import Verdict
         from openreg_airflow.validate.aside import rules_of_resubmission
-        from openreg_airflow.validate.fence import run_fenced
+        from openreg_airflow.validate.fence import Fence
         from openreg_airflow.validate.history import HISTORY, looks_back, write_history
         from openreg_airflow.validate.job import Job
         from openreg_airflow.validate.prepare import (
@@ -188,23 +188,24 @@ class ValidateOperator(RulesOperator):
             table_files,
         )
 
-        rules = read_rules(self.spec, self.folder, self.records)
         number = int(self.resubmission["number"]) if self.resubmission else 0
-        if number:
-            rules = rules_of_resubmission(rules)
-        if not rules:
-            return Verdict(results=(), resubmission=number)
         folder = self.workspace.folder(run, self.stage)
         with ExitStack() as stack:
+            scratch = stack.enter_context(self.workspace.scratch_folder()).absolute()
+            fence = stack.enter_context(Fence(scratch))
+            rules = read_rules(self.spec, self.folder, self.records)
+            if number:
+                rules = rules_of_resubmission(rules)
+            if not rules:
+                return Verdict(results=(), resubmission=number)
             opened, extracted = (
                 table_files(these, self.workspace, stack) for these in (tables, sources)
             )
-            scratch = stack.enter_context(self.workspace.scratch_folder())
             if looks_back(rules):
-                file = scratch.absolute() / "history.parquet"
+                file = scratch / "history.parquet"
                 opened[HISTORY] = write_history(file, run, opened, self.settings.store_url)
             with folder.writing("failing_rows.parquet") as pending:
-                results = run_fenced(
+                results = fence.run(
                     Job(
                         rules=rules,
                         tables=opened,
@@ -214,7 +215,7 @@ class ValidateOperator(RulesOperator):
                         limits=limits_within(self.spec.limits, self.settings),
                         failing_rows=self.spec.failing_rows,
                         failures=pending.path.absolute(),
-                        scratch=scratch.absolute(),
+                        scratch=scratch,
                         records=self.records,
                         reasons=reasons if self.records else None,
                     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Most characters of one value that are kept of a failing row; a longer one ends in ``…``.
 KEPT = 4096
+#: Rows of groups that are kept in memory or in temporary files while they are shown.
+MOST_ONCE = 100_000
 _FETCH = 1024
 
 
@@ -48,6 +51,7 @@ class FailingRows:
     ) -> None:
         self._connection = connection
         self._statement = statement
+        self._business_date = business_date
         self._parameters = {BUSINESS_DATE: business_date} if statement.dated else {}
 
     def columns(self) -> tuple[str, ...]:
@@ -71,12 +75,41 @@ class FailingRows:
             most: at most so many rows.
         """
         names = [f"c{number}" for number in range(len(columns))]
-        texts = ", ".join(f"left(CAST({name} AS VARCHAR), {KEPT + 1})" for name in names)
+        texts = ", ".join(map(as_text, names))
         order = "" if self._statement.ordered else f"ORDER BY {', '.join(names)}"
         before = f"SELECT {texts} FROM (SELECT * FROM ("  # noqa: S608 - names of ours only
         after = f") AS failing({', '.join(names)}) {order} LIMIT {most})"
         for row in self._ask(before, after):
             yield dict(zip(columns, map(_cut, row), strict=True))
+
+    def lists(self, columns: tuple[str, ...]) -> Iterator[dict[str, str | None]]:
+        """Rows whose SQL gives one list of texts each, of :func:`as_text`, for all columns."""
+        for (values,) in self._ask("", ""):
+            yield dict(zip(columns, map(_cut, values), strict=True))
+
+    def once(self, columns: tuple[str, ...], table: str) -> tuple[int, FailingRows] | None:
+        """Evaluate the SQL a single time, for its count and its rows.
+
+        Args:
+            columns: what :meth:`columns` gave.
+            table: the name of a temporary table for the rows, to be dropped by the caller.
+
+        Returns:
+            The number of rows and themselves; None when they are more than :data:`MOST_ONCE`, or
+            one of their values cannot be evaluated.
+        """
+        names = ", ".join(f"c{number}" for number in range(len(columns)))
+        before = f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT * FROM ("  # noqa: S608
+        try:
+            [(rows,)] = self._ask(before, f") AS failing({names}) LIMIT {MOST_ONCE + 1}")
+        except RuleFailedError as error:
+            if error.fatal:
+                raise
+            return None
+        if rows > MOST_ONCE:
+            return None
+        kept = replace(self._statement, sql=f"SELECT * FROM {table}", dated=False)  # noqa: S608
+        return rows, FailingRows(self._connection, kept, self._business_date)
 
     def records(
         self, keys: tuple[str, ...], shown: tuple[str, ...]
@@ -89,7 +122,7 @@ class FailingRows:
         """
         quoted = [named(name) for name in (*keys, *shown)]
         texts = [f"CAST({name} AS VARCHAR)" for name in quoted[: len(keys)]]
-        texts += [f"left(CAST({name} AS VARCHAR), {KEPT + 1})" for name in quoted[len(keys) :]]
+        texts += map(as_text, quoted[len(keys) :])
         before = f"SELECT {', '.join(texts)} FROM ("  # noqa: S608 - names are quoted
         for row in self._ask(before, ") ORDER BY ALL"):
             values = dict(zip(shown, map(_cut, row[len(keys) :]), strict=True))
@@ -114,6 +147,11 @@ class FailingRows:
         except MemoryError as error:
             text = "Out of memory; the limit is validate.limits.memory_mb"
             raise RuleFailedError(text) from error
+
+
+def as_text(expression: str) -> str:
+    """SQL for a value as text of bounded length."""
+    return f"left(CAST({expression} AS VARCHAR), {KEPT + 1})"
 
 
 def _cut(value: str | None) -> str | None:

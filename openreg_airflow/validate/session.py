@@ -65,6 +65,7 @@ def open_session(
     limits: ValidateLimits,
     scratch: Path,
     views: Mapping[str, View] | None = None,
+    sql: str | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """Open a connection with the tables as views, then lock it.
 
@@ -77,6 +78,8 @@ def open_session(
         limits: memory, disk and threads that the connection may use.
         scratch: an existing private folder for temporary files.
         views: further tables, which are parts of files; one of ``tables`` hides its namesake.
+        sql: all SQL that will be asked, if that is known; see
+            :func:`openreg_airflow.language.library.install`.
     """
     files = {name: View(path) for name, path in tables.items()}
     shown = {**(views or {}), **files}
@@ -94,7 +97,7 @@ def open_session(
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET parquet_metadata_cache = true")
-        install(connection)
+        install(connection, sql)
         paths = ", ".join(quoted(str(one.path)) for one in shown.values())
         connection.execute(f"SET allowed_paths = [{paths}]")
         for name, one in shown.items():

@@ -8,9 +8,9 @@ to refuse early, with a place and a reason.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import duckdb
 
@@ -59,12 +59,16 @@ class Statement:
         dated: whether it uses ``$business_date``.
         ordered: whether the rows come in an order that does not change from run to run: the one
             that its author gave, or that of the table when rows are only filtered.
+        grouped: whether the rows are made of groups of rows, so that they have few columns.
+        tree: DuckDB's syntax tree, as JSON.
     """
 
     sql: str
     tables: tuple[tuple[str, int | None], ...]
     dated: bool
     ordered: bool
+    grouped: bool = False
+    tree: str = field(default="", repr=False)
 
     def require_tables(self, known: frozenset[str]) -> None:
         """Refuse a statement that reads another table than the known ones.
@@ -92,7 +96,7 @@ def parse(sql: str) -> Statement:
     """
     cursor = parser().cursor()
     try:
-        [(serialized,)] = cursor.execute("SELECT json_serialize_sql($1)", [sql]).fetchall()
+        serialized = syntax(sql)
         outcome = json.loads(serialized)
         if outcome["error"] and outcome.get("error_type") == "parser":
             raise _refused(sql, _offset(outcome.get("position")), outcome["error_message"])
@@ -119,7 +123,15 @@ def parse(sql: str) -> Statement:
         tables=tuple(walk.tables),
         dated=walk.dated,
         ordered=walk.filters_only or "ORDER_MODIFIER" in _modifiers(tree["node"]),
+        grouped=bool(tree["node"].get("group_expressions")),
+        tree=serialized,
     )
+
+
+def syntax(sql: str) -> str:
+    """DuckDB's syntax tree of some SQL, or what is wrong with it, as JSON."""
+    [(text,)] = parser().cursor().execute("SELECT json_serialize_sql($1)", [sql]).fetchall()
+    return str(text)
 
 
 def place(sql: str, offset: int) -> tuple[int, int]:
@@ -300,21 +312,37 @@ def parser() -> duckdb.DuckDBPyConnection:
 @cache
 def _unsteady_functions() -> frozenset[str]:
     """Functions whose result depends on the clock, on chance or on the session."""
+    known = [one for one in functions() if one.kind in ("scalar", "macro")]
+    unsteady = {one.name for one in known if one.stability not in (None, "CONSISTENT")}
+    # It does nothing but fail with the text that it is given.
+    unsteady.discard("error")
+    words = unsteady | _CLOCK_COLUMNS
+    made_of_them = {
+        one.name
+        for one in known
+        if one.definition and any(word in one.definition for word in words)
+    }
+    return frozenset(words | made_of_them)
+
+
+class FunctionEntry(NamedTuple):
+    """One of DuckDB's functions, as its catalogue has it; all but the stability in lower case."""
+
+    name: str
+    kind: str
+    definition: str
+    stability: str | None
+
+
+@cache
+def functions() -> tuple[FunctionEntry, ...]:
+    """All functions of DuckDB; one that takes other types again is there again."""
     rows = (
         parser()
         .cursor()
         .execute(
-            "SELECT lower(function_name), lower(coalesce(macro_definition, '')), stability "
-            "FROM duckdb_functions() WHERE function_type IN ('scalar', 'macro')"
+            "SELECT DISTINCT lower(function_name), function_type, "
+            "lower(coalesce(macro_definition, '')), stability FROM duckdb_functions()"
         )
-        .fetchall()
     )
-    unsteady = {name for name, _, stability in rows if stability not in (None, "CONSISTENT")}
-    # It does nothing but fail with the text that it is given.
-    unsteady.discard("error")
-    words = unsteady | _CLOCK_COLUMNS
-    return frozenset(
-        unsteady
-        | _CLOCK_COLUMNS
-        | {name for name, definition, _ in rows if any(word in definition for word in words)}
-    )
+    return tuple(FunctionEntry(*row) for row in rows.fetchall())

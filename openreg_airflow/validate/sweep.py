@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from openreg_airflow.sql_quoting import named
-from openreg_airflow.validate.statement import parser
+from openreg_airflow.sql_quoting import named, quoted
+from openreg_airflow.validate.patterns import quicken
+from openreg_airflow.validate.query import as_text
+from openreg_airflow.validate.statement import functions, parser, syntax
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 #: Rules that are evaluated in one pass.
@@ -29,6 +31,7 @@ TOGETHER = 32
 #: Rows that a sweep fetches to be shown; when they are more, each rule fetches its own.
 MOST_FETCHED = 200_000
 _ROW = "file_row_number"
+_TEXTS = "openreg_texts"
 #: They look like functions of one row but make several.
 _MULTIPLY = frozenset({"unnest", "unlist"})
 _INNER = frozenset({"SUBQUERY", "WINDOW"})
@@ -45,6 +48,8 @@ class Filter:
         tree: DuckDB's syntax tree of the whole SELECT, as JSON.
         dated: whether the condition has a parameter.
         shows_date: whether the columns have one.
+        whole: whether the columns are those of the table, as they are.
+        asks: whether the condition has a query of its own.
     """
 
     table: str
@@ -53,6 +58,8 @@ class Filter:
     tree: str
     dated: bool
     shows_date: bool
+    whole: bool
+    asks: bool
 
     def over(self, table: str) -> str:
         """The SELECT without its condition, over another table with the same columns."""
@@ -66,17 +73,22 @@ class Filter:
         return _sql(tree)
 
 
-def as_filter(sql: str) -> Filter | None:
-    """Take a rule's checked SQL apart; None when it does more than to filter one table."""
-    [(text,)] = parser().execute("SELECT json_serialize_sql($1)", [sql]).fetchall()
-    tree = json.loads(text)
+def as_filter(syntax: str) -> Filter | None:
+    """Take a rule's checked SQL apart; None when it does more than to filter one table.
+
+    Args:
+        syntax: its syntax tree.
+    """
+    tree = json.loads(syntax)
     node = tree["statements"][0]["node"]
     if not _only_filters(node):
         return None
-    source = node["from_table"]
-    shows_date = _has_parameter(node["select_list"])
-    dated = _has_parameter(node["where_clause"])
-    node["select_list"] = [node["where_clause"]]
+    source, columns, condition = node["from_table"], node["select_list"], node["where_clause"]
+    shows_date, dated = map(_has_parameter, (columns, condition))
+    asks = any(part.get("class") in _INNER for part in _parts(condition))
+    for part in list(_parts(condition)):
+        quicken(part)
+    node["select_list"] = [condition]
     node["where_clause"] = None
     # No table at all, so that what stands between SELECT and the end is the condition.
     node["from_table"] = _no_table()
@@ -84,9 +96,11 @@ def as_filter(sql: str) -> Filter | None:
         table=source["table_name"].casefold(),
         alias=source["alias"] or source["table_name"],
         condition=_sql(tree).removeprefix("SELECT "),
-        tree=text,
+        tree=syntax,
         dated=dated,
         shows_date=shows_date,
+        whole=len(columns) == 1 and _is_bare_star(columns[0]),
+        asks=asks,
     )
 
 
@@ -119,12 +133,18 @@ class Sweep:
         self._filters = filters
         self._flags = f"openreg_flags_{number}"
         self._rows = f"openreg_rows_{number}"
-        self._columns = {rule_id: f"f{place}" for place, rule_id in enumerate(filters)}
-        self._source = f"read_parquet('{str(file).replace(chr(39), chr(39) * 2)}')"
+        self._flag_of = {rule_id: f"openreg_flag_{place}" for place, rule_id in enumerate(filters)}
+        self._source = f"read_parquet({quoted(str(file))})"
         self._most = most
-        self._refuse_own_row_numbers()
+        self._conditions = {
+            self._flag_of[rule_id]: f"CAST(({one.condition}) AS BOOLEAN)"
+            for rule_id, one in filters.items()
+        }
+        dated = any(one.dated for one in filters.values())
+        self._parameters = dict(parameters) if dated else {}
+        self._columns = self._own_columns()
         try:
-            self._flag(parameters)
+            self._flag()
             self.counts = self._count()
             #: Whether the rows to be shown were few enough to be fetched; only then ask for them.
             self.fetched = self._fetch()
@@ -139,15 +159,29 @@ class Sweep:
     def __len__(self) -> int:
         return len(self._filters)
 
+    def shown(self, rule_id: str) -> tuple[str, ...] | None:
+        """The columns of a rule that shows whole rows of the table."""
+        return self._columns if self._filters[rule_id].whole else None
+
     def shows_date(self, rule_id: str) -> bool:
         """Whether a rule's rows depend on the parameters."""
         return self._filters[rule_id].shows_date
 
+    def texts(self, rule_id: str) -> str:
+        """SQL that gives, in order, the first failing rows of a rule that shows whole rows.
+
+        It has one column, a list of the values as text.
+        """
+        return (
+            f"SELECT {_TEXTS} FROM {self._rows} WHERE {self._flag_of[rule_id]} "  # noqa: S608
+            f"ORDER BY {_ROW} LIMIT {self._most}"
+        )
+
     def rows(self, rule_id: str) -> str:
         """SQL that gives the first failing rows of a rule, as the rule selects them, in order."""
+        own = ", ".join(map(named, self._columns))
         picked = (
-            f"(SELECT fetched.* EXCLUDE ({_ROW}) FROM {self._rows} AS fetched "  # noqa: S608
-            f"JOIN {self._flags} AS flags USING ({_ROW}) WHERE flags.{self._columns[rule_id]} "
+            f"(SELECT {own} FROM {self._rows} WHERE {self._flag_of[rule_id]} "  # noqa: S608
             f"ORDER BY {_ROW} LIMIT {self._most})"
         )
         name = f"{self._rows}_picked"
@@ -158,31 +192,45 @@ class Sweep:
         for table in (self._rows, self._flags):
             self._connection.execute(f"DROP TABLE IF EXISTS {table}")
 
-    def _refuse_own_row_numbers(self) -> None:
-        """A column of the table would be taken for the row numbers."""
-        self._connection.execute(f"SELECT * FROM {self._source} LIMIT 0")  # noqa: S608
-        names = [column[0].casefold() for column in self._connection.description or ()]
-        if _ROW in names:
-            message = f"the table has a column {_ROW}"
-            raise duckdb.NotSupportedError(message)
+    def _own_columns(self) -> tuple[str, ...]:
+        """The table's columns, none of which may be taken for one of ours.
 
-    def _flag(self, parameters: Mapping[str, Any]) -> None:
-        flags = ", ".join(
-            f"coalesce(CAST(({one.condition}) AS BOOLEAN), false) AS {self._columns[rule_id]}"
-            for rule_id, one in self._filters.items()
-        )
-        [alias] = {one.alias for one in self._filters.values()}
-        # Conditions stand inside once only, because a subquery that is repeated runs twice.
+        The conditions are bound to the table as rules see it, which has fewer columns than its file
+        has for us.
+        """
+        first = next(iter(self._filters.values()))
         self._connection.execute(
-            f"CREATE TEMP TABLE {self._flags} AS SELECT * FROM (SELECT {_ROW}, {flags} "  # noqa: S608
-            f"FROM {self._source} AS {named(alias)}) WHERE {' OR '.join(self._columns.values())}",
-            dict(parameters) if any(one.dated for one in self._filters.values()) else {},
+            f"SELECT * FROM {named(first.table)} AS {named(first.alias)} "  # noqa: S608
+            f"WHERE {' OR '.join(self._conditions.values())} LIMIT 0",
+            self._parameters,
         )
+        names = tuple(column[0] for column in self._connection.description or ())
+        ours = {_ROW, _TEXTS, *self._conditions}
+        if taken := ours.intersection(name.casefold() for name in names):
+            message = f"the table has a column {min(taken)}"
+            raise duckdb.NotSupportedError(message)
+        return names
+
+    def _flag(self) -> None:
+        """Note of every row that breaks a rule which ones it breaks."""
+        conditions = self._conditions
+        flags = ", ".join(f"coalesce({sql}, false) AS {flag}" for flag, sql in conditions.items())
+        first = next(iter(self._filters.values()))
+        source = f"{self._source} AS {named(first.alias)}"
+        if any(one.asks for one in self._filters.values()):
+            # Conditions stand inside once only, because a subquery that is repeated runs twice.
+            found = f"SELECT * FROM (SELECT {_ROW}, {flags} FROM {source}) WHERE "  # noqa: S608
+            found += " OR ".join(conditions)
+        else:
+            # Most rows break no rule: a filter is done with a row sooner than many columns are.
+            found = f"SELECT {_ROW}, {flags} FROM {source} WHERE "  # noqa: S608
+            found += " OR ".join(conditions.values())
+        self._connection.execute(f"CREATE TEMP TABLE {self._flags} AS {found}", self._parameters)
 
     def _count(self) -> dict[str, int]:
-        counts = ", ".join(f"count(*) FILTER ({name})" for name in self._columns.values())
+        counts = ", ".join(f"count(*) FILTER ({name})" for name in self._flag_of.values())
         [row] = self._connection.execute(f"SELECT {counts} FROM {self._flags}").fetchall()  # noqa: S608
-        return dict(zip(self._columns, map(int, row), strict=True))
+        return dict(zip(self._flag_of, map(int, row), strict=True))
 
     def _fetch(self) -> bool:
         failed = [rule_id for rule_id, count in self.counts.items() if count]
@@ -191,12 +239,20 @@ class Sweep:
         if not failed:
             return True
         picked = " UNION ".join(
-            f"(SELECT {_ROW} FROM {self._flags} WHERE {self._columns[rule_id]} "  # noqa: S608
+            f"(SELECT {_ROW} FROM {self._flags} WHERE {self._flag_of[rule_id]} "  # noqa: S608
             f"ORDER BY {_ROW} LIMIT {self._most})"
             for rule_id in failed
         )
+        shown = [f"flags.{self._flag_of[rule_id]}" for rule_id in failed]
+        own = [f"source.{named(name)}" for name in self._columns]
+        if any(self._filters[rule_id].whole for rule_id in failed):
+            # Once for all rules: to plan a query of many columns takes longer than to run it.
+            shown.append(f"[{', '.join(map(as_text, own))}] AS {_TEXTS}")
+        if not all(self._filters[rule_id].whole for rule_id in failed):
+            shown += own
         self._connection.execute(
-            f"CREATE TEMP TABLE {self._rows} AS SELECT {_ROW}, * FROM {self._source} "  # noqa: S608
+            f"CREATE TEMP TABLE {self._rows} AS SELECT {_ROW}, {', '.join(shown)} "  # noqa: S608
+            f"FROM {self._source} AS source JOIN {self._flags} AS flags USING ({_ROW}) "
             f"WHERE {_ROW} IN ({picked})"
         )
         return True
@@ -237,7 +293,7 @@ def _of_one_row(node: Mapping[str, Any]) -> bool:
     return node.get("class") not in _INNER
 
 
-def _parts(tree: Any) -> Iterator[Mapping[str, Any]]:
+def _parts(tree: Any) -> Iterator[dict[str, Any]]:
     pending: list[Any] = [tree]
     while pending:
         node = pending.pop()
@@ -248,14 +304,21 @@ def _parts(tree: Any) -> Iterator[Mapping[str, Any]]:
             pending.extend(node)
 
 
+def _is_bare_star(column: Mapping[str, Any]) -> bool:
+    changes = (
+        "relation_name", "exclude_list", "replace_list", "rename_list", "expr",
+        "qualified_exclude_list", "columns", "alias",
+    )  # fmt: skip
+    return column.get("class") == "STAR" and not any(column.get(change) for change in changes)
+
+
 def _has_parameter(tree: Any) -> bool:
     return any(node.get("type") == "VALUE_PARAMETER" for node in _parts(tree))
 
 
 @cache
 def _no_table() -> Any:
-    [(text,)] = parser().execute("SELECT json_serialize_sql('SELECT 1')").fetchall()
-    return json.loads(text)["statements"][0]["node"]["from_table"]
+    return json.loads(syntax("SELECT 1"))["statements"][0]["node"]["from_table"]
 
 
 def _sql(tree: Any) -> str:
@@ -270,12 +333,5 @@ def _sql(tree: Any) -> str:
 @cache
 def _row_functions() -> frozenset[str]:
     """Functions that give one value for one row, whatever their arguments."""
-    rows: Iterable[tuple[str, bool]] = (
-        parser()
-        .execute(
-            "SELECT lower(function_name), bool_and(function_type = 'scalar') "
-            "FROM duckdb_functions() GROUP BY ALL"
-        )
-        .fetchall()
-    )
-    return frozenset(name for name, scalar in rows if scalar) - _MULTIPLY
+    others = {one.name for one in functions() if one.kind != "scalar"}
+    return frozenset({one.name for one in functions()} - others - _MULTIPLY)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openreg_airflow.errors import RuleLimitError
-from openreg_airflow.validate import engine
-from openreg_airflow.validate.engine import SAMPLES, run_rules
-from openreg_airflow.validate.query import KEPT
+from openreg_airflow.validate import gather, query
+from openreg_airflow.validate.engine import run_rules
+from openreg_airflow.validate.gather import SAMPLES
+from openreg_airflow.validate.query import KEPT, FailingRows
 from tests.unit.rule_jobs import failing_rows, job, rule, trades
 
 if TYPE_CHECKING:
@@ -317,7 +318,7 @@ def test_a_pattern_that_could_blow_up_does_not(tmp_path: Path) -> None:
 
 
 def test_only_so_many_rules_show_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "SAMPLED_RULES", 2)
+    monkeypatch.setattr(gather, "SAMPLED_RULES", 2)
     work = job(tmp_path, *(rule("SELECT * FROM trades", f"r{n}") for n in range(3)))
     results = run_rules(work)
     assert [len(result.samples) for result in results] == [SAMPLES, SAMPLES, 0]
@@ -355,3 +356,46 @@ def test_counts_agree_with_python(
     assert (low.failed, missing.failed) == (len(expected), prices.count(None))
     kept = [Decimal(row["message"]) for row in failing_rows(work) if row["rule_id"] == "rule"]
     assert kept == expected
+
+
+def test_a_rule_over_groups_is_evaluated_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask = FailingRows._ask
+    monkeypatch.setattr(
+        FailingRows,
+        "_ask",
+        lambda self, before, after: (
+            asked.append(before + self._statement.sql) or ask(self, before, after)
+        ),
+    )
+    by_venue = "SELECT venue, count(*) AS times FROM trades GROUP BY venue HAVING count(*) > 0"
+    work = job(tmp_path, rule(by_venue, message="{venue} {times}"))
+    [result] = run_rules(work)
+    counted = [sql for sql in asked if by_venue in sql and "LIMIT 0" not in sql]
+    assert result.failed == len(failing_rows(work)) > 0
+    assert [sql.partition(" ")[0] for sql in counted] == ["SELECT", "CREATE"]  # columns, rows
+
+
+@pytest.mark.parametrize("most", [0, 1, 100])
+def test_groups_give_the_same_rows_however_many_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(query, "MOST_ONCE", most)
+    by_number = "SELECT number % 3 AS rest, count(*) AS times FROM trades GROUP BY ALL"
+    work = job(tmp_path, rule(by_number), rule(f"{by_number} ORDER BY rest DESC", "sorted"))
+    assert [result.failed for result in run_rules(work)] == [3, 3]
+    assert [row["values"]["rest"] for row in failing_rows(work)] == ["0", "1", "2", "2", "1", "0"]
+
+
+def test_codes_are_there_for_rules_in_sql_whatever_their_case(tmp_path: Path) -> None:
+    known = rule("SELECT * FROM trades WHERE MIC_Known('XETR', $business_date)", "known")
+    day = rule("SELECT 1 WHERE NOT is_business_day(DATE '2026-03-31', 'TARGET')", "day")
+    isin = rule("SELECT * FROM trades WHERE isin_valid('DE0005557508')", "isin")
+    results = run_rules(job(tmp_path, known, day, isin))
+    assert [(one.failed > 0, one.error) for one in results] == [
+        (True, None),
+        (False, None),
+        (True, None),
+    ]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from openreg_airflow.errors import RuleLimitError
 from openreg_airflow.validate import passes, sweep
 from openreg_airflow.validate.engine import run_rules
+from openreg_airflow.validate.statement import syntax
 from openreg_airflow.validate.sweep import as_filter
 from tests.unit.rule_jobs import failing_rows, job, rule, trades
 
@@ -132,7 +133,7 @@ def test_conditions_with_subqueries_give_the_same_together_and_alone(
     ],
 )
 def test_what_does_more_than_filter_is_evaluated_alone(sql: str) -> None:
-    assert as_filter(sql) is None
+    assert as_filter(syntax(sql)) is None
 
 
 def test_rules_of_one_table_are_evaluated_in_one_pass(

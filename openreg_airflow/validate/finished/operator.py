@@ -92,7 +92,7 @@ class CheckArtifactsOperator(RulesOperator):
         """Read the files back and evaluate the rules in a fenced process."""
         from openreg_airflow.records import Dataset, Verdict
         from openreg_airflow.validate.aside import rules_of_resubmission
-        from openreg_airflow.validate.fence import run_fenced
+        from openreg_airflow.validate.fence import Fence
         from openreg_airflow.validate.finished.read_back import read_back
         from openreg_airflow.validate.finished.resubmitted import of_any_records
         from openreg_airflow.validate.finished.spec import ReadBack
@@ -123,6 +123,7 @@ class CheckArtifactsOperator(RulesOperator):
         with ExitStack() as stack:
             scratch = stack.enter_context(self.workspace.scratch_folder()).absolute()
             into = stack.enter_context(self.workspace.scratch_folder()).absolute()
+            fence = stack.enter_context(Fence(scratch))
             tables, sources = (
                 table_files(these, self.workspace, stack) for these in (given, extracted)
             )
@@ -136,7 +137,7 @@ class CheckArtifactsOperator(RulesOperator):
                 tables[HISTORY] = write_history(file, run, tables, self.settings.store_url)
             folder = self.workspace.folder(run, self.stage)
             with folder.writing("failing_rows.parquet") as pending:
-                results = run_fenced(
+                results = fence.run(
                     Job(
                         rules=rules,
                         tables=tables,
