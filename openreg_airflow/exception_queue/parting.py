@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from openreg_airflow.errors import PermanentError, SpecError, StorageError
 from openreg_airflow.exception_queue.spec import children, family
 from openreg_airflow.exception_queue.values import ValueRefusedError, encode
+from openreg_airflow.parquet_rows import opened
 from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class Parting:
         """
         written = 0
         aside = self._numbers[table]
-        with pq.ParquetFile(self._tables[table]) as file:
+        with opened(self._tables[table]) as file:
             text = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
             with pq.ParquetWriter(
                 target,
@@ -337,7 +338,7 @@ class Parting:
         """The rows of a table that are set aside, as a file that is mapped into memory."""
         path = self._scratch / f"aside_{table}.arrow"
         aside = self._numbers[table]
-        with pq.ParquetFile(self._tables[table]) as file:
+        with opened(self._tables[table]) as file:
             schema = file.schema_arrow
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
                 first = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -183,5 +184,5 @@ def try_out(
 def first_rows(dataset: Dataset, count: int) -> pa.Table:
     """The first rows of a table that a trial made."""
     with pq.ParquetFile(dataset.uri) as file:
-        batches = file.iter_batches(batch_size=max(count, 1))
-        return pa.Table.from_batches([*batches][:1], file.schema_arrow).slice(0, count)
+        batches = islice(file.iter_batches(batch_size=max(count, 1)), 1)
+        return pa.Table.from_batches(batches, file.schema_arrow).slice(0, count)

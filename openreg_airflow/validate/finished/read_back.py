@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openreg_airflow import parquet_rows
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.validate.finished import form as forms
@@ -98,7 +99,7 @@ def _read(
 
 def _read_parquet(path: Path, name: str, reading: ReadBack, into: RecordWriter) -> int:
     count = 0
-    with pq.ParquetFile(path) as file:
+    with parquet_rows.opened(path) as file:
         wanted = list(reading.fields.values()) or file.schema_arrow.names
         if missing := [column for column in wanted if column not in file.schema_arrow.names]:
             message = f"{name} lacks the columns {', '.join(missing)}"
