@@ -94,9 +94,22 @@ def make_house(folder: Path, size: int) -> House:
 
 
 def start_victim(
-    house: House, connection: Connection, *, kill: str | None = None, **spec: Any
+    house: House,
+    connection: Connection,
+    *,
+    kill: str | None = None,
+    s3_url: str | None = None,
+    **spec: Any,
 ) -> subprocess.Popen[bytes]:
-    """Deliver in a process of its own."""
+    """Deliver in a process of its own.
+
+    Args:
+        house: this side.
+        connection: the other.
+        kill: where the process dies.
+        s3_url: endpoint of a store; a client cannot be handed to another process.
+        spec: of the route.
+    """
     order = {
         "run": RUN.model_dump(mode="json"),
         "spec": route(**spec).model_dump(mode="json"),
@@ -105,6 +118,7 @@ def start_victim(
         "workspace": str(house.folder),
         "store_url": house.store_url,
         "kill": kill,
+        "s3_url": s3_url,
     }
     return subprocess.Popen(
         [sys.executable, "-m", "tests.delivery_victim", json.dumps(order)],

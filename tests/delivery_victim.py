@@ -9,11 +9,13 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from openreg_airflow.deliver.channels.folder import FolderSession
 from openreg_airflow.deliver.channels.ftp import FtpSession
+from openreg_airflow.deliver.channels.s3 import S3Session
 from openreg_airflow.deliver.channels.sftp import SftpSession
 from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.deliver.delivery import Delivery, deliver
@@ -23,8 +25,15 @@ from openreg_airflow.references.guard import ReferenceGuard
 from openreg_airflow.store import references
 from openreg_airflow.store.deliveries import Deliveries
 from openreg_airflow.workspace import Workspace
+from tests.services.s3 import client_of
 
-SESSIONS = {"sftp": SftpSession, "ftp": FtpSession, "ftps": FtpSession, "folder": FolderSession}
+SESSIONS = {
+    "sftp": SftpSession,
+    "ftp": FtpSession,
+    "ftps": FtpSession,
+    "folder": FolderSession,
+    "s3": S3Session,
+}
 #: What holds references against the store, and the step inside its transaction.
 GUARDS = {"reserve": ReferenceGuard, "delivered": ReferenceGuard, "_refuse_reuse": references}
 
@@ -58,9 +67,12 @@ def run(order: dict[str, Any]) -> None:
         spec=RouteSpec.model_validate(order["spec"]),
         artifact=Artifact.model_validate(order["artifact"]),
     )
+    connection = Connection(**order["connection"])
+    if url := order.get("s3_url"):
+        connection = replace(connection, s3=lambda _: client_of(url))
     deliver(
         delivery,
-        connect=lambda: Connection(**order["connection"]),
+        connect=lambda: connection,
         workspace=Workspace(Path(order["workspace"])),
         store=Deliveries(order["store_url"]),
     )

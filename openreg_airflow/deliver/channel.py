@@ -183,6 +183,14 @@ class WholeFiles(Readable, Protocol):
 
     blind: bool
 
+    def undone(self, temporary: str | None, path: str) -> bool:
+        """Whether it is certain that an earlier try did not bring a file that is not there now.
+
+        Args:
+            temporary: what :meth:`put` noted of the try before its last step.
+            path: where the file was to go.
+        """
+
     def put(self, parcel: Parcel, path: str) -> None:
         """Upload without overwriting.
 

@@ -110,15 +110,15 @@ def put(files: WholeFiles, parcel: Parcel, path: str, verify: Verify) -> Outcome
         verify: what is compared after sending, besides the size.
 
     Raises:
-        DeliveryRefusedError: the name is taken by other content, the destination refuses, or it
-            shows nobody what it has and an earlier try may have sent the file.
+        DeliveryRefusedError: the name is taken by other content, the destination refuses, or an
+            earlier try may have sent the file and nobody can tell.
         DeliveryError: the delivery did not finish; it may be tried again.
     """
     check_parcel(parcel)
     if is_there(files, parcel, path):
         return Outcome(bytes_sent=0, already_there=True)
     for earlier in parcel.journal.unsettled():
-        if files.blind:
+        if not files.undone(earlier.temporary, path):
             raise faults.doubtful(parcel.filename, path)
         parcel.journal.settle(earlier, published=False)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from openreg_airflow.deliver.channels import s3 as channel_module
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 from tests.channel_sites import S3Site
+from tests.delivery_house import House, make_house, start_victim
 from tests.integration.test_channel_contract import MIB, make_parcel
 from tests.services.s3_conditions import holding_conditions
 
@@ -50,19 +52,56 @@ def test_a_large_file_goes_up_in_parts_and_arrives_whole(site: S3Site, tmp_path:
     assert unfinished(site.server) == []
 
 
-@pytest.mark.parametrize(
-    ("size", "operation"), [(1000, "PutObject"), (LARGE, "CompleteMultipartUpload")]
-)
-def test_the_store_itself_is_asked_not_to_overwrite(
-    site: S3Site, tmp_path: Path, size: int, operation: str
+def kill(house: House, site: S3Site, point: str) -> None:
+    victim = start_victim(
+        house,
+        site.connection(),
+        kill=point,
+        s3_url=site.server.url,
+        channel="s3",
+        folder=f"{site.server.bucket}/in",
+    )
+    assert victim.wait(60) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("point", ["before put", "before _complete", "after _complete"])
+def test_a_try_that_died_anywhere_ends_with_one_object_and_one_receipt(
+    site: S3Site, tmp_path: Path, point: str
 ) -> None:
+    house = make_house(tmp_path, 1000)
+    kill(house, site, point)
+    receipt = house.deliver(site.connection(), channel="s3", folder=f"{site.server.bucket}/in")
+    [content] = site.files().values()
+    assert content == house.content
+    assert receipt.already_there == (point == "after _complete")
+    assert unfinished(site.server) == []
+    again = house.deliver(site.connection(), channel="s3", folder=f"{site.server.bucket}/in")
+    assert again.already_there
+
+
+def test_an_object_that_was_taken_before_the_receipt_waits_for_a_person(
+    site: S3Site, tmp_path: Path
+) -> None:
+    house = make_house(tmp_path, 1000)
+    kill(house, site, "after _complete")
+    [key] = site.files()
+    site.server.client.delete_object(Bucket=site.server.bucket, Key=key)
+    options = {"channel": "s3", "folder": f"{site.server.bucket}/in"}
+    with pytest.raises(DeliveryRefusedError, match="may have sent"):
+        house.deliver(site.connection(), **options)
+    assert site.files() == {}
+    house.deliver(site.connection(), again=True, **options)
+    assert list(site.files()) == [key]
+
+
+def test_the_store_itself_is_asked_not_to_overwrite(site: S3Site, tmp_path: Path) -> None:
     with site.open() as session:
-        headers = sent_headers(session._client, operation)  # type: ignore[attr-defined]
-        session.deliver(make_parcel(tmp_path, size), f"{site.server.bucket}/in", "size")
+        headers = sent_headers(session._client, "CompleteMultipartUpload")  # type: ignore[attr-defined]
+        session.deliver(make_parcel(tmp_path, 1000), f"{site.server.bucket}/in", "size")
     assert [sent["If-None-Match"] for sent in headers] == ["*"]
 
 
-SIZES = pytest.mark.parametrize("size", [1000, 17 * MIB], ids=["at once", "in parts"])
+SIZES = pytest.mark.parametrize("size", [1000, 17 * MIB], ids=["one part", "two parts"])
 
 
 @SIZES
@@ -150,6 +189,6 @@ def test_a_store_that_fails_for_now_is_tried_again(site: S3Site, tmp_path: Path)
             http_response.status_code = 503
             parsed["Error"] = {"Code": "SlowDown", "Message": "Please reduce your request rate."}
 
-        session._client.meta.events.register("after-call.s3.PutObject", busy)  # type: ignore[attr-defined]
+        session._client.meta.events.register("after-call.s3.UploadPart", busy)  # type: ignore[attr-defined]
         with pytest.raises(DeliveryError, match="SlowDown"):
             session.deliver(make_parcel(tmp_path), f"{site.server.bucket}/in", "size")

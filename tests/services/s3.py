@@ -24,6 +24,20 @@ if TYPE_CHECKING:
     from botocore.config import Config
 
 _REGION = "eu-central-1"
+_KEY_ID = "test-key-id"
+_SECRET = "test-secret"  # noqa: S105 - of a server of our own
+
+
+def client_of(url: str, config: Config | None = None) -> Any:
+    """A boto3 client that goes to a server of ours."""
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name=_REGION,
+        aws_access_key_id=_KEY_ID,
+        aws_secret_access_key=_SECRET,
+        config=config,
+    )
 
 
 @dataclass
@@ -34,8 +48,8 @@ class S3Server:
     process: subprocess.Popen[bytes]
     host: str = "127.0.0.1"
     bucket: str = ""
-    key_id: str = "test-key-id"
-    secret: str = field(default="test-secret", repr=False)
+    key_id: str = _KEY_ID
+    secret: str = field(default=_SECRET, repr=False)
 
     @property
     def url(self) -> str:
@@ -49,14 +63,7 @@ class S3Server:
 
     def make_client(self, url: str, config: Config | None = None) -> Any:
         """A boto3 client that goes to the server by another way, such as a proxy."""
-        return boto3.client(
-            "s3",
-            endpoint_url=url,
-            region_name=_REGION,
-            aws_access_key_id=self.key_id,
-            aws_secret_access_key=self.secret,
-            config=config,
-        )
+        return client_of(url, config)
 
     def make_bucket(self) -> None:
         """Make the bucket."""

@@ -100,6 +100,10 @@ class HttpsSession:
         """Say what delivering it would find and do."""
         return look_for(self, parcel, _path(folder, parcel.filename))
 
+    def undone(self, temporary: str | None, path: str) -> bool:  # noqa: ARG002 - of the interface
+        """Whether the server lets us look; the idempotency key covers what it has taken since."""
+        return not self.blind
+
     def size(self, path: str) -> int | None:
         """The size of a file; None when there is none or the server lets nobody look."""
         with self._doing(f"looking for {path}"):

@@ -1,9 +1,10 @@
 """S3, or what speaks its API.
 
 A route's folder is ``bucket`` or ``bucket/prefix``. An object is there when its upload is
-complete and not before, so there is no temporary name; the upload is conditional (``If-None-Match:
-*``), so that the store itself refuses to overwrite. The store checks the SHA-256 that goes with
-each request.
+complete and not before, so there is no temporary name. Every upload goes in parts, also a small
+one: its id, noted before the last step, tells afterwards whether that step was done, as a temporary
+name does elsewhere. That step is conditional (``If-None-Match: *``), so that the store itself
+refuses to overwrite. The store checks the SHA-256 that goes with each part.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.channel import Outcome, Parcel, Verify
     from openreg_airflow.deliver.connection import Connection
 
-#: Objects up to this go up in one request; the API wants parts of at least 5 MiB above it.
+#: The API wants parts of at least 5 MiB, but for the last one.
 _PART = 16 << 20
 _SMALLEST_PART = 5 << 20
 _READ = 4 << 20
@@ -161,21 +162,26 @@ class S3Session:
                 progress.reached(done)
         return digest.hexdigest()
 
+    def undone(self, temporary: str | None, path: str) -> bool:
+        """Whether the upload of an id was never completed; it is there until it is."""
+        if temporary is None:
+            return False
+        bucket, key = self._split(path)
+        with self._doing(f"looking for an earlier upload of {path}"):
+            try:
+                self._client.list_parts(Bucket=bucket, Key=key, UploadId=temporary, MaxParts=1)
+            except ClientError as error:
+                if code(error) in (*_MISSING, *_DENIED, *_UNKNOWN, "NoSuchUpload"):
+                    return False
+                raise
+        return True
+
     def put(self, parcel: Parcel, path: str) -> None:
         """Upload without overwriting."""
         bucket, key = self._split(path)
         with self._doing(f"sending {parcel.filename} as {path}"):
             try:
-                if parcel.bytes <= _part(parcel):
-                    self._client.put_object(
-                        Bucket=bucket,
-                        Key=key,
-                        Body=parcel.path.read_bytes(),
-                        ChecksumSHA256=base64.b64encode(bytes.fromhex(parcel.sha256)).decode(),
-                        IfNoneMatch="*",
-                    )
-                else:
-                    self._upload_parts(parcel, bucket, key)
+                self._upload(parcel, bucket, key)
             except ClientError as error:
                 if code(error) in _TAKEN:
                     message = f"s3://{path} appeared while this artifact was being sent"
@@ -183,39 +189,48 @@ class S3Session:
                     raise NameTakenError(message, hint=hint) from error
                 raise
 
-    def _upload_parts(self, parcel: Parcel, bucket: str, key: str) -> None:
+    def _upload(self, parcel: Parcel, bucket: str, key: str) -> None:
         self._abort_leftovers(bucket, key)
         begun = self._client.create_multipart_upload(
             Bucket=bucket, Key=key, ChecksumAlgorithm="SHA256"
         )
         upload: dict[str, Any] = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
+        noted = False
         try:
-            parts: list[dict[str, Any]] = []
-            done = 0
-            progress = parcel.progress("sent")
-            # At most 10,000 parts, says the API.
-            size = max(_part(parcel), -(-parcel.bytes // 10_000))
-            with parcel.path.open("rb") as file:
-                while block := file.read(size):
-                    digest = base64.b64encode(hashlib.sha256(block).digest()).decode()
-                    answer = self._client.upload_part(
-                        **upload, PartNumber=len(parts) + 1, Body=block, ChecksumSHA256=digest
-                    )
-                    parts.append(
-                        {
-                            "PartNumber": len(parts) + 1,
-                            "ETag": answer["ETag"],
-                            "ChecksumSHA256": digest,
-                        }
-                    )
-                    done += len(block)
-                    progress.reached(done)
-            self._client.complete_multipart_upload(
-                **upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
-            )
+            parts = self._send_parts(parcel, upload)
+            parcel.journal.publishing(upload["UploadId"])
+            noted = True
+            self._complete(upload, parts)
         except BaseException:
-            self._abort(upload)
+            # What could be ended was not completed. Otherwise the next try finds out.
+            if self._abort(upload) and noted:
+                parcel.journal.withdrawn()
             raise
+
+    def _send_parts(self, parcel: Parcel, upload: dict[str, Any]) -> list[dict[str, Any]]:
+        parts: list[dict[str, Any]] = []
+        done = 0
+        progress = parcel.progress("sent")
+        # At most 10,000 parts, says the API.
+        size = max(_part(parcel), -(-parcel.bytes // 10_000))
+        with parcel.path.open("rb") as file:
+            while block := file.read(size):
+                digest = base64.b64encode(hashlib.sha256(block).digest()).decode()
+                number = len(parts) + 1
+                answer = self._client.upload_part(
+                    **upload, PartNumber=number, Body=block, ChecksumSHA256=digest
+                )
+                parts.append(
+                    {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": digest}
+                )
+                done += len(block)
+                progress.reached(done)
+        return parts
+
+    def _complete(self, upload: dict[str, Any], parts: list[dict[str, Any]]) -> None:
+        self._client.complete_multipart_upload(
+            **upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
+        )
 
     def _abort_leftovers(self, bucket: str, key: str) -> None:
         """End what killed tries at the same name left unfinished; parts cost money for ever."""
@@ -234,11 +249,13 @@ class S3Session:
                 log.info("ending an upload of %s that an interrupted try left behind", key)
                 self._abort({"Bucket": bucket, "Key": key, "UploadId": entry["UploadId"]})
 
-    def _abort(self, upload: dict[str, Any]) -> None:
+    def _abort(self, upload: dict[str, Any]) -> bool:
         try:
             self._client.abort_multipart_upload(**upload)
         except (ClientError, BotoCoreError) as error:
             log.warning("an unfinished upload of %s stays behind: %s", upload["Key"], said(error))
+            return False
+        return True
 
     def _split(self, path: str) -> tuple[str, str]:
         bucket, _, key = path.partition("/")
