@@ -1,4 +1,7 @@
-"""``openreg retention``: remove files of artifacts that were delivered long ago."""
+"""``openreg retention``: remove files of artifacts that were delivered long ago.
+
+Snapshots of mapping sets go after them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ import typer
 from openreg_airflow.errors import OpenRegError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from openreg_airflow.store.acknowledgements import Acknowledgements
     from openreg_airflow.store.artifact_history import KeptArtifact
+    from openreg_airflow.workspace import Workspace
 
 
 def retention(
@@ -26,7 +32,8 @@ def retention(
     """Remove files of artifacts that are old enough and were delivered over all their routes.
 
     What is not delivered, or not acknowledged where an acknowledgement is awaited, stays however
-    old it is. Records in the store and sidecars stay for good.
+    old it is. Snapshots of mapping sets go, unless --report is given, when every run that saw them
+    is old and no file of its artifacts is left. Records in the store and sidecars stay for good.
     """
     from datetime import UTC, datetime, timedelta
     from functools import partial
@@ -66,11 +73,27 @@ def retention(
             files = len(kept.artifact.files)
             verb = "would go" if dry_run else "removed "
             typer.echo(f"{verb} {name}: {files} files, {kept.artifact.bytes} bytes")
+        verb = "would be removed" if dry_run else "removed"
+        typer.echo(f"{removed} artifacts {verb}, {freed} bytes; {stayed} old ones stay")
+        if report is None:
+            _snapshots(here.store_url, workspace, before, dry_run=dry_run)
     except OpenRegError as error:
         typer.secho(str(error), err=True, fg=typer.colors.RED)
         raise typer.Exit(2) from error
-    verb = "would be removed" if dry_run else "removed"
-    typer.echo(f"{removed} artifacts {verb}, {freed} bytes; {stayed} old ones stay")
+
+
+def _snapshots(url: str, workspace: Workspace, before: datetime, *, dry_run: bool) -> None:
+    """Remove the snapshots of mapping sets that no run needs any more."""
+    from openreg_airflow.store.actor import Actor
+    from openreg_airflow.store.mapping_runs import MappingRuns
+
+    runs, actor = MappingRuns(url), Actor.of_command_line()
+    for one in runs.unused(before):
+        if not workspace.has(one.uri):
+            continue
+        if dry_run or runs.remove_unused(one, before, actor, workspace.remove):
+            verb = "would go" if dry_run else "removed "
+            typer.echo(f"{verb} snapshot of mapping set {one.name}: {one.uri}, {one.bytes} bytes")
 
 
 def _acknowledged(answers: Acknowledgements, route: str, kept: KeptArtifact) -> bool:

@@ -91,6 +91,11 @@ class Workspace:
         path = Path(uri) if self.local is not None else self._remote(uri)
         path.unlink(missing_ok=True)
 
+    def has(self, uri: str) -> bool:
+        """Whether a file that was recorded is still there; its content is not looked at."""
+        path = Path(uri) if self.local is not None else self._remote(uri)
+        return bool(path.exists())
+
     def open_stream(self, ref: FileRef) -> BinaryIO:
         """Open a recorded file where it lies, to look at its beginning; it is not checked.
 

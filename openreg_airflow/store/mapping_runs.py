@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, or_, select
 
 from openreg_airflow.mapping_records import MappingSnapshot, MappingUse
 from openreg_airflow.records import RunKey
+from openreg_airflow.store import audit
 from openreg_airflow.store.mapping_run_models import MappingUseRow, SnapshotRow
+from openreg_airflow.store.models import ArtifactFileRow
 from openreg_airflow.store.store import Store, _columns, _of_run, _put, _record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
-    from datetime import date
+    from datetime import date, datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
+
+    from openreg_airflow.store.actor import Actor
 
 #: Unmapped values of one step that are kept.
 MOST_KEPT = 10_000
@@ -69,6 +73,54 @@ class MappingRuns(Store):
             found = connection.execute(query).mappings().first()
         return _snapshot(dict(found)) if found else None
 
+    def unused(self, before: datetime) -> tuple[MappingSnapshot, ...]:
+        """The files that no run needs any more, by their URI; each as a run that saw it knew it.
+
+        A run needs what it saw while files of its artifacts are kept, and if it is younger.
+
+        Args:
+            before: runs that recorded their snapshots since then are young.
+        """
+        columns = _columns(SnapshotRow)
+        query = select(*(column.label(label) for label, column in columns.items()))
+        query = query.where(SnapshotRow.uri.not_in(_needed(before))).order_by(SnapshotRow.uri)
+        with self._transaction(write=False) as connection:
+            rows = [_snapshot(dict(row)) for row in connection.execute(query).mappings()]
+        return tuple({one.uri: one for one in rows}.values())
+
+    def remove_unused(
+        self,
+        snapshot: MappingSnapshot,
+        before: datetime,
+        actor: Actor,
+        remove: Callable[[str], None],
+    ) -> bool:
+        """Remove a file that no run needs any more; the records of it stay.
+
+        Args:
+            snapshot: one that :meth:`unused` gave.
+            before: as there.
+            actor: who removes it.
+            remove: removes a file by its URI.
+
+        Returns:
+            False when a run has come to need it meanwhile.
+        """
+        entry = audit.AuditEntry(
+            actor=actor,
+            action="remove",
+            kind="mapping snapshot",
+            subject=snapshot.name,
+            before={"uri": snapshot.uri, "sha256": snapshot.sha256, "version": snapshot.version},
+        )
+        with self._transaction(write=True) as connection:
+            needed = _needed(before).where(SnapshotRow.uri == snapshot.uri).limit(1)
+            if connection.scalar(needed) is not None:
+                return False
+            audit.append(connection, entry)
+            remove(snapshot.uri)
+        return True
+
     def record_uses(self, run: RunKey, uses: Iterable[MappingUse], places: Iterable[str]) -> None:
         """Record how steps of a run fared; what an earlier try said of these places goes.
 
@@ -112,6 +164,18 @@ class MappingRuns(Store):
         if found is None:
             return None
         return RunKey(report_id=report_id, business_date=found[0], run_id=found[1])
+
+
+def _needed(before: datetime) -> Select[str]:
+    """The URIs of the files that runs need."""
+    row, file = SnapshotRow, ArtifactFileRow
+    kept = exists().where(
+        file.report_id == row.report_id,
+        file.business_date == row.business_date,
+        file.run_id == row.run_id,
+        file.removed_at.is_(None),
+    )
+    return select(row.uri).where(or_(row.recorded_at >= before, kept))
 
 
 def _snapshot(row: dict[str, Any]) -> MappingSnapshot:

@@ -15,8 +15,10 @@ from openreg_airflow.mapping_records import (
 )
 from openreg_airflow.mappings.snapshot import take
 from openreg_airflow.mappings.stored_sets import StoredSets
-from openreg_airflow.records import RunKey
+from openreg_airflow.records import Artifact, ArtifactFile, RunKey
 from openreg_airflow.store import schema
+from openreg_airflow.store.actor import Actor
+from openreg_airflow.store.artifact_history import ArtifactHistory
 from openreg_airflow.store.mapping_runs import MOST_KEPT, MappingRuns
 from openreg_airflow.workspace import Workspace
 from tests.mapping_sets import add, make_venues
@@ -133,6 +135,54 @@ def test_newest_run_is_the_one_that_looked_up_last(url: str) -> None:
     assert newest.run_id == "3"
     assert of_third is not None
     assert of_third.run_id == "2"
+
+
+def test_snapshot_stays_while_a_young_run_or_one_with_files_needs_it(url: str) -> None:
+    runs, history = MappingRuns(url), ArtifactHistory(url)
+    uris = {name: f"/workspace/_mappings/{name}/x.parquet" for name in ("venues", "desks", "books")}
+    removed: list[str] = []
+    sent = RUN.model_copy(update={"run_id": "sent"})
+    runs.record_snapshots(RUN, [snapshot("venues"), snapshot("desks")])
+    runs.record_snapshots(sent, [snapshot("desks"), snapshot("books")])
+    file = ArtifactFile(
+        uri="/workspace/out.csv", bytes=1, sha256="0" * 64, filename="out.csv", part=1, records=1
+    )
+    made = Artifact(name="out", format="csv", records=1, schema_check="", files=(file,))
+    history.record_artifact(sent, made)
+    future = datetime.now(UTC) + timedelta(days=1)
+    actor = Actor.of_command_line()
+
+    assert runs.unused(datetime.now(UTC) - timedelta(days=1)) == ()
+    assert [one.uri for one in runs.unused(future)] == [uris["venues"]]
+    assert not runs.remove_unused(snapshot("desks"), future, actor, removed.append)
+    assert removed == []
+
+    [kept] = history.find()
+    history.mark_removed(kept, actor)
+    unused = runs.unused(future)
+    assert {one.uri for one in unused} == set(uris.values())
+    assert all(runs.remove_unused(one, future, actor, removed.append) for one in unused)
+    assert sorted(removed) == sorted(uris.values())
+    # What the runs saw stays on record.
+    assert {one.name for one in runs.snapshots(sent)} == {"desks", "books"}
+
+
+def test_removed_snapshot_becomes_the_same_again(url: str, tmp_path: Path) -> None:
+    make_venues(url)
+    runs, workspace, known_at = MappingRuns(url), Workspace(tmp_path), datetime.now(UTC)
+    parts: Any = {"reader": StoredSets(url), "known": runs, "workspace": workspace}
+    first = take(["venues"], known_at, **parts)
+    runs.record_snapshots(RUN, first.values())
+    add(url, {"code": "LON"}, {"mic": "XLON"})
+    [unused] = runs.unused(datetime.now(UTC) + timedelta(days=1))
+    assert workspace.has(unused.uri)
+    workspace.remove(unused.uri)
+    assert not workspace.has(unused.uri)
+
+    again = take(["venues"], known_at, **parts, earlier={"venues": first["venues"]})
+
+    assert again["venues"] == first["venues"]
+    assert workspace.has(unused.uri)
 
 
 def test_same_revision_gives_the_same_file_in_every_workspace(url: str, tmp_path: Path) -> None:

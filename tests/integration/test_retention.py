@@ -14,10 +14,13 @@ from dag_factory.load import load
 from dag_factory.scaffold import scaffold
 from openreg_airflow.artifacts import retention
 from openreg_airflow.cli import app
+from openreg_airflow.mapping_records import MappingSnapshot
 from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, RunKey
 from openreg_airflow.store.acknowledgements import Acknowledgement, Acknowledgements, FeedbackFile
 from openreg_airflow.store.artifact_history import ArtifactHistory, unsettled
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
+from openreg_airflow.store.mapping_run_models import SnapshotRow
+from openreg_airflow.store.mapping_runs import MappingRuns
 from openreg_airflow.store.models import ArtifactRow, AuditRow
 from openreg_airflow.workspace import Workspace
 from tests.new_store import new_store
@@ -188,6 +191,41 @@ def test_old_delivered_files_go_and_their_evidence_stays(tmp_path: Path, url: st
     verified = CliRunner().invoke(app, ["verify"])
     assert verified.exit_code == 0
     assert "removed  mifir 2026-03-02 manual__1: out" in verified.output
+    with transaction(connect_engine(parse_url(url)), write=False) as connection:
+        assert connection.scalars(select(AuditRow.action)).all() == ["remove"]
+
+
+def test_snapshots_of_mapping_sets_go_after_the_last_run_that_needs_them(
+    tmp_path: Path, url: str
+) -> None:
+    file = tmp_path / "workspace" / "_mappings" / "venues" / "x.parquet"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"entries")
+    seen = MappingSnapshot(
+        uri=str(file),
+        bytes=7,
+        sha256="0" * 64,
+        name="venues",
+        set_id=1,
+        version=1,
+        known_at=datetime(2026, 3, 2, tzinfo=UTC),
+        keys=(),
+        values=(),
+        rows=1,
+    )
+    MappingRuns(url).record_snapshots(RUN, [seen])
+    assert "snapshot" not in run_command("--days", "30")
+    then = datetime.now(UTC) - timedelta(days=31)
+    with transaction(connect_engine(parse_url(url)), write=True) as connection:
+        connection.execute(update(SnapshotRow).values(recorded_at=then))
+
+    said = f"snapshot of mapping set venues: {file}, 7 bytes"
+    assert "snapshot" not in run_command("--days", "30", "--report", "mifir")
+    assert f"would go {said}" in run_command("--days", "30", "--dry-run")
+    assert file.exists()
+    assert f"removed  {said}" in run_command("--days", "30")
+    assert not file.exists()
+    assert "snapshot" not in run_command("--days", "30")
     with transaction(connect_engine(parse_url(url)), write=False) as connection:
         assert connection.scalars(select(AuditRow.action)).all() == ["remove"]
 
