@@ -36,11 +36,9 @@ _CANCEL_SECONDS = 5
 #: A read that outlives the query's own limit by this is of a dead network.
 _READ_GRACE_SECONDS = 60
 
-#: Batches start small, since the first rows may be wide, and are smaller than other readers': a
-#: row of Python objects is several times its size in Arrow.
+#: Batches start small, since the first rows may be wide.
 _FIRST_ROWS = 10
 _MOST_ROWS = 20_000
-_BATCH_BYTES = BATCH_BYTES // 4
 #: Values that are Python objects at the same time: as many as stay in the processor's cache, which
 #: takes a third off the time.
 _PIECE_VALUES = 20_000
@@ -198,29 +196,27 @@ class MysqlSession:
         return Stream(columns, self._batches(columns, query.file))
 
     def _batches(self, columns: tuple[SourceColumn, ...], file: str) -> Iterator[pa.RecordBatch]:
-        names = [found.name for found in columns]
         most = max(1, _PIECE_VALUES // len(columns))
         wanted = _FIRST_ROWS
         while wanted:
-            pieces: list[list[pa.Array]] = []
+            pieces: list[pa.RecordBatch] = []
             rows = size = 0
-            while wanted and rows < _MOST_ROWS and size < _BATCH_BYTES:
+            while wanted and rows < _MOST_ROWS and size < BATCH_BYTES:
                 piece = self._piece(columns, wanted, file)
                 if piece is None:
                     wanted = 0
                     continue
                 pieces.append(piece)
-                count, taken = len(piece[0]), sum(part.nbytes for part in piece)
+                count, taken = piece.num_rows, piece.nbytes
                 rows, size = rows + count, size + taken
-                wanted = max(1, min(_BATCH_BYTES * count // max(taken, 1), count * 10, most))
+                wanted = max(1, min(BATCH_BYTES * count // max(taken, 1), count * 10, most))
             if pieces:
-                arrays = [pa.concat_arrays(parts) for parts in zip(*pieces, strict=True)]
-                yield pa.RecordBatch.from_arrays(arrays, names=names)
+                yield pa.concat_batches(pieces)
 
     def _piece(
         self, columns: tuple[SourceColumn, ...], wanted: int, file: str
-    ) -> list[pa.Array] | None:
-        """The next few rows as one array a column; None after the last."""
+    ) -> pa.RecordBatch | None:
+        """The next few rows; None after the last."""
         try:
             rows = self._result.fetch_row(wanted, 0)
         except MySQLdb.Error as error:
@@ -229,10 +225,11 @@ class MysqlSession:
         if not rows:
             self._result = None
             return None
-        return [
+        arrays = [
             array(values, found)
             for values, found in zip(zip(*rows, strict=True), columns, strict=True)
         ]
+        return pa.RecordBatch.from_arrays(arrays, names=[found.name for found in columns])
 
     def _spell(self, value: date | Decimal | int | str | tuple[Any, ...]) -> str:
         """A parameter as the driver binds it: a literal of its type, quoted by the driver."""
