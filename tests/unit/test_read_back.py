@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from openreg_airflow.errors import ArtifactError, IntegrityError
 from openreg_airflow.records import Artifact, ArtifactFile
+from openreg_airflow.validate.finished import json_files
 from openreg_airflow.validate.finished.form import FileForm, fault
 from openreg_airflow.validate.finished.read_back import read_back
 from openreg_airflow.validate.finished.spec import ReadBack
@@ -91,6 +92,8 @@ def site(tmp_path: Path) -> Site:
 CSV = FileForm(format="csv")
 XML_FORM = FileForm(format="xml")
 LINES = FileForm(format="jsonl")
+JSON_FORM = FileForm(format="json")
+JSON_READING = {"record": "r", "fields": {"id": "id"}}
 
 
 def test_csv_is_read_with_its_header_and_trailer_records(site: Site) -> None:
@@ -203,6 +206,17 @@ def test_files_without_records_have_the_columns_all_the_same(site: Site) -> None
         (LINES, b'{"id": 1}\n[]\n', {}, "line 2 is no object"),
         (LINES, b'{"id": 1}\n{"id": \n', {}, "line 2 is not JSON"),
         (LINES, b'{"id": 1}\n{"no": 1}\n', {}, "members that the first line has not: no"),
+        (JSON_FORM, b'{"r": [{"id": 1}, {"id" 2}]}', JSON_READING,
+         "t is not JSON: Expecting ':' delimiter, at char.* 2[45]$"),
+        (JSON_FORM, b'{"r": [{"id": 1} {"id": 2}]}', JSON_READING, "',' is missing, at char.* 18"),
+        (JSON_FORM, b'{"r": [{"id": 1}]', JSON_READING, "is missing, at character 18"),
+        (JSON_FORM, b'{"r": [{"id": "1', JSON_READING, "Unterminated string"),
+        (JSON_FORM, b'{"r": []} []', JSON_READING, "something follows the document"),
+        (JSON_FORM, b'{"r": [1]}', JSON_READING, "record 1 is no object"),
+        (JSON_FORM, b'{"r": [{"id": NaN}]}', JSON_READING, "NaN is no value of JSON"),
+        (JSON_FORM, b'{"q": []}', JSON_READING, "t has nothing at r, where its records are"),
+        (JSON_FORM, b'{"r": [{"id": ' + b"[" * 100_000, JSON_READING, "nested too deeply"),
+        (JSON_FORM, b"", JSON_READING, "it ends too early"),
         (XML_FORM, XML[:-12].encode(), XML_READING, "not well-formed"),
         (XML_FORM, XML.replace("10.50", "ten").encode(), XML_READING,
          "t, record 1, amount: 'ten' is no decimal128"),
@@ -242,6 +256,7 @@ def test_changed_file_is_refused(site: Site) -> None:
         (FileForm(format="fixed"), {}, "format fixed cannot be read back"),
         (FileForm(format="csv", encrypted=True), {}, "encrypted"),
         (XML_FORM, {}, "must say record and fields"),
+        (JSON_FORM, {"record": "a"}, "of JSON read_back must say record and fields"),
         (CSV, {"record": "a/b"}, "go with XML"),
         (FileForm(format="csv", header=False), {}, "declares no columns"),
         (CSV, {"fields": {"a": "a"}, "columns": {"b": "date"}}, "gives types of b"),
@@ -267,3 +282,55 @@ def test_any_text_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: lis
     expected = [v.encode(errors="replace").decode() for row in clean for v in row]
     assert [v for row in zip(records["a"].to_pylist(), records["b"].to_pylist(), strict=True)
             for v in row] == expected  # fmt: skip
+
+
+JSON = """{"header": {"count": 3, "sender": {"name": "Demo"}, "tags": ["a", "b"]}, "skipped": [[1], {"r": 2}],
+ "report": {"groups": [{"trades": [
+   {"id": "A\\u00e9", "price": {"amount": 10.50, "ccy": "EUR"}, "legs": [1, 2.50]},
+   {"id": "B", "price": null}]}, {"trades": []}, {"trades": [{"id": "C", "ok": true}]}]},
+ "total": 10.50}
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7, 1 << 18])
+def test_document_of_json_is_read_record_by_record(
+    site: Site, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(json_files, "_PIECE", piece)
+    site.add("t.json", JSON.encode())
+    records, [file] = site.read(
+        JSON_FORM,
+        record="report/groups/trades",
+        fields={"id": "id", "amount": "price/amount", "legs": "legs", "ok": "ok"},
+        columns={"amount": "decimal(18,2)", "told": "integer", "total": "decimal(18,2)"},
+        document={"told": "header/count", "sender": "header/sender/name", "total": "total"},
+    )
+    assert records["id"].to_pylist() == ["A\u00e9", "B", "C"]
+    assert records["amount"].to_pylist() == [Decimal("10.50"), None, None]
+    assert records["legs"].to_pylist() == ['["1", "2.50"]', None, None]
+    assert records["ok"].to_pylist() == [None, None, "true"]
+    assert records["record"].to_pylist() == [1, 2, 3]
+    assert (file["told"], file["sender"], file["found"]) == (3, "Demo", 3)
+    assert file["total"] == Decimal("10.50")
+
+
+@pytest.mark.parametrize(
+    ("content", "record", "found"),
+    [("[]", ".", 0), ('[{"id": "1"}, {}]', ".", 2), ('{"r": []}', "r", 0), ('{"id": 7}', ".", 1)],
+)
+def test_document_that_is_its_records_is_read(
+    site: Site, content: str, record: str, found: int
+) -> None:
+    site.add("t.json", content.encode())
+    records, [file] = site.read(JSON_FORM, record=record, fields={"id": "id"})
+    assert (len(records), file["found"]) == (found, found)
+
+
+def test_value_of_json_that_is_too_long_to_hold_is_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_files, "_PIECE", 100)
+    monkeypatch.setattr(json_files, "_LONGEST", 1000)
+    site.add("t.json", b'{"r": [{"id": "' + b"x" * 5000 + b'"}]}')
+    with pytest.raises(ArtifactError, match="longer than 1,000 characters"):
+        site.read(JSON_FORM, **JSON_READING)

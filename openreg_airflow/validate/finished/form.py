@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from openreg_airflow.validate.finished.spec import ReadBack
 
 #: Formats that can be read back.
-FORMATS = ("csv", "jsonl", "parquet", "xml")
+FORMATS = ("csv", "json", "jsonl", "parquet", "xml")
+#: Those whose records are somewhere in a document.
+_DOCUMENTS = {"json": "JSON", "xml": "XML"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +47,11 @@ def fault(form: FileForm, reading: ReadBack) -> str | None:
         return f"files of format {form.format} cannot be read back; {', '.join(FORMATS)} can"
     if form.encrypted:
         return "encrypted files cannot be read back: only the receiver can open them"
-    if form.format == "xml" and (reading.record is None or not reading.fields):
-        return "of XML read_back must say record and fields"
-    if form.format != "xml" and (reading.record or reading.document):
-        return f"record and document go with XML, and this is {form.format}"
+    document = _DOCUMENTS.get(form.format)
+    if document and (reading.record is None or not reading.fields):
+        return f"of {document} read_back must say record and fields"
+    if not document and (reading.record or reading.document):
+        return f"record and document go with XML and JSON, and this is {form.format}"
     if form.format == "csv" and not form.header and not form.names:
         return "the file has no line with names, and the artifact declares no columns"
     known = {*reading.fields, *reading.document}

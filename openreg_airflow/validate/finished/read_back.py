@@ -13,6 +13,7 @@ from openreg_airflow import parquet_rows
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.validate.finished import form as forms
+from openreg_airflow.validate.finished.json_files import read_json
 from openreg_airflow.validate.finished.opening import opened
 from openreg_airflow.validate.finished.records import BATCH, RecordWriter
 from openreg_airflow.validate.finished.text_files import Lines, read_csv, read_json_lines
@@ -83,8 +84,9 @@ def _read(
         return {"found": _read_parquet(path, name, reading, into)}
     try:
         with opened(path, name) as stream:
-            if form.format == "xml":
-                found, document = read_xml(stream, name, reading, into)
+            if form.format in ("json", "xml"):
+                read = read_xml if form.format == "xml" else read_json
+                found, document = read(stream, name, reading, into)
                 return {"found": found, **document}
             lines = Lines(stream, form.encoding if form.format == "csv" else "utf-8")
             if form.format == "csv":

@@ -23,13 +23,15 @@ class ReadBack(Section):
     ``file``, ``record`` (its number in the file, from 1), and the fields. ``NAME_files`` has a row
     for each file: ``file``, ``part``, ``bytes``, ``sha256``,
     ``declared`` (records that the writer counted), ``found`` (records that were read),
-    ``first_line`` and ``last_line`` (of text that is no XML), and what ``document`` names.
+    ``first_line`` and ``last_line`` (of CSV and JSON lines), and what ``document`` names.
     """
 
     record: ElementPath | None = Field(
         default=None,
-        description="XML only: where a record is, as names of elements from the root on without "
-        "their namespaces, such as Document/FinInstrmRptgTxRpt/Tx.",
+        description="XML and JSON only: where a record is. In XML names of elements from the root "
+        "on without their namespaces, such as Document/FinInstrmRptgTxRpt/Tx; in JSON names of "
+        "members to the array of records, such as report/transactions, or . when the document is "
+        "that array.",
     )
     fields: dict[Name, FieldPath] = Field(
         default_factory=dict,
@@ -44,6 +46,6 @@ class ReadBack(Section):
     )
     document: dict[Name, ElementPath] = Field(
         default_factory=dict,
-        description="XML only: values that are in a file once, such as the number of records in "
-        "its header, as columns of the table of files.",
+        description="XML and JSON only: values that are in a file once, such as the number of "
+        "records in its header, as columns of the table of files.",
     )

@@ -137,7 +137,7 @@ def read_json_lines(lines: Lines, name: str, reading: ReadBack, into: RecordWrit
             message = f"{name}, line {number} has members that the first line has not: "
             hint = "Say in read_back which fields are wanted."
             raise ArtifactError(message + ", ".join(sorted(strange)), hint=hint)
-        batch.append([_text(_member(record, path)) for path in fields.values()])
+        batch.append([text_of(member(record, path)) for path in fields.values()])
         if len(batch) == BATCH:
             into.texts(name, count + 1, list(fields), transposed(batch, len(fields)))
             count += len(batch)
@@ -149,7 +149,8 @@ def read_json_lines(lines: Lines, name: str, reading: ReadBack, into: RecordWrit
     return count + len(batch)
 
 
-def _member(record: Any, path: list[str]) -> Any:
+def member(record: Any, path: list[str]) -> Any:
+    """What is in a JSON object at a path of members; None when nothing is."""
     for step in path:
         if not isinstance(record, dict):
             return None
@@ -157,7 +158,8 @@ def _member(record: Any, path: list[str]) -> Any:
     return record
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """A value of JSON as text."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
