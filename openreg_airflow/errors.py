@@ -117,6 +117,10 @@ class DeliveryRefusedError(PermanentError):
     """The receiving side refuses: login, host key, permission, a name that is taken."""
 
 
+class DoubtfulDeliveryError(DeliveryRefusedError):
+    """An earlier try may have sent the file, and only the receiver can tell: a person decides."""
+
+
 class ReferenceReuseError(PermanentError):
     """A record would be reported under a reference that stands, or cancel one that does not."""
 

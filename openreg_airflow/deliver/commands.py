@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from openreg_airflow.errors import OpenRegError, SpecError
+from openreg_airflow.errors import DoubtfulDeliveryError, OpenRegError, SpecError
 
 if TYPE_CHECKING:
     from openreg_airflow.deliver.again import Finding
@@ -254,6 +255,26 @@ def _print_attempts(found: tuple[AttemptOfRun, ...]) -> None:
             Text(f"{attempt.result} {attempt.error or ''}".strip(), "red" if bad else "green"),
         )
     console.print(table)
+    for attempt in _doubtful(found):
+        command = f"openreg deliver {shlex.quote(attempt.run_id)} --to {attempt.route}"
+        command += f" --artifact {attempt.artifact} --report {attempt.report_id}"
+        command += f" --date {attempt.business_date}"
+        typer.echo(
+            f"\nNobody knows whether {attempt.filename} was sent over route {attempt.route}. "
+            "Ask the receiver.\n"
+            f"  It has the file:     {command} --already-there --reason '...'\n"
+            f"  It has not:          {command} --reason '...'\n"
+            "Then clear the task."
+        )
+
+
+def _doubtful(found: tuple[AttemptOfRun, ...]) -> list[AttemptOfRun]:
+    """The newest attempt of each file, where it waits for a person."""
+    newest: dict[tuple[object, ...], AttemptOfRun] = {}
+    for attempt in found:
+        place = (attempt.report_id, attempt.business_date, attempt.destination)
+        newest.setdefault(place, attempt)
+    return [a for a in newest.values() if a.error_class == DoubtfulDeliveryError.__name__]
 
 
 def _fail(error: OpenRegError, status: int = 2) -> NoReturn:

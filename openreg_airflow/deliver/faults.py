@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
+from openreg_airflow.errors import DeliveryError, DoubtfulDeliveryError
 
 if TYPE_CHECKING:
     import socket
@@ -36,10 +36,11 @@ def unreachable(where: str, doing: str, error: BaseException) -> DeliveryError:
     )
 
 
-def doubtful(filename: str, destination: str) -> DeliveryRefusedError:
-    """An earlier try died around its sending, and the destination shows nobody what it has."""
-    return DeliveryRefusedError(
+def doubtful(filename: str, destination: str) -> DoubtfulDeliveryError:
+    """An earlier try died around its sending, and the destination does not tell what it did."""
+    return DoubtfulDeliveryError(
         f"an earlier try may have sent {filename} to {destination}: it died before it could tell",
         hint="Ask the receiver. If it has the file, run openreg deliver with --already-there; if "
-        "not, openreg deliver sends it again. Either wants a reason, which is kept.",
+        "not, openreg deliver sends it again. Either wants a reason, which is kept. Then clear "
+        "the task; openreg deliveries shows the commands.",
     )

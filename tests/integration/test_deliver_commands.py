@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -9,9 +10,12 @@ from typer.testing import CliRunner
 
 from dag_factory.scaffold import scaffold
 from openreg_airflow.cli import app
+from openreg_airflow.deliver.channels.mail import MailSession
+from openreg_airflow.errors import DoubtfulDeliveryError
 from openreg_airflow.store import audit_trail
 from tests.delivery_house import RUN, House, make_house
 from tests.services import free_port
+from tests.services.mail import running_mail_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +116,43 @@ def test_a_person_can_say_that_the_receiver_has_it(house: House) -> None:
     assert list(outbox(house).iterdir()) == []
     after = openreg("deliver", RUN.run_id, "--to", "regulator", "--dry-run", "--json")
     assert json.loads(after.stdout)[0]["said"].startswith("delivered ")
+
+
+def test_a_doubtful_delivery_waits_for_a_person_who_is_told_what_to_do(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report_specs" / RUN.report_id / "report.yaml"
+    spec = yaml.safe_load(path.read_text())
+    by_mail: dict[str, Any] = {"channel": "mail", "folder": "inbox@authority.example"}
+    spec["deliver"] = {"routes": {"regulator": by_mail | {"connection": "mail"}}}
+    path.write_text(yaml.safe_dump(spec))
+    with running_mail_server(tmp_path) as server:
+        there = server.connection()
+        fields = {"host": there.host, "port": there.port, "login": there.login}
+        mail = fields | {"conn_type": "smtp", "password": there.password, "extra": there.extra}
+        monkeypatch.setenv("AIRFLOW_CONN_MAIL", json.dumps(mail))
+        with monkeypatch.context() as patched:
+            send = MailSession._send
+
+            def die(self: MailSession, *arguments: Any) -> None:
+                send(self, *arguments)
+                raise KeyboardInterrupt
+
+            patched.setattr(MailSession, "_send", die)
+            with pytest.raises(KeyboardInterrupt):
+                house.deliver(there, **by_mail)
+        with pytest.raises(DoubtfulDeliveryError, match="may have sent"):
+            house.deliver(there, **by_mail)
+
+        shown = openreg("deliveries").stdout
+        [command] = [each for each in shown.splitlines() if "It has the file:" in each]
+        words = shlex.split(command.partition("openreg ")[2])
+        told = openreg(*words)
+
+        assert told.exit_code == 0, told.output
+        assert house.deliver(there, **by_mail).already_there
+        assert "Nobody knows" not in openreg("deliveries").stdout
+        assert len(server.mails) == 1
 
 
 def test_attempts_are_listed_and_filtered(house: House) -> None:

@@ -86,7 +86,7 @@ def test_an_object_that_was_taken_before_the_receipt_waits_for_a_person(
     kill(house, site, "after _complete")
     [key] = site.files()
     site.server.client.delete_object(Bucket=site.server.bucket, Key=key)
-    options = {"channel": "s3", "folder": f"{site.server.bucket}/in"}
+    options: dict[str, Any] = {"channel": "s3", "folder": f"{site.server.bucket}/in"}
     with pytest.raises(DeliveryRefusedError, match="may have sent"):
         house.deliver(site.connection(), **options)
     assert site.files() == {}

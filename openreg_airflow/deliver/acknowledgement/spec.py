@@ -42,7 +42,8 @@ class FeedbackForm(Section):
     """Where a CSV or XML feedback file of an authority's own has what.
 
     In CSV each name is a column, in XML a path of element names below the record, such as
-    ``Sts/Cd``, or below the document for ``file_status`` and ``original``.
+    ``Sts/Cd``, or the end of the path to an element outside of all records for ``file_status`` and
+    ``original``.
     """
 
     record: Text | None = Field(default=None, description="XML: name of a record's element.")
