@@ -64,6 +64,15 @@ def written_table(artifact: Artifact) -> Dataset | None:
     return Dataset.model_validate(found["written"]) if found else None
 
 
+def sent_tables(artifact: Artifact) -> dict[str, Dataset]:
+    """The tables that a correction was made of, by name; none where all records are sent."""
+    found = artifact.metadata.get(KEY)
+    if not found or not ReferencesSpec.model_validate(found["spec"]).derived:
+        return {}
+    tables = {artifact.metadata["table"]: found["written"], **found["inner"]}
+    return {name: Dataset.model_validate(table) for name, table in tables.items()}
+
+
 def submission_of(run: RunKey, artifact: Artifact) -> Submission | None:
     """An artifact as a submission; None when its records have no references."""
     found = artifact.metadata.get(KEY)

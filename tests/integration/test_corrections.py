@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from lxml import etree
 
+from dag_factory import read_back
 from dag_factory.load import load
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.column_types import arrow_type
@@ -24,9 +25,9 @@ from openreg_airflow.deliver.operator import DeliverOperator, airflow_connection
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.errors import ReferenceReuseError
 from openreg_airflow.records import Artifact, Column, Dataset, RunKey
-from openreg_airflow.references.spec import ReferencesSpec
 from openreg_airflow.store import Store
 from openreg_airflow.store.deliveries import Deliveries
+from openreg_airflow.validate.finished.operator import CheckArtifactsOperator
 from openreg_airflow.workspace import Workspace
 from tests.feedback_files import auth031
 from tests.new_store import new_store
@@ -74,17 +75,11 @@ class Firm:
         self.runs += 1
         run = RunKey(report_id="mifir_transactions", business_date=DAY, run_id=f"run-{self.runs}")
         spec = load(FOLDER)
-        about = ReferencesSpec(
-            column="transaction_id",
-            action="action",
-            new=("NEW",),
-            cancel=("CANCEL",),
-            corrections=self.corrections,  # type: ignore[arg-type]
-        )
-        name = "DEMO_DATTRA_DE_{business_date:%Y%m%d}_{version}.xml"
-        artifact = spec.artifacts["transactions"].model_copy(
-            update={"references": about, "filename": name}
-        )
+        artifact = spec.artifacts["transactions"]
+        assert artifact.references is not None
+        about = artifact.references.model_copy(update={"corrections": self.corrections})
+        artifact = artifact.model_copy(update={"references": about})
+        tables = {"transactions": self._table(run, prices).model_dump(mode="json")}
         task = ArtifactOperator(
             task_id="artifact",
             report_id=run.report_id,
@@ -92,9 +87,20 @@ class Firm:
             folder=FOLDER,
             artifact="transactions",
             spec=artifact,
-            tables={"transactions": self._table(run, prices).model_dump(mode="json")},
+            tables=tables,
         )
         made = task.execute(context(run))
+        assert spec.validate_ is not None
+        CheckArtifactsOperator(
+            task_id="check",
+            report_id=run.report_id,
+            business_date=DAY.isoformat(),
+            folder=FOLDER,
+            spec=spec.validate_,
+            forms=read_back.forms(spec),
+            artifacts={"transactions": made},
+            tables=tables,
+        ).execute(context(run))
         return run, Artifact.model_validate(json.loads(json.dumps(made)))
 
     def _table(self, run: RunKey, prices: dict[str, int]) -> Dataset:

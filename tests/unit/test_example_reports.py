@@ -232,7 +232,7 @@ def test_mifir_report_holds_what_the_table_holds(
     rows = report.tables["transactions"].to_pylist()
     records = etree.fromstring(data).findall("d:FinInstrmRptgTxRpt/d:Tx", NS)
     assert artifact.records == len(rows) == len(records)
-    assert artifact.files[0].filename == "DEMO_DATTRA_DE_20260930.xml"
+    assert artifact.files[0].filename == "DEMO_DATTRA_DE_20260930_1.xml"
     assert artifact.schema_check.startswith("not checked: auth.016.001.01.xsd was not found in")
     assert [row["action"] for row in rows] == ["CANCEL"] * 12 + ["NEW"] * 4000
     for row, record in zip(rows, records, strict=True):

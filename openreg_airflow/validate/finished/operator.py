@@ -91,6 +91,7 @@ class CheckArtifactsOperator(RulesOperator):
     ) -> Verdict:
         """Read the files back and evaluate the rules in a fenced process."""
         from openreg_airflow.records import Dataset, Verdict
+        from openreg_airflow.references.guard import sent_tables
         from openreg_airflow.validate.aside import rules_of_resubmission
         from openreg_airflow.validate.fence import Fence
         from openreg_airflow.validate.finished.read_back import read_back
@@ -111,6 +112,10 @@ class CheckArtifactsOperator(RulesOperator):
         written = before.tables if before is not None and before.tables else None
         given: dict[str, Dataset] = written or {
             name: Dataset.model_validate(one) for name, one in self.tables.items()
+        }
+        # Of a correction the file holds only what differs, and is held against that.
+        given = given | {
+            name: table for one in artifacts.values() for name, table in sent_tables(one).items()
         }
         resubmission = before is not None and before.resubmission > 0
         if resubmission:
