@@ -21,7 +21,7 @@ from dag_factory.business_date import business_date
 from dag_factory.deadline import alert, deadline_of
 from dag_factory.delivery_tasks import acknowledge_tasks, deliver_tasks
 from dag_factory.grouping import stage_group
-from dag_factory.mapping_sets import used_sets
+from dag_factory.mapping_sets import tenant_of, used_sets
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.errors import PermanentError
 from openreg_airflow.exception_queue.operator import (
@@ -179,7 +179,9 @@ def _snapshots(spec: ReportSpec) -> Any:
     sets = used_sets(spec)
     if not sets:
         return None
-    return SnapshotSetsOperator(task_id="mappings", report_id=spec.id, sets=sets).output
+    return SnapshotSetsOperator(
+        task_id="mappings", report_id=spec.id, sets=sets, tenant=tenant_of(spec)
+    ).output
 
 
 def _mapped(spec: ReportSpec, phase: Phase, tables: Any, snapshots: Any) -> Any:

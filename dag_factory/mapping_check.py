@@ -6,7 +6,7 @@ import ast
 import logging
 from typing import TYPE_CHECKING
 
-from dag_factory.mapping_sets import listed_rule, sets_in_sql, used_sets
+from dag_factory.mapping_sets import listed_rule, sets_in_sql, tenant_of, used_sets
 from openreg_airflow import settings
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.problem import Problem
@@ -39,7 +39,11 @@ def stored_sets(spec: ReportSpec) -> dict[str, MappingSet] | None:
     default = f"sqlite:///{settings.airflow_home() / 'openreg' / 'store.db'}"
     url = settings.without_airflow("store_url", default)
     try:
-        return {one.name: one for one in Sets(url, Actor.of_command_line()).list(archived=True)}
+        return {
+            one.name: one
+            for tenant in dict.fromkeys(("", tenant_of(spec)))
+            for one in Sets(url, Actor.of_command_line(), tenant).list(archived=True)
+        }
     except OpenRegError as error:
         log.warning("%s: its mapping sets are not checked: %s", spec.id, error.message)
         return None

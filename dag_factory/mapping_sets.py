@@ -31,6 +31,11 @@ def used_sets(spec: ReportSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*listed, *steps, *named)))
 
 
+def tenant_of(spec: ReportSpec) -> str:
+    """The tenant whose mapping sets a report uses; empty where the installation has none."""
+    return spec.mappings.tenant if spec.mappings else ""
+
+
 def listed_rule(rule: RuleSpec, spec: ReportSpec) -> Iterator[str]:
     """The sets that a rule names, without those of its SQL file."""
     for text in (rule.condition, rule.when):

@@ -30,7 +30,7 @@ class _Unknown:
 
 
 def current_snapshots(
-    names: Iterable[str], store_url: str, root: Path
+    names: Iterable[str], store_url: str, root: Path, tenant: str = ""
 ) -> dict[str, MappingSnapshot]:
     """Snapshots of some sets as they are known now; no store is asked when there are none.
 
@@ -38,6 +38,7 @@ def current_snapshots(
         names: the sets.
         store_url: SQLAlchemy URL of the store.
         root: a folder for the files.
+        tenant: whose sets they are, as the spec says.
 
     Raises:
         MappingError: there is no such set.
@@ -48,7 +49,7 @@ def current_snapshots(
     return take(
         wanted,
         datetime.now(UTC),
-        reader=StoredSets(store_url),
+        reader=StoredSets(store_url, tenant),
         known=_Unknown(),
         workspace=Workspace(root),
     )

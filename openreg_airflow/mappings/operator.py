@@ -37,6 +37,7 @@ class SnapshotSetsOperator(StageOperator):
     Args:
         report_id: the report.
         sets: the names of the sets.
+        tenant: whose sets they are; those without a tenant count where it has none of a name.
         known_at: the parameter: a date and time with a zone, ``first``, or nothing.
 
     Returns (to XCom):
@@ -56,11 +57,13 @@ class SnapshotSetsOperator(StageOperator):
         *,
         report_id: str,
         sets: Sequence[str],
+        tenant: str = "",
         known_at: str = "{{ params." + KNOWN_AT + " or '' }}",
         **kwargs: Any,
     ) -> None:
         super().__init__(report_id=report_id, **kwargs)
         self.sets = tuple(sets)
+        self.tenant = tenant
         self.known_at = known_at
 
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
@@ -79,7 +82,7 @@ class SnapshotSetsOperator(StageOperator):
         snapshots = take(
             self.sets,
             known_at,
-            reader=StoredSets(self.settings.store_url),
+            reader=StoredSets(self.settings.store_url, self.tenant),
             known=runs,
             workspace=self.workspace,
             earlier={one.name: one for one in earlier},

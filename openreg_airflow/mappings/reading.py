@@ -134,6 +134,20 @@ def arrow_schema(shape: Shape) -> pa.Schema:
     return pa.schema(fields)
 
 
+def set_with_id(connection: Connection, set_id: int) -> MappingSet:
+    """The set that a run saw, whatever it is called by now.
+
+    Raises:
+        MappingError: there is none.
+    """
+    query = select(MappingSetRow.__table__).where(MappingSetRow.id == set_id)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        message = f"there is no mapping set with the id {set_id}"
+        raise MappingError(message, hint="`openreg mappings list` shows the sets.")
+    return set_of(row)
+
+
 def find_set(connection: Connection, name: str, tenant: str = "") -> MappingSet:
     """A set by its name.
 

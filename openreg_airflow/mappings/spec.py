@@ -38,6 +38,11 @@ class MappingsSection(Section):
         "rules in SQL files or packs. Those of map steps and of rules in report.yaml itself need "
         "not be listed.",
     )
+    tenant: Annotated[str, StringConstraints(max_length=250)] = Field(
+        default="",
+        description="Whose sets the report uses, where several tenants share the store: those of "
+        "this tenant, and sets without a tenant where it has none of the name.",
+    )
 
 
 class MapStep(Section):

@@ -39,7 +39,7 @@ def unmapped_command(
 
     from openreg_airflow.errors import MappingError
     from openreg_airflow.mappings.exporting import write_csv, write_file
-    from openreg_airflow.mappings.reading import find_set
+    from openreg_airflow.mappings.reading import find_set, set_with_id
     from openreg_airflow.mappings.unmapped import lines, run_of, unmapped_of
     from openreg_airflow.store.mapping_runs import MappingRuns
 
@@ -59,8 +59,13 @@ def unmapped_command(
             typer.echo("every value was found", err=True)
             return
         values = unmapped_of(uses, chosen)
+        seen = {one.name: one.set_id for one in runs.snapshots(run)}
         with runs.reading() as connection:
-            found = find_set(connection, chosen, tenant)
+            found = (
+                find_set(connection, chosen, tenant)
+                if tenant or chosen not in seen
+                else set_with_id(connection, seen[chosen])
+            )
         missing = lines(found, values)
         if output is None:
             write_csv(sys.stdout, missing)
@@ -75,4 +80,7 @@ def unmapped_command(
             typer.echo(f"of up to {distinct:,} different values the first are listed", err=True)
         if output is not None:
             typer.echo(f"{len(values):,} values of {chosen} in {output}", err=True)
-            typer.echo(f"next: openreg mappings import {chosen} {output} --dry-run", err=True)
+            whose = f" --tenant {found.tenant}" if found.tenant else ""
+            typer.echo(
+                f"next: openreg mappings import {found.name} {output}{whose} --dry-run", err=True
+            )

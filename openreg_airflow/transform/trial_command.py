@@ -55,7 +55,7 @@ def _try(
     report: str, business_date: date, sample: int, show: int, *, anew: bool, console: Console
 ) -> None:
     from dag_factory.load import load
-    from dag_factory.mapping_sets import used_sets
+    from dag_factory.mapping_sets import tenant_of, used_sets
     from openreg_airflow import settings as installation
     from openreg_airflow.command_line import find_report
     from openreg_airflow.mappings.spec import steps_of
@@ -81,7 +81,9 @@ def _try(
         if sets := used_sets(spec):
             from openreg_airflow.mappings.by_hand import current_snapshots, filled
 
-            snapshots = current_snapshots(sets, settings.store_url, scratch / "sets")
+            snapshots = current_snapshots(
+                sets, settings.store_url, scratch / "sets", tenant_of(spec)
+            )
             steps = dict(steps_of(spec.map_, "source"))
             inputs = filled(
                 inputs, steps, snapshots, business_date, scratch / "mapped", report_id=spec.id

@@ -85,7 +85,7 @@ def _validate(
 ) -> tuple[str, Verdict, str]:
     """The report's title, the verdict, and what was looked at."""
     from dag_factory.load import load
-    from dag_factory.mapping_sets import used_sets
+    from dag_factory.mapping_sets import tenant_of, used_sets
     from openreg_airflow import settings as installation
     from openreg_airflow.errors import SpecError
     from openreg_airflow.records import Verdict
@@ -112,7 +112,9 @@ def _validate(
         if sets := used_sets(spec):
             from openreg_airflow.mappings.by_hand import current_snapshots
 
-            snapshots = current_snapshots(sets, settings.store_url, scratch / "sets")
+            snapshots = current_snapshots(
+                sets, settings.store_url, scratch / "sets", tenant_of(spec)
+            )
         verdict = offline.validate(
             spec.validate_,
             folder,

@@ -82,10 +82,16 @@ def execute(task: Any, run: RunKey = RUN) -> Any:
     return task.execute({"dag_run": SimpleNamespace(run_id=run.run_id)})
 
 
-def snapshot(*sets: str, run: RunKey = RUN, known_at: str = "") -> dict[str, MappingSnapshot]:
+def snapshot(
+    *sets: str, run: RunKey = RUN, known_at: str = "", tenant: str = ""
+) -> dict[str, MappingSnapshot]:
     with DAG(run.report_id):
         task = SnapshotSetsOperator(
-            task_id="mappings", report_id=run.report_id, sets=sets, known_at=known_at
+            task_id="mappings",
+            report_id=run.report_id,
+            sets=sets,
+            known_at=known_at,
+            tenant=tenant,
         )
     found = execute(task, run)
     return {name: MappingSnapshot.model_validate(one) for name, one in found.items()}

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from openreg_airflow.errors import UnmappedError
+from openreg_airflow.errors import MappingError, UnmappedError
 from openreg_airflow.mappings.cells import UNFILLED
 from openreg_airflow.mappings.commands import app
+from openreg_airflow.mappings.entries import Entries
 from openreg_airflow.mappings.excel_file import sheet_rows
+from openreg_airflow.mappings.sets import Sets
 from tests.integration import test_mapping_operators as operators
-from tests.integration.test_mapping_operators import STEP, filled, of_run
-from tests.mapping_sets import make_set
+from tests.integration.test_mapping_operators import STEP, entries, filled, of_run, snapshot
+from tests.mapping_sets import ACTOR, make_set
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +103,33 @@ def test_file_that_cannot_be_written_is_told(
         refused = runner.invoke(app, [*command, "--url", venues])
         assert refused.exit_code == 1
         assert said in refused.output
+
+
+def test_report_of_a_tenant_sees_its_sets_and_those_without_a_tenant(
+    workspace: Workspace, venues: str, tmp_path: Path
+) -> None:
+    Sets(venues, ACTOR, "acme").create(
+        "venues", keys=(("code", "string"),), values=(("mic", "string"),)
+    )
+    own = Entries(venues, "venues", ACTOR, tenant="acme")
+    own.add({"code": "QQQ"}, {"mic": "XQQQ"})
+    make_set(venues, "desks")
+    file = tmp_path / "missing.csv"
+
+    run = of_run("manual__acme")
+
+    shared, acme = snapshot("venues"), snapshot("venues", "desks", run=run, tenant="acme")
+
+    assert {entry["code"] for entry in entries(shared["venues"])} == {"FRA", "PAR"}
+    assert {entry["code"] for entry in entries(acme["venues"])} == {"QQQ"}
+    assert entries(acme["desks"]) == []
+    with pytest.raises(MappingError, match="there is no mapping set 'books' of 'acme'"):
+        snapshot("books", run=of_run("manual__3"), tenant="acme")
+
+    with pytest.raises(UnmappedError):
+        filled(workspace, run=run, venue=STEP)
+    told = runner.invoke(app, ["unmapped", "positions", "--output", str(file), "--url", venues])
+    assert f"openreg mappings import venues {file} --tenant acme --dry-run" in told.output
 
 
 def test_of_several_sets_one_must_be_named(workspace: Workspace, venues: str) -> None:

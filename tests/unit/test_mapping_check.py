@@ -7,7 +7,8 @@ import pytest
 from dag_factory.check import check
 from dag_factory.load import load
 from dag_factory.mapping_sets import sets_in_sql, used_sets
-from tests.mapping_sets import make_set
+from openreg_airflow.mappings.sets import Sets
+from tests.mapping_sets import ACTOR, make_set
 from tests.new_store import new_store
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ SPEC = """\
 openreg: 1
 id: demo
 title: A report
-mappings: {{sets: [{listed}]}}
+mappings: {{sets: [{listed}]{tenant}}}
 extract:
   sources:
     trades: {{connection: source, sql: trades.sql}}
@@ -48,6 +49,7 @@ artifacts:
 """
 FIELDS = {
     "listed": "desks",
+    "tenant": "",
     "key": "venue",
     "value": "mic",
     "condition": """'venue in mapping("venues")'""",
@@ -74,6 +76,19 @@ def faults(folder: Path, script: str = SCRIPT, sql: str = SQL, **fields: str) ->
     (report / "transform.py").write_text(script)
     (report / "venues.sql").write_text(sql)
     return [f"{one.file.name}:{one.line}: {one.message}" for one in check(report)]
+
+
+def test_sets_of_the_tenant_that_the_report_names_are_checked(tmp_path: Path, url: str) -> None:
+    keys, values = [("code", "string")], [("mic", "string")]
+    Sets(url, ACTOR, "acme").create("books", keys=keys, values=values)
+    shared, acme = tmp_path / "shared", tmp_path / "acme"
+    for folder in (shared, acme):
+        folder.mkdir()
+
+    assert faults(shared, listed="desks, books") == [
+        "report.yaml:4: there is no mapping set 'books'"
+    ]
+    assert faults(acme, listed="desks, books", tenant=", tenant: acme") == []
 
 
 def test_right_report_has_no_faults(tmp_path: Path, url: str) -> None:
