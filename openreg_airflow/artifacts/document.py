@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from openreg_airflow.artifacts import inner_rows, render, run_values
 from openreg_airflow.artifacts.render import XML, Form
 from openreg_airflow.artifacts.value_text import joined_bytes
-from openreg_airflow.artifacts.writer import Progress, batch_rows, unknown_column
+from openreg_airflow.artifacts.writer import Progress, batches, unknown_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,5 +140,4 @@ def _batches(path: Path, element: Element) -> Iterator[pa.RecordBatch]:
     columns = sorted({column for column, _ in element.columns()})
     markup = sum(2 * len(below.name) + 5 for below in element.walk())
     with opened(path) as table:
-        rows = batch_rows(table, markup)
-        yield from table.iter_batches(rows, columns=columns, use_threads=False)
+        yield from batches(table, columns, markup)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from openreg_airflow.problem import Problem
@@ -185,12 +186,34 @@ def batch_rows(table: pq.ParquetFile, markup: int = 0) -> int:
         table: the table that is read.
         markup: bytes that the format adds to each record.
     """
-    about = table.metadata
-    stored: int = sum(
-        about.row_group(group).total_byte_size for group in range(about.num_row_groups)
-    )
-    record: int = markup + stored // max(about.num_rows, 1)
-    return max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES // max(record, 1)))
+    groups = map(table.metadata.row_group, range(table.metadata.num_row_groups))
+    # Long records often stand together: a mean of the whole table would not tell of them.
+    stored = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=0)
+    return max(1, min(_MAX_BATCH_ROWS, _BATCH_BYTES // max(markup + stored, 1)))
+
+
+def batches(
+    table: pq.ParquetFile, columns: Sequence[str], markup: int = 0
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a table in batches to render, of few bytes however long some records are.
+
+    Args:
+        table: the table that is read.
+        columns: the columns that are read.
+        markup: bytes that the format adds to each record.
+    """
+    rows = batch_rows(table, markup)
+    for batch in table.iter_batches(rows, columns=list(columns), use_threads=False):
+        yield from _halved(batch)
+
+
+def _halved(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    if batch.nbytes <= 2 * _BATCH_BYTES or batch.num_rows < 2:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _halved(batch.slice(0, half))
+    yield from _halved(batch.slice(half))
 
 
 @dataclass

@@ -26,7 +26,7 @@ from openreg_airflow.artifacts import run_line, run_values
 from openreg_airflow.artifacts.csv_lines import CsvLines
 from openreg_airflow.artifacts.csv_spec import CsvArtifact, CsvColumn
 from openreg_airflow.artifacts.value_text import is_text
-from openreg_airflow.artifacts.writer import Progress, batch_rows
+from openreg_airflow.artifacts.writer import Progress, batches
 from openreg_airflow.parquet_rows import opened
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _add_table(archive: zipfile.ZipFile, path: str, table: XbrlTable, job: Job) 
         lines = CsvLines(spec, file.schema_arrow)
         entry.write(lines.header({"records": job.rows[table.table]}))
         first = 1
-        for batch in file.iter_batches(batch_rows(file), columns=lines.names, use_threads=False):
+        for batch in batches(file, lines.names):
             entry.write(lines.of(_spelled(batch), first))
             first += batch.num_rows
             progress.at(first - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts.column_use import of_columns, of_lines
-from openreg_airflow.artifacts.writer import Progress, batch_rows
+from openreg_airflow.artifacts.writer import Progress, batches
 from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ class CsvWriter:
             lines = CsvLines(spec, table.schema_arrow)
             file.write(lines.header(values))
             first = 1
-            rows = batch_rows(table)
-            for batch in table.iter_batches(rows, columns=lines.names, use_threads=False):
+            for batch in batches(table, lines.names):
                 file.write(lines.of(batch, first))
                 first += batch.num_rows
                 progress.at(first - 1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.artifacts.column_use import of_columns
 from openreg_airflow.artifacts.excel_spec import ExcelColumn
-from openreg_airflow.artifacts.writer import Progress, batch_rows, unknown_column
+from openreg_airflow.artifacts.writer import Progress, batches, unknown_column
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
 
@@ -127,8 +127,7 @@ class _Sheet:
     def fill(self, table: pq.ParquetFile, job: Job) -> None:
         progress = Progress(job.filename, job.rows[job.spec.table])
         first = 1
-        rows = batch_rows(table)
-        for batch in table.iter_batches(rows, columns=list(self._columns), use_threads=False):
+        for batch in batches(table, list(self._columns)):
             self._add(batch, first)
             first += batch.num_rows
             progress.at(first - 1)

@@ -8,7 +8,7 @@ from openreg_airflow.artifacts import condition
 from openreg_airflow.artifacts.column_use import Use
 from openreg_airflow.artifacts.fixed_spec import FixedField, FixedRunField
 from openreg_airflow.artifacts.placeholder import SUM_PREFIX, Placeholder
-from openreg_airflow.artifacts.writer import Progress, batch_rows
+from openreg_airflow.artifacts.writer import Progress, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,10 +41,9 @@ class FixedWriter:
             lines = FixedLines(spec, table.schema_arrow)
             file.write(lines.header(values))
             first = 1
-            rows = batch_rows(table)
             # Of records without any column, the number of rows alone counts.
             names = lines.names or table.schema_arrow.names[:1]
-            for batch in table.iter_batches(rows, columns=names, use_threads=False):
+            for batch in batches(table, names):
                 file.write(lines.of(batch, first))
                 first += batch.num_rows
                 progress.at(first - 1)
