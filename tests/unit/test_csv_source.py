@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import random
 import zlib
 from datetime import UTC, date, datetime, time
@@ -12,10 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openreg_airflow.errors import SourceError
+from openreg_airflow.extract.file_spec import FileSpec
+from openreg_airflow.extract.files.csv_quotes import doubtful
 from tests.file_sources import Inbox, inbox
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_PLAIN = FileSpec.model_validate({"path": "f.csv", "format": "csv"})
 
 
 @pytest.fixture(name="inbox")
@@ -181,7 +187,14 @@ def test_file_with_a_header_alone_has_no_rows(inbox: Inbox, text: str) -> None:
         ("a,b\n1,2\n3\n", {}, "expected 2 values, found 1: '3'", "f.csv, line 3"),
         ('a,b\n"1\n1",2\n3,4,5\n', {"multiline": True}, "found 3: '3,4,5'", "f.csv, line 4"),
         ('a,b\n1,2\n3,"4\n5,6\n', {}, "over several lines", "f.csv, column b, line 3"),
-        ('a,b\n1,2\n3,"4\n5,6\n', {"multiline": True}, "a quote is not closed", "f.csv"),
+        ('a,b\n1,2\n3,"4\n5,6\n', {"multiline": True}, "a quote is not closed", "f.csv, line 3"),
+        ('a,b\n1,"4', {}, "a quote is not closed", "f.csv, line 2"),
+        ('a,b\n1,2\n"x"y,2\n', {}, "text follows the quote", "f.csv, line 3"),
+        ('a,b\n1,2\n""y,2\n', {}, "text follows the quote", "f.csv, line 3"),
+        ('a,b\n"1\n",2\n3,"x"" ",\n', {"multiline": True}, "found 3", "f.csv, line 4"),
+        ('a,b\n"1\n",2\n3,"x""" y\n', {"multiline": True}, "text follows", "f.csv, line 4"),
+        ("a;b\n'x'y;2\n", {"delimiter": ";", "quote": "'"}, "text follows", "f.csv, line 2"),
+        ('a,b\n"x"y,2\n'.encode("utf-16"), {"encoding": "utf-16"}, "text follows", "f.csv, line 2"),
         (b"a\n1\n\xff\n", {}, "the text is not utf-8", "f.csv, line 3"),
         (b"a\n1\n\x81\n", {"encoding": "cp1252"}, "the text is not cp1252", "f.csv, line 3"),
         (b"a\n1\n", {"encoding": "utf-16"}, "not utf-16", "f.csv"),
@@ -272,3 +285,26 @@ def test_any_text_comes_back_as_it_was_written(inbox: Inbox, rows: list[list[str
     found = inbox.csv(text, multiline=True)
 
     assert [list(row.values()) for row in found] == rows
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text('"x,\n', max_size=14))
+def test_text_behind_a_quote_is_never_overlooked(text: str) -> None:
+    try:
+        list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        sound = "end of data" in str(error)
+    else:
+        sound = True
+
+    assert sound or doubtful(io.BytesIO(text.encode()), _PLAIN)
+
+
+def test_quotes_that_are_in_order_leave_no_doubt() -> None:
+    text = 'a,b\r\n"x","he said, ""yes"""\n"","y"\n1,2'
+
+    assert not doubtful(io.BytesIO(text.encode()), _PLAIN)
+
+
+def test_quote_within_a_plain_value_is_a_letter(inbox: Inbox) -> None:
+    assert inbox.csv('a,b\n5" pipe,7"\n') == [{"a": '5" pipe', "b": '7"'}]

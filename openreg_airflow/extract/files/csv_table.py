@@ -23,6 +23,7 @@ from openreg_airflow.extract.files.content import (
     too_long,
     unpacked,
 )
+from openreg_airflow.extract.files.csv_quotes import doubtful
 from openreg_airflow.extract.files.table import check_names, need_columns
 from openreg_airflow.extract.reader import SourceColumn
 
@@ -65,8 +66,7 @@ class CsvTable:
                     self._check_line_breaks(batch, rows)
                     yield batch
                     rows += batch.num_rows
-            if self._spec.multiline:
-                self._check_quotes()
+            self._check_quotes()
         except (pa.ArrowInvalid, UnicodeError) as error:
             raise self._fault(error) from error
         except BROKEN as error:
@@ -126,24 +126,22 @@ class CsvTable:
                 raise SourceError(message, where=where, hint=hint)
 
     def _check_quotes(self) -> None:
-        """Refuse a file that ends inside quotes."""
+        """Refuse text behind a closing quote, and a file that ends inside quotes."""
         with unpacked(self._path, self._spec) as file:
-            quotes = 0
-            mark = self._spec.quote.encode(self._spec.encoding.replace("utf-8-sig", "utf-8"))[-1:]
-            while block := file.read(_BLOCK):
-                quotes += block.count(mark)
-        if quotes % 2:
-            message = "a quote is not closed"
-            raise SourceError(message, where=self._unclosed(), hint="Correct the file.")
+            if not doubtful(file, self._spec):
+                return
+        for _ in self._rows(strict=True):
+            pass
 
-    def _unclosed(self) -> str:
-        line = 1
-        try:
-            for number, _ in self._rows(strict=True):
-                line = number
-        except csv.Error:
-            return f"{self._name}, in the row that begins after line {line}"
-        return self._name
+    def _misquoted(self, error: csv.Error, line: int) -> SourceError:
+        if "field larger" in str(error):
+            return too_long(self._name, line)
+        open_end = "end of data" in str(error)
+        message = (
+            "a quote is not closed" if open_end else "text follows the quote that ends a value"
+        )
+        hint = "Correct the file: within quotes, a quote is written twice."
+        return SourceError(message, where=f"{self._name}, line {line}", hint=hint)
 
     def _rows(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """The rows with the numbers of their first lines, blank lines left out, by Python."""
@@ -160,11 +158,16 @@ class CsvTable:
                 doublequote=True,
                 strict=strict,
             )
-            before = 0
-            for row in rows:
-                if row:
-                    yield spec.skip_lines + before + 1, row
-                before = rows.line_num
+            before = spec.skip_lines
+            try:
+                for row in rows:
+                    if row:
+                        yield before + 1, row
+                    before = spec.skip_lines + rows.line_num
+            except csv.Error as error:
+                if strict:
+                    raise self._misquoted(error, before + 1) from error
+                raise
 
     def _fault(self, error: Exception) -> SourceError:
         """What is wrong with a file that Arrow refuses, and on which line."""
