@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
+from openreg_airflow.deliver.remote_folder import RemoteFolder
 from openreg_airflow.section import Name, Section
 
 #: What Airflow accepts as a connection id.
 ConnectionId = Annotated[str, StringConstraints(pattern=r"^[\w#!()\-.:/\\]+$", max_length=250)]
-
-
-def _no_way_up(folder: str) -> str:
-    if ".." in folder.split("/"):
-        message = f"{folder!r} leads out of its folder by .."
-        raise ValueError(message)
-    return folder
-
-
-#: A folder at the destination: absolute, or below the folder that a login starts in.
-RemoteFolder = Annotated[
-    str,
-    StringConstraints(pattern=r"^[^\\\x00-\x1f]+$", max_length=1024),
-    AfterValidator(_no_way_up),
-]
 
 
 class RouteRetries(Section):

@@ -323,6 +323,18 @@ def test_a_file_that_is_still_being_written_is_taken_when_it_is_whole(
     assert desk.standing == ("accepted", 5, 0, 0)
 
 
+def test_a_name_that_leads_elsewhere_is_no_feedback(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from openreg_airflow.deliver.channels.folder import FolderSession
+
+    (desk.outbox / f"{STEM}_FDB_9.xml").write_text(auth031("ACPT", original=STEM, total=5))
+    names = [f"x/../../{STEM}_FDB_9.xml", "..", ".", f"{STEM}_FDB_\n.xml"]
+    monkeypatch.setattr(FolderSession, "names", lambda *_: names)
+    desk.waits(pattern="*")
+    assert desk.store.files(RUN, "regulator", "transactions") == ()
+
+
 T9 = [("T9", "RJCT", "X", "")]
 LONG = [("T" * 251, "ACPT", "", "")]
 TWICE = [("T1", "RJCT", "X", ""), ("T1", "PDNG", "X", "")]

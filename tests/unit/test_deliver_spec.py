@@ -197,6 +197,7 @@ def test_an_answer_needs_a_channel_that_hears(channel: str) -> None:
         {"channel": "sftp"},
         {"poll_seconds": 0},
         {"original": "{who}"},
+        {"folder": "out/../../etc"},
     ],
 )
 def test_wrong_acknowledgement_is_refused(wrong: dict[str, Any]) -> None:

@@ -165,7 +165,7 @@ def _fetched(
             message = f"folder {answer.folder} may not be listed"
             raise connection.refused(fault=f"cannot fetch: {message}", hint="Ask the authority.")
         for name in sorted(names):
-            if not name.isprintable() or not any(
+            if not _plain(name) or not any(
                 matches(name, answer.pattern, file.filename, run.business_date)
                 for file in awaited.artifact.reports
             ):
@@ -187,6 +187,11 @@ def _fetched(
             log.info("fetched %s, %d bytes", name, size)
             fetched.append((target, name))
     return fetched
+
+
+def _plain(name: str) -> bool:
+    """Whether a name that a server tells is that of a file in the folder it was asked for."""
+    return name.isprintable() and "/" not in name and name not in (".", "..")
 
 
 def _take(  # noqa: PLR0917 - one step of collect

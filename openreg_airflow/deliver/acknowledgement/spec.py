@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from openreg_airflow.deliver.acknowledgement.pattern import check_pattern
+from openreg_airflow.deliver.remote_folder import RemoteFolder
 from openreg_airflow.section import Name, Section
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -80,7 +81,7 @@ class AcknowledgementSpec(Section):
     """
 
     pattern: Annotated[Text, AfterValidator(check_pattern)]
-    folder: Text = "."
+    folder: RemoteFolder = "."
     connection: Text | None = None
     channel: Name | None = None
     parser: Name = "auth031"
