@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.problem import Problem
-from openreg_airflow.validate.finished.form import FileForm, fault
+from openreg_airflow.validate.finished.form import FileForm, FixedPlace, fault
 from openreg_airflow.validate.finished.spec import ReadBack
 from openreg_airflow.validate.phases import of_artifacts, read_artifacts
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def file_form(spec: ArtifactSpec) -> FileForm:
     """What is known of an artifact's files from its section."""
     encrypted = spec.package.encrypt is not None
+    if spec.format == "fixed":
+        return _fixed_form(spec, encrypted=encrypted)
     if spec.format != "csv":
         return FileForm(format=spec.format, encrypted=encrypted)
     columns = getattr(spec, "columns", None) or {}
@@ -34,6 +36,45 @@ def file_form(spec: ArtifactSpec) -> FileForm:
         names=tuple(column.title or name for name, column in columns.items()),
         before=len(getattr(spec, "header_records", ())),
         after=len(getattr(spec, "trailer_records", ())),
+        encrypted=encrypted,
+    )
+
+
+def _fixed_form(spec: Any, *, encrypted: bool) -> FileForm:
+    """The places of the columns, and how long records are."""
+    from openreg_airflow.artifacts.fixed_spec import FixedField, width_of
+
+    records = (spec.fields,) if spec.fields else tuple(one.fields for one in spec.record_types)
+    around = (*spec.header_records, *spec.trailer_records)
+    shortest = spec.record_length or 0
+    # Without ends, records can be told apart only when all have one length.
+    alike = (*records, *around) if spec.line_end == "none" else records
+    places = []
+    start = 0
+    for field in spec.fields or ():
+        if isinstance(field, FixedField):
+            places.append(
+                FixedPlace(
+                    name=field.column,
+                    start=start,
+                    width=field.width,
+                    null=field.null,
+                    pad=field.pad,
+                    decimals=field.decimals,
+                    decimal_mark=field.decimal_mark,
+                    sign=field.sign,
+                    plus=field.plus,
+                )
+            )
+        start += width_of(field)
+    return FileForm(
+        format="fixed",
+        encoding=spec.encoding,
+        before=len(spec.header_records),
+        after=len(spec.trailer_records),
+        line_end={"lf": "\n", "crlf": "\r\n", "none": ""}[spec.line_end],
+        lengths=frozenset(max(shortest, sum(map(width_of, one))) for one in alike),
+        places=tuple(places),
         encrypted=encrypted,
     )
 

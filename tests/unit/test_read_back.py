@@ -15,9 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dag_factory.read_back import file_form
+from openreg_airflow.artifacts.fixed_spec import FixedArtifact, FixedField
+from openreg_airflow.artifacts.fixed_text import set_into_place
 from openreg_airflow.errors import ArtifactError, IntegrityError
 from openreg_airflow.records import Artifact, ArtifactFile
 from openreg_airflow.validate.finished import json_files
+from openreg_airflow.validate.finished.fixed_files import value_at
 from openreg_airflow.validate.finished.form import FileForm, fault
 from openreg_airflow.validate.finished.read_back import read_back
 from openreg_airflow.validate.finished.spec import ReadBack
@@ -253,7 +257,14 @@ def test_changed_file_is_refused(site: Site) -> None:
 @pytest.mark.parametrize(
     ("form", "reading", "expected"),
     [
-        (FileForm(format="fixed"), {}, "format fixed cannot be read back"),
+        (FileForm(format="excel"), {}, "format excel cannot be read back"),
+        (FileForm(format="fixed"), {}, "of several types"),
+        (
+            FileForm(format="fixed"),
+            {"fields": {"id": "5-2"}},
+            "neither a column of its records nor",
+        ),
+        (FileForm(format="fixed", line_end=""), {"fields": {"id": "1-2"}}, "have no ends"),
         (FileForm(format="csv", encrypted=True), {}, "encrypted"),
         (XML_FORM, {}, "must say record and fields"),
         (JSON_FORM, {"record": "a"}, "of JSON read_back must say record and fields"),
@@ -334,3 +345,81 @@ def test_value_of_json_that_is_too_long_to_hold_is_refused(
     site.add("t.json", b'{"r": [{"id": "' + b"x" * 5000 + b'"}]}')
     with pytest.raises(ArtifactError, match="longer than 1,000 characters"):
         site.read(JSON_FORM, **JSON_READING)
+
+
+#: id of 3, amount of 6 with two implied decimals and a leading sign, note of 4; made by a section.
+FIXED_SECTION = {
+    "format": "fixed", "table": "trades", "filename": "t.txt",
+    "fields": [
+        {"text": "D"}, {"column": "id", "width": 3},
+        {"column": "amount", "width": 6, "decimals": 2, "sign": "leading"},
+        {"filler": 1}, {"column": "note", "width": 4, "null": "-"},
+    ],
+    "header_records": [[{"text": "H"}]], "trailer_records": [[{"text": "T"}, {"filler": 1}]],
+}  # fmt: skip
+
+
+def fixed_form(**changes: Any) -> FileForm:
+    return file_form(FixedArtifact.model_validate(FIXED_SECTION | changes))
+
+
+def test_records_of_fixed_width_are_read_by_their_places(site: Site) -> None:
+    site.add("t.txt", b"H\nDA 1 01050 x 0 \nDB  -00007 -   \nT \n")
+    records, [file] = site.read(fixed_form(), columns={"amount": "decimal(18,2)"})
+    assert records.column_names == ["file", "record", "id", "amount", "note"]
+    assert records["id"].to_pylist() == ["A 1", "B"]
+    assert records["amount"].to_pylist() == [Decimal("10.50"), Decimal("-0.07")]
+    assert records["note"].to_pylist() == ["x 0", None]
+    assert (file["found"], file["first_line"], file["last_line"]) == (2, "H", "T ")
+
+
+def test_records_without_ends_and_of_several_types_are_read_by_places(site: Site) -> None:
+    kinds = [
+        {"when": f"kind = '{kind}'", "fields": [{"column": "kind", "width": 1}, field]}
+        for kind, field in (("A", {"filler": 3}), ("B", {"column": "id", "width": 5}))
+    ]
+    form = fixed_form(
+        fields=None, record_types=kinds, line_end="none", record_length=8, encoding="utf-16-le"
+    )
+    site.add("t.txt", "H       A123    B\u00e92345  T       ".encode("utf-16-le"))
+    records, _ = site.read(form, fields={"kind": "1-1", "id": "2-6"})
+    assert records["kind"].to_pylist() == ["A", "B"]
+    assert records["id"].to_pylist() == ["123", "\u00e92345"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"H\nDA 1 01050\nT \n", "record 1 is 10 characters long and not 15"),
+        (b"H\nDA 1 0x050 x 0 \nT \n", "record 1: ' 0x050' is no number of amount"),
+        (b"H\nDA 1 01050 x 0 \nT ", "without the end"),
+        (b"H\n", "ends within its header or trailer"),
+        (b"H\nDA 1 01050 \xff 0 \nT \n", "cannot be read back"),
+    ],
+)
+def test_records_of_fixed_width_that_are_wrong_are_refused(
+    site: Site, content: bytes, expected: str
+) -> None:
+    site.add("t.txt", content)
+    with pytest.raises(ArtifactError, match=expected):
+        site.read(fixed_form())
+
+
+@given(
+    st.decimals(-999, 999, places=2),
+    st.sampled_from(["leading", "trailing", "overpunch"]),
+    st.sampled_from(["+", " ", "0", ""]),
+    st.sampled_from(["left", "right", None]),
+    st.sampled_from([".", ""]),
+)
+def test_number_of_fixed_width_comes_back(
+    number: Decimal, sign: str, plus: str, align: str | None, mark: str
+) -> None:
+    field = {"column": "amount", "width": 9, "decimals": 2, "sign": sign, "plus": plus}
+    field |= {"align": align, "decimal_mark": mark}
+    form = fixed_form(fields=[field])
+    written = set_into_place(
+        FixedField.model_validate(field), pa.array([number], pa.decimal128(18, 2))
+    )
+    back = value_at(written[0].as_py(), form.places[0])
+    assert Decimal(back or "none") == number

@@ -13,6 +13,7 @@ from openreg_airflow import parquet_rows
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.validate.finished import form as forms
+from openreg_airflow.validate.finished.fixed_files import read_fixed
 from openreg_airflow.validate.finished.json_files import read_json
 from openreg_airflow.validate.finished.opening import opened
 from openreg_airflow.validate.finished.records import BATCH, RecordWriter
@@ -88,6 +89,8 @@ def _read(
                 read = read_xml if form.format == "xml" else read_json
                 found, document = read(stream, name, reading, into)
                 return {"found": found, **document}
+            if form.format == "fixed":
+                return read_fixed(stream, name, form, reading, into)
             lines = Lines(stream, form.encoding if form.format == "csv" else "utf-8")
             if form.format == "csv":
                 found = read_csv(lines, name, form, reading, into)

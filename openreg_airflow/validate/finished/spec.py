@@ -23,7 +23,8 @@ class ReadBack(Section):
     ``file``, ``record`` (its number in the file, from 1), and the fields. ``NAME_files`` has a row
     for each file: ``file``, ``part``, ``bytes``, ``sha256``,
     ``declared`` (records that the writer counted), ``found`` (records that were read),
-    ``first_line`` and ``last_line`` (of CSV and JSON lines), and what ``document`` names.
+    ``first_line`` and ``last_line`` (of CSV, fixed width and JSON lines), and what ``document``
+    names.
     """
 
     record: ElementPath | None = Field(
@@ -36,8 +37,9 @@ class ReadBack(Section):
     fields: dict[Name, FieldPath] = Field(
         default_factory=dict,
         description="The columns, and where their values are in a record: a path of elements in "
-        "XML (the last may be @attribute), of members in JSON, a column's title in CSV. Left out: "
-        "all columns of a CSV or Parquet file and all members of a JSON line.",
+        "XML (the last may be @attribute), of members in JSON, a column's title in CSV, a column "
+        "or places such as 1-10 in records of fixed width. Left out: all columns of a CSV, Parquet "
+        "or fixed-width file and all members of a JSON line.",
     )
     columns: dict[Name, ColumnType] = Field(
         default_factory=dict,
