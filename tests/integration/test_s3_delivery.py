@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -192,3 +193,17 @@ def test_a_store_that_fails_for_now_is_tried_again(site: S3Site, tmp_path: Path)
         session._client.meta.events.register("after-call.s3.UploadPart", busy)  # type: ignore[attr-defined]
         with pytest.raises(DeliveryError, match="SlowDown"):
             session.deliver(make_parcel(tmp_path), f"{site.server.bucket}/in", "size")
+
+
+def test_a_wrong_clock_is_named(
+    site: S3Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda **_: tomorrow)
+    with (
+        holding_conditions(site.server.url) as store,
+        site.open(site.connection(port=store.port)) as session,
+        pytest.raises(DeliveryError, match="RequestTimeTooSkewed") as caught,
+    ):
+        session.put(make_parcel(tmp_path), f"{site.server.bucket}/in/a.xml")  # type: ignore[attr-defined]
+    assert "clock is wrong" in str(caught.value)

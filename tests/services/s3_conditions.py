@@ -1,8 +1,8 @@
-"""What moto lacks: an S3 API that holds ``If-None-Match: *``, by a proxy before it.
+"""What moto lacks: an S3 API that holds ``If-None-Match: *`` and looks at clocks, as a proxy.
 
-Answers are those of the API's reference for PutObject and CompleteMultipartUpload: 412
-PreconditionFailed when there is an object of that key, 409 ConditionalRequestConflict while another
-request for it is under way.
+Answers are those of the API's reference: 412 PreconditionFailed when there is an object of that
+key, 409 ConditionalRequestConflict while another request for it is under way, and 403
+RequestTimeTooSkewed for a request that was signed more than 15 minutes from now.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
@@ -49,6 +50,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        signed = datetime.strptime(self.headers["X-Amz-Date"], "%Y%m%dT%H%M%S%z")
+        if abs(datetime.now(UTC) - signed) > timedelta(minutes=15):
+            self._answer(_error(403, "RequestTimeTooSkewed", "The difference is too large"))
+            return
         if self.headers.get("If-None-Match") != "*":
             self._answer(self._forwarded(body))
             return

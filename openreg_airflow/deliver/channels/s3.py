@@ -48,6 +48,7 @@ _MISSING = ("404", "NoSuchKey", "NotFound")
 _TAKEN = ("412", "PreconditionFailed")
 _DENIED = ("403", "AccessDenied", "AllAccessDisabled")
 _LOGIN = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken")
+_CLOCK = ("RequestTimeTooSkewed", "RequestExpired")
 _NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
 _UNKNOWN = ("NotImplemented", "MethodNotAllowed")
 
@@ -292,6 +293,10 @@ class S3Session:
             return DeliveryRefusedError(text, hint=hint)
         if isinstance(error, ReadTimeoutError | ConnectTimeoutError):
             return faults.silent(self._where, self._timeout, doing)
+        if code(error) in _CLOCK:
+            return DeliveryError(
+                text, hint="This machine's clock is wrong; see to its time service."
+            )
         if isinstance(error, ClientError):
             return DeliveryError(text, hint="It is tried again.")
         return faults.unreachable(self._where, doing, error)
