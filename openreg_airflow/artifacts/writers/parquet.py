@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.artifacts.column_use import of_columns
 from openreg_airflow.artifacts.parquet_spec import ParquetColumn
-from openreg_airflow.artifacts.writer import Progress, batch_rows, unknown_column
+from openreg_airflow.artifacts.writer import Progress, batch_rows, batches, unknown_column
 from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _groups(table: pq.ParquetFile, names: list[str], rows: int) -> Iterator[pa.T
 
     held: list[Any] = []
     count = 0
-    for batch in table.iter_batches(min(rows, 8192), columns=names, use_threads=False):
+    for batch in batches(table, names):
         part = batch
         while count + part.num_rows >= rows:
             taken = rows - count
