@@ -376,6 +376,19 @@ def test_more_rows_than_allowed_stop_the_query(database: Database, server: TdsSe
     wait_until(lambda: server.running == 0 and server.clients == 0)
 
 
+@pytest.mark.parametrize("further", [[], [(2,)]], ids=["empty", "of one row"])
+def test_query_that_returns_more_than_one_result_is_refused(
+    either: Database, server: TdsServer, further: list[tuple[int]]
+) -> None:
+    kinds = [("a", tds_values.integer(4))]
+    server.answers["FROM t"] = Rows(kinds, [(1,)], another=Rows(kinds, further))
+
+    with pytest.raises(SourceError, match="returns more than one result") as caught:
+        either.extract("SELECT a FROM t")
+
+    assert caught.value.where == "source.sql"
+
+
 def test_session_reads_several_queries_from_one_snapshot(
     either: Database, server: TdsServer
 ) -> None:

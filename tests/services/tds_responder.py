@@ -43,6 +43,7 @@ class Rows:
         cut: the connection breaks after so many rows.
         reset: it breaks with a reset, as a firewall breaks it, instead of an orderly end.
         then: it ends in an error.
+        another: a further result of the same statement comes behind it.
     """
 
     columns: Sequence[tuple[str, Kind]]
@@ -50,6 +51,7 @@ class Rows:
     cut: int | None = None
     reset: bool = True
     then: Refusal | None = None
+    another: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -300,6 +302,9 @@ class _Conversation:
                     return None
             if answer.then is not None:
                 return _error(answer.then) + _done(_ERROR | more, token)
+            if answer.another is not None:
+                self._send(_done(_COUNT | _MORE, token, rows))
+                return self._answer(answer.another, called=called)
         return _done(_COUNT | more if answer is not None else more, token, rows)
 
     def _cut(self, *, reset: bool) -> None:
