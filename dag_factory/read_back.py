@@ -21,11 +21,11 @@ def file_form(spec: ArtifactSpec) -> FileForm:
     encrypted = spec.package.encrypt is not None
     if spec.format == "fixed":
         return _fixed_form(spec, encrypted=encrypted)
-    if spec.format != "csv":
+    if spec.format not in ("csv", "excel"):
         return FileForm(format=spec.format, encrypted=encrypted)
     columns = getattr(spec, "columns", None) or {}
     return FileForm(
-        format="csv",
+        format=spec.format,
         delimiter=getattr(spec, "delimiter", ","),
         quote=getattr(spec, "quote", '"'),
         quoted=getattr(spec, "quoting", "minimal") != "none",

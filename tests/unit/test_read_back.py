@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import zipfile
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -205,6 +207,8 @@ def test_files_without_records_have_the_columns_all_the_same(site: Site) -> None
         (CSV, b"id\nA\n", {"fields": {"x": "price"}}, "lacks the columns price"),
         (CSV, b"id\n\xff\n", {}, "cannot be read back"),
         (CSV, gzip.compress(b"id\nA\n", mtime=0)[:-6], {}, "cannot be read back"),
+        (CSV, b"PK\x03\x04 and so on", {}, "cannot be read back"),
+        (CSV, gzip.compress(b"id\nA\n")[:-8] + b"12345678", {}, "cannot be read back"),
         (FileForm(format="csv", after=3), b"id\nA\n", {}, "ends within its trailer"),
         (FileForm(format="csv", before=2), b"H\n", {}, "ends within its header"),
         (LINES, b'{"id": 1}\n[]\n', {}, "line 2 is no object"),
@@ -257,7 +261,7 @@ def test_changed_file_is_refused(site: Site) -> None:
 @pytest.mark.parametrize(
     ("form", "reading", "expected"),
     [
-        (FileForm(format="excel"), {}, "format excel cannot be read back"),
+        (FileForm(format="xbrl_csv"), {}, "format xbrl_csv cannot be read back"),
         (FileForm(format="fixed"), {}, "of several types"),
         (
             FileForm(format="fixed"),
@@ -270,6 +274,7 @@ def test_changed_file_is_refused(site: Site) -> None:
         (JSON_FORM, {"record": "a"}, "of JSON read_back must say record and fields"),
         (CSV, {"record": "a/b"}, "go with XML"),
         (FileForm(format="csv", header=False), {}, "declares no columns"),
+        (FileForm(format="excel", header=False), {}, "declares no columns"),
         (CSV, {"fields": {"a": "a"}, "columns": {"b": "date"}}, "gives types of b"),
     ],
 )
@@ -423,3 +428,65 @@ def test_number_of_fixed_width_comes_back(
     )
     back = value_at(written[0].as_py(), form.places[0])
     assert Decimal(back or "none") == number
+
+
+def workbook(*rows: list[Any]) -> bytes:
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+EXCEL = FileForm(format="excel")
+
+
+@pytest.mark.parametrize("packing", ["none", "gzip", "zip"])
+def test_workbook_is_read_with_the_digits_that_it_has(site: Site, packing: str) -> None:
+    content = workbook(
+        ["id", "price", "day", "ok", "at"],
+        ["A", 10.1, date(2026, 3, 31), True, datetime(2026, 3, 31, 12, 30)],  # noqa: DTZ001
+        ["B", 12345678, None, False],
+        [None, 1e-7],
+    )
+    if packing == "gzip":
+        content = gzip.compress(content)
+    elif packing == "zip":
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("t.xlsx", content)
+        content = packed.getvalue()
+    site.add("t.xlsx", content)
+    records, [file] = site.read(EXCEL, columns={"price": "decimal(18,7)", "day": "date"})
+    assert records["id"].to_pylist() == ["A", "B", None]
+    assert records["price"].to_pylist() == [
+        Decimal("10.1"), Decimal(12345678), Decimal("0.0000001"),
+    ]  # fmt: skip
+    assert records["day"].to_pylist() == [date(2026, 3, 31), None, None]
+    assert records["ok"].to_pylist() == ["true", "false", None]
+    assert records["at"].to_pylist() == ["2026-03-31T12:30:00", None, None]
+    assert file["found"] == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([["id"], ["=1+1"]], "t.xlsx, row 2 has a formula in A2"),
+        ([["id"], ["#N/A"]], "t.xlsx, row 2 has the error #N/A in A2"),
+        ([["id"], ["A", "B"]], "record 1 has more values than the 1 columns"),
+        ([["id", "id"]], "names a column twice"),
+        ([], "no row with the names"),
+    ],
+)
+def test_workbook_that_is_wrong_is_refused(site: Site, rows: list[Any], expected: str) -> None:
+    site.add("t.xlsx", workbook(*rows))
+    with pytest.raises(ArtifactError, match=expected):
+        site.read(EXCEL)
+
+
+@pytest.mark.parametrize("content", [b"", b"id\nA\n", workbook(["id"])[:-50]])
+def test_what_is_no_workbook_is_refused(site: Site, content: bytes) -> None:
+    site.add("t.xlsx", content)
+    with pytest.raises(ArtifactError, match=r"is no Excel workbook|cannot be read back"):
+        site.read(EXCEL)

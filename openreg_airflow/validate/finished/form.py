@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from openreg_airflow.validate.finished.spec import ReadBack
 
 #: Formats that can be read back.
-FORMATS = ("csv", "fixed", "json", "jsonl", "parquet", "xml")
+FORMATS = ("csv", "excel", "fixed", "json", "jsonl", "parquet", "xml")
 #: Those whose records are somewhere in a document.
 _DOCUMENTS = {"json": "JSON", "xml": "XML"}
 
@@ -114,8 +114,8 @@ def fault(form: FileForm, reading: ReadBack) -> str | None:
         return f"record and document go with XML and JSON, and this is {form.format}"
     if form.format == "fixed" and (why := _fault_of_fixed(form, reading)):
         return why
-    if form.format == "csv" and not form.header and not form.names:
-        return "the file has no line with names, and the artifact declares no columns"
+    if form.format in ("csv", "excel") and not form.header and not form.names:
+        return "the file does not name its columns, and the artifact declares no columns"
     known = {*reading.fields, *reading.document}
     if reading.fields and (strange := reading.columns.keys() - known):
         return f"columns gives types of {', '.join(sorted(strange))}, which nothing names"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+import zlib
+from gzip import BadGzipFile
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +16,7 @@ from openreg_airflow import parquet_rows
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.validate.finished import form as forms
+from openreg_airflow.validate.finished.excel_files import read_excel
 from openreg_airflow.validate.finished.fixed_files import read_fixed
 from openreg_airflow.validate.finished.json_files import read_json
 from openreg_airflow.validate.finished.opening import opened
@@ -30,6 +34,9 @@ if TYPE_CHECKING:
     from openreg_airflow.workspace import Workspace
 
 log = logging.getLogger(__name__)
+
+#: What broken text and broken packing raise.
+_UNREADABLE = (UnicodeDecodeError, EOFError, BadGzipFile, BadZipFile, zlib.error)
 
 
 def read_back(
@@ -84,6 +91,8 @@ def _read(
     if form.format == "parquet":
         return {"found": _read_parquet(path, name, reading, into)}
     try:
+        if form.format == "excel":
+            return {"found": read_excel(path, name, form, reading, into)}
         with opened(path, name) as stream:
             if form.format in ("json", "xml"):
                 read = read_xml if form.format == "xml" else read_json
@@ -97,7 +106,7 @@ def _read(
             else:
                 found = read_json_lines(lines, name, reading, into)
             return {"found": found, "first_line": lines.first, "last_line": lines.last}
-    except (UnicodeDecodeError, EOFError) as error:
+    except _UNREADABLE as error:
         message = f"{name} cannot be read back: {error}"
         raise ArtifactError(message) from error
 

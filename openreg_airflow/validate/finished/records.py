@@ -38,6 +38,11 @@ class RecordWriter:
         self.names: tuple[str, ...] | None = None
         self.rows = 0
 
+    @property
+    def folder(self) -> Path:
+        """Where the file is, for temporary files beside it."""
+        return self._path.parent
+
     def __enter__(self) -> Self:
         return self
 

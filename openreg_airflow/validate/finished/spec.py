@@ -37,9 +37,9 @@ class ReadBack(Section):
     fields: dict[Name, FieldPath] = Field(
         default_factory=dict,
         description="The columns, and where their values are in a record: a path of elements in "
-        "XML (the last may be @attribute), of members in JSON, a column's title in CSV, a column "
-        "or places such as 1-10 in records of fixed width. Left out: all columns of a CSV, Parquet "
-        "or fixed-width file and all members of a JSON line.",
+        "XML (the last may be @attribute), of members in JSON, a column's title in CSV and Excel, "
+        "a column or places such as 1-10 in records of fixed width. Left out: all columns, and "
+        "all members of a JSON line.",
     )
     columns: dict[Name, ColumnType] = Field(
         default_factory=dict,

@@ -72,7 +72,7 @@ def read_csv(lines: Lines, name: str, form: FileForm, reading: ReadBack, into: R
     if titles is None:
         message = f"{name} has no line with the names of its columns"
         raise ArtifactError(message)
-    wanted = _wanted(titles, reading, name)
+    wanted = wanted_columns(titles, reading, name)
     into.names = tuple(wanted)
     places = list(wanted.values())
     count, batch = 0, []
@@ -90,7 +90,7 @@ def read_csv(lines: Lines, name: str, form: FileForm, reading: ReadBack, into: R
     return count + len(batch)
 
 
-def _wanted(titles: list[str], reading: ReadBack, name: str) -> dict[str, int]:
+def wanted_columns(titles: list[str], reading: ReadBack, name: str) -> dict[str, int]:
     """Where the wanted fields are in a line."""
     fields = reading.fields or {title: title for title in titles}
     missing = [title for title in fields.values() if title not in titles]
