@@ -164,10 +164,10 @@ class OdbcWork:
             more = self.product.several_results and reader.more_results(batch_size=1)
         except arrow_odbc.Error as error:
             raise query_error(error, file, self.product, widest=self._widest) from error
-        self._check_still_there(file)
-        if more:
+        if more:  # its rows stand in the way of any other statement
             message = "the query returns more than one result"
             raise SourceError(message, where=file, hint="Leave one query in the file.")
+        self._check_still_there(file)
         send(answers, {})
 
     def _check_still_there(self, file: str) -> None:
