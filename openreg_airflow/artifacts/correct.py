@@ -7,6 +7,7 @@ import json
 import logging
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts.writer import relations, writer
@@ -14,7 +15,7 @@ from openreg_airflow.errors import ArtifactError
 from openreg_airflow.records import Column, Dataset
 from openreg_airflow.references.content import Inner, Records
 from openreg_airflow.references.guard import scope_of, told
-from openreg_airflow.references.rows import STAGED, read_records, write_records
+from openreg_airflow.references.rows import STAGED, write_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -169,7 +170,7 @@ def _derived(
         made = derive(
             target,
             spec,
-            held=store.held(scope_of(spec, order.run.report_id), list(written), read_records(here)),
+            held=partial(store.held, scope_of(spec, order.run.report_id), list(written)),
             own={one.id: one.resubmission for one in before},
             written=written,
             resubmission=bool(order.resubmission),

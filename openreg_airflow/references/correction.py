@@ -16,17 +16,18 @@ import pyarrow.parquet as pq
 
 from openreg_airflow.references.content import load, open_database
 from openreg_airflow.references.plan import make_plan
-from openreg_airflow.references.rows import COLUMNS, put_records
+from openreg_airflow.references.rows import COLUMNS, IN_ORDER, put_records, read_records
 from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import duckdb
 
     from openreg_airflow.references.content import Records
     from openreg_airflow.references.spec import ReferencesSpec
+    from openreg_airflow.store.reference_staging import StagedRecord
     from openreg_airflow.store.references import Held
 
 _BATCH = 50_000
@@ -80,7 +81,7 @@ def derive(
     target: Records,
     spec: ReferencesSpec,
     *,
-    held: Iterable[list[Held]],
+    held: Callable[[Iterable[list[StagedRecord]]], Iterable[list[Held]]],
     own: Mapping[int, int],
     written: Mapping[int, Path],
     resubmission: bool,
@@ -97,7 +98,7 @@ def derive(
         target: the records as they should stand; rows that cancel records of other business dates
             may be among them.
         spec: which column is what.
-        held: how it stands with the references of the table and of the artifact.
+        held: how it stands with the references of records and of the artifact.
         own: the submissions of this artifact for this business date, by id; the number of the
             resubmission, 0 for a report.
         written: their tables by id.
@@ -111,7 +112,9 @@ def derive(
     """
     with open_database(scratch) as database:
         load(database, target, spec)
-        _load_held(database, held, own)
+        told = scratch / "target.parquet"
+        put_records(database, [IN_ORDER], told)
+        _load_held(database, held(read_records(told)), own)
         make_plan(database, spec, resubmission=resubmission)
         _cancelling(database, target.path, spec, written)
         _write(database, target.path, spec, out.rows)

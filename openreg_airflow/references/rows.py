@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _BATCH = 50_000
 COLUMNS = "reference, cancels, digest, needs, event"
+IN_ORDER = f"SELECT {COLUMNS} FROM target ORDER BY position"  # noqa: S608
 STAGED = pa.schema(
     [
         ("position", pa.int64()),
@@ -47,8 +48,7 @@ def write_records(records: Records, spec: ReferencesSpec, out: Path, scratch: Pa
     """
     with open_database(scratch) as database:
         load(database, records, spec)
-        query = f"SELECT {COLUMNS} FROM target ORDER BY position"  # noqa: S608
-        return put_records(database, [query], out)
+        return put_records(database, [IN_ORDER], out)
 
 
 def put_records(database: duckdb.DuckDBPyConnection, queries: Sequence[str], out: Path) -> int:
