@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import zipfile
 from datetime import date, datetime
 from decimal import Decimal
@@ -28,6 +29,7 @@ from openreg_airflow.validate.finished.form import FileForm, fault
 from openreg_airflow.validate.finished.read_back import read_back
 from openreg_airflow.validate.finished.spec import ReadBack
 from openreg_airflow.workspace import Workspace
+from tests.writer_bench import spec_of, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -490,3 +492,45 @@ def test_what_is_no_workbook_is_refused(site: Site, content: bytes) -> None:
     site.add("t.xlsx", content)
     with pytest.raises(ArtifactError, match=r"is no Excel workbook|cannot be read back"):
         site.read(EXCEL)
+
+
+@pytest.mark.parametrize(
+    ("section", "reading"),
+    [
+        ({"format": "csv", "delimiter": ";", "quoting": "minimal"}, {}),
+        ({"format": "excel"}, {}),
+        (
+            {"format": "fixed", "encoding": "utf-8", "line_end": "crlf",
+             "fields": [{"column": "id", "width": 6},
+                        {"column": "price", "width": 9, "decimals": 2, "sign": "trailing"},
+                        {"column": "day", "width": 10, "format": "%Y-%m-%d"}]},
+            {},
+        ),
+        ({"format": "jsonl"}, {"fields": {name: name for name in ("id", "price", "day")}}),
+        (
+            {"format": "json", "template": "template.json"},
+            {"record": "report/rows",
+             "fields": {"id": "id", "price": "price/amount", "day": "day"}},
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_writer_wrote_comes_back(
+    site: Site, tmp_path: Path, section: dict[str, Any], reading: dict[str, Any]
+) -> None:
+    table = pa.table(
+        {
+            "id": ["A", "Bé 1", "=C", None],
+            "price": pa.array([Decimal("10.50"), Decimal("-0.07"), None, Decimal(0)],
+                              pa.decimal128(12, 2)),
+            "day": [date(2026, 3, 31), None, date(2026, 4, 1), date(1999, 12, 31)],
+        }
+    )  # fmt: skip
+    shown = {"$each": "rows", "id": "{id}", "price": {"amount": "{price}"}, "day": "{day}"}
+    (tmp_path / "template.json").write_text(json.dumps({"report": {"rows": [shown]}}))
+    _, path = write(tmp_path, {"rows": table}, **section)
+    site.add("written", path.read_bytes(), records=4)
+    form = file_form(spec_of(**section))
+    kinds = {"price": "decimal(12,2)", "day": "date"}
+    records, [file] = site.read(form, columns=kinds, **reading)
+    assert records.select(["id", "price", "day"]).to_pydict() == table.to_pydict()
+    assert file["found"] == file["declared"] == 4
