@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -363,13 +363,12 @@ def test_a_rule_over_groups_is_evaluated_once(
 ) -> None:
     asked: list[str] = []
     ask = FailingRows._ask
-    monkeypatch.setattr(
-        FailingRows,
-        "_ask",
-        lambda self, before, after: (
-            asked.append(before + self._statement.sql) or ask(self, before, after)
-        ),
-    )
+
+    def noted(self: FailingRows, before: str, after: str) -> Any:
+        asked.append(before + self._statement.sql)
+        return ask(self, before, after)
+
+    monkeypatch.setattr(FailingRows, "_ask", noted)
     by_venue = "SELECT venue, count(*) AS times FROM trades GROUP BY venue HAVING count(*) > 0"
     work = job(tmp_path, rule(by_venue, message="{venue} {times}"))
     [result] = run_rules(work)
