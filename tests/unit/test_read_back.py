@@ -226,6 +226,7 @@ def test_files_without_records_have_the_columns_all_the_same(site: Site) -> None
         (JSON_FORM, b'{"r": [{"id": NaN}]}', JSON_READING, "NaN is no value of JSON"),
         (JSON_FORM, b'{"q": []}', JSON_READING, "t has nothing at r, where its records are"),
         (JSON_FORM, b'{"r": [{"id": ' + b"[" * 100_000, JSON_READING, "nested too deeply"),
+        (JSON_FORM, b"[" * 100_000, JSON_READING, "nested too deeply"),
         (JSON_FORM, b"", JSON_READING, "it ends too early"),
         (XML_FORM, XML[:-12].encode(), XML_READING, "not well-formed"),
         (XML_FORM, XML.replace("10.50", "ten").encode(), XML_READING,

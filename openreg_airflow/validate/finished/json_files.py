@@ -84,7 +84,10 @@ class _Document:
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The records in their order."""
-        yield from self._value(())
+        try:
+            yield from self._value(())
+        except RecursionError:
+            self._text.fail("it is nested too deeply")
         if self._text.next():
             self._text.fail("something follows the document")
         if not self._met:
