@@ -30,6 +30,8 @@ _READ_ROWS = 32_768
 #: A multiple of the rows that DuckDB writes at a time.
 _GROUP_ROWS = 20_480
 _MEMORY = "256MB"
+#: More would hold more the more rows there are.
+_THREADS = 1
 _ROOT = '"the record it belongs to"'
 _OWN = '"the row itself"'
 
@@ -177,7 +179,7 @@ class Slices:
 
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": _MEMORY,
-            "threads": 2,
+            "threads": _THREADS,
             "temp_directory": str(self._folder / "spill"),
             "autoinstall_known_extensions": False,
         }
