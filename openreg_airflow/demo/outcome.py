@@ -30,6 +30,7 @@ class Outcome:
     Attributes:
         sources: what was read, by source.
         tables: what the transform made, by table.
+        mapped: what was filled from mapping sets, by table.
         delivered: each receipt, with whether the received file is byte for byte the artifact.
     """
 
@@ -38,6 +39,7 @@ class Outcome:
     state: str
     sources: dict[str, Dataset] = field(default_factory=dict)
     tables: dict[str, Dataset] = field(default_factory=dict)
+    mapped: dict[str, Dataset] = field(default_factory=dict)
     verdict: Verdict | None = None
     artifacts: tuple[Artifact, ...] = ()
     delivered: tuple[tuple[Receipt, bool], ...] = ()
@@ -87,6 +89,7 @@ def gather(
         state=client.run_state(report_id, run_id),
         sources=_datasets(_each(results.get("extract", {}))),
         tables=_datasets(results.get("transform", {}).get("") or {}),
+        mapped=_datasets(results.get("map", {}).get("") or {}),
         verdict=Verdict.model_validate(verdict) if verdict else None,
         artifacts=artifacts,
         delivered=tuple((r, _same(by_name.get(r.artifact), r, inbox)) for r in receipts),

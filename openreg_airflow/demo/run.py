@@ -106,6 +106,8 @@ def _summary(outcome: Outcome, earlier: dict[str, str], console: Console) -> Non
         _line(console, "read", f"{source.rows:,} rows from {name}")
     for name, made in outcome.tables.items():
         _line(console, "transformed", f"{made.rows:,} rows in {name}")
+    for name, made in outcome.mapped.items():
+        _line(console, "mapped", f"{made.rows:,} rows of {name}, by mapping sets")
     if outcome.verdict is not None:
         for label, text in _rules(outcome.verdict):
             _line(console, label, text)

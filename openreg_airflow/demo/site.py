@@ -100,10 +100,31 @@ class Site:
         return start(self.inbox)
 
     def make_store(self) -> None:
-        """Create or upgrade the product's own tables."""
+        """Create or upgrade the product's own tables, and the mapping set of the reports."""
         from openreg_airflow.store.schema import upgrade
 
         upgrade(self.store_url)
+        self._make_account_owners()
+
+    def _make_account_owners(self) -> None:
+        """Import who owns which account, unless that is known; people may have changed it."""
+        from openreg_airflow.mappings.importing import import_file
+        from openreg_airflow.mappings.sets import Sets
+        from openreg_airflow.store.actor import Actor
+
+        name, actor = "account_owners", Actor.of_command_line()
+        sets = Sets(self.store_url, actor)
+        if name in {found.name for found in sets.list(archived=True)}:
+            return
+        sets.create(
+            name,
+            keys=[("account", "string")],
+            values=[("owner_lei", "string")],
+            description="The legal entity that owns an account",
+            owner="client-data",
+        )
+        file = self.project / "report_specs" / "positions_return" / f"{name}.csv"
+        import_file(self.store_url, name, file, actor)
 
     def connections(self, inbox: Inbox) -> dict[str, dict[str, Any]]:
         """The Airflow connections that the example reports name."""

@@ -2,7 +2,6 @@
 SELECT
     p.position_date,
     p.account,
-    p.owner_lei,
     p.isin,
     i.name AS instrument,
     p.quantity,

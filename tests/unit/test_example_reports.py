@@ -9,7 +9,7 @@ import os
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,8 +26,16 @@ from dag_factory.load import load
 from openreg_airflow.artifacts.check import check
 from openreg_airflow.artifacts.produce import produce
 from openreg_airflow.column_types import arrow_type
+from openreg_airflow.demo.site import Site
 from openreg_airflow.demo.trades import make_database
+from openreg_airflow.mappings.entries import Entries as MappingEntries
+from openreg_airflow.mappings.fill import Filling
+from openreg_airflow.mappings.search import search
+from openreg_airflow.mappings.snapshot import write
+from openreg_airflow.mappings.stored_sets import StoredSets
 from openreg_airflow.records import Artifact, Column, Dataset, RuleResult, RunKey
+from openreg_airflow.store.actor import Actor
+from openreg_airflow.transform.runner.lookup import Entries
 from openreg_airflow.validate.engine import run_rules
 from openreg_airflow.validate.job import Job, TableFile
 from openreg_airflow.validate.prepare import read_rules
@@ -130,6 +138,31 @@ def transformed(folder: Path, spec: Any, tables: dict[str, pa.Table]) -> dict[st
     return found
 
 
+def mapped(spec: Any, site: Site, tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """The tables with the columns that the report's map steps fill."""
+    found, sets, now = dict(tables), StoredSets(site.store_url), datetime.now(UTC)
+    for name, step in spec.map_.items():
+        state = sets.state(step.set_, now)
+        file = site.folder / f"{step.set_}.parquet"
+        with sets.entries(state, now) as batches:
+            write(state, batches, file)
+        columns = ([one.name for one in kind] for kind in (state.keys, state.values))
+        entries = Entries(pq.read_table(file), *columns)
+        rows = found[step.table]
+        filling = Filling(name, step, entries, rows.schema, BUSINESS_DATE)
+        batches = [filling.apply(batch) for batch in rows.to_batches()]
+        found[step.table] = pa.Table.from_batches(batches, filling.schema)
+        assert not filling.use().unmapped
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    site = Site(tmp_path_factory.mktemp("site"), ROOT)
+    site.make_store()
+    return site
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("source") / "source.db"
@@ -138,7 +171,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def prepared(database: Path) -> dict[str, Prepared]:
+def prepared(database: Path, site: Site) -> dict[str, Prepared]:
     reports = {}
     for report_id in REPORTS:
         folder = SPECS / report_id
@@ -146,6 +179,7 @@ def prepared(database: Path) -> dict[str, Prepared]:
         tables = {n: extracted(database, folder, s) for n, s in spec.extract.sources.items()}
         if spec.transform:
             tables = transformed(folder, spec.transform, tables)
+        tables = mapped(spec, site, tables)
         run = RunKey(report_id=report_id, business_date=BUSINESS_DATE, run_id="manual__1")
         reports[report_id] = Prepared(folder, spec, run, tables)
     return reports
@@ -253,6 +287,24 @@ def test_mifir_report_holds_what_the_table_holds(
         assert kind.findtext("d:ExctgPrsn/d:Algo", None, NS) == row["execution_algorithm"]
         client = kind.findtext("d:ExctgPrsn/d:Clnt", None, NS)
         assert client == (None if row["execution_algorithm"] else "NORE")
+
+
+def test_positions_return_names_the_owner_that_the_books_know(
+    prepared: dict[str, Prepared], database: Path
+) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        owners = dict(connection.execute("SELECT account, owner_lei FROM positions"))
+    rows = prepared["positions_return"].tables["positions"].to_pylist()
+    assert {row["account"]: row["owner_lei"] for row in rows} == owners
+
+
+def test_making_the_store_again_keeps_what_people_changed(tmp_path: Path) -> None:
+    site = Site(tmp_path, ROOT)
+    site.make_store()
+    first = search(site.store_url, "account_owners").entries[0]
+    MappingEntries(site.store_url, "account_owners", Actor("people", "test")).delete(first.id)
+    site.make_store()
+    assert first.key not in [e.key for e in search(site.store_url, "account_owners").entries]
 
 
 def test_positions_return_holds_what_the_table_holds(
