@@ -48,6 +48,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: _rank(item.nodeid))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a test by its argument where bytes are packed: they may hold the time of packing.
+
+    All processes must know a test by the same name.
+    """
+    return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
 class _Sharing(LoadFileScheduling):  # type: ignore[misc]
     """Gives each process one file after the other; some files belong together."""
 
