@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from openreg_airflow.errors import OpenRegError
+from openreg_airflow.errors import ArtifactError, OpenRegError
 from openreg_airflow.records import Dataset
 from openreg_airflow.references.spec import ReferencesSpec
 from openreg_airflow.store.deliveries import content_of
@@ -74,10 +74,17 @@ def sent_tables(artifact: Artifact) -> dict[str, Dataset]:
 
 
 def submission_of(run: RunKey, artifact: Artifact) -> Submission | None:
-    """An artifact as a submission; None when its records have no references."""
+    """An artifact as a submission; None when its records have no references.
+
+    Raises:
+        ArtifactError: an earlier version of this software made it, and did not list its records.
+    """
     found = artifact.metadata.get(KEY)
     if not found or not artifact.files:
         return None
+    if "records" not in found:
+        message = f"artifact {artifact.name} does not say which records it has"
+        raise ArtifactError(message, hint="An earlier version made it: run the report anew.")
     spec = ReferencesSpec.model_validate(found["spec"])
     return Submission(
         scope=scope_of(spec, run.report_id),

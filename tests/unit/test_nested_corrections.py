@@ -80,6 +80,14 @@ def test_rejected_nested_record_is_reported_anew(house: House) -> None:
     assert house.report(("NEW", "A", 1, BUYER), ("NEW", "B", 2, BUYER)) == [("NEW", "B", 2, BUYER)]
 
 
+def test_artifact_that_does_not_list_its_records_is_not_let_through(house: House) -> None:
+    run, made = house.make([("NEW", "A", 1, BUYER)])
+    told = {name: value for name, value in made.metadata["references"].items() if name != "records"}
+    old = made.model_copy(update={"metadata": made.metadata | {"references": told}})
+    with pytest.raises(ArtifactError, match="does not say which records it has"):
+        house.deliver(run, old)
+
+
 def test_resubmitted_nested_record_goes_beside_the_report(house: House) -> None:
     house.report(("NEW", "A", 1, BUYER))
     assert house.report(("NEW", "B", 2, BUYER), resubmission=1) == [("NEW", "B", 2, BUYER)]
