@@ -139,7 +139,7 @@ def json_rows(table: Path, target: Path, rows: int) -> None:
 
 def our_xsd(table: Path, target: Path, rows: int) -> None:  # noqa: ARG001
     """Hold a file against its schema as the XML writer does; ``table`` is the XML file."""
-    from openreg_airflow.artifacts import xsd, xsd_model, xsd_pieces, xsd_schema
+    from openreg_airflow.artifacts.validity import xsd, xsd_model, xsd_pieces, xsd_schema
 
     file = target.parent / "schema.xsd"
     file.write_text(schema())

@@ -42,7 +42,7 @@ def file_form(spec: ArtifactSpec) -> FileForm:
 
 def _fixed_form(spec: Any, *, encrypted: bool) -> FileForm:
     """The places of the columns, and how long records are."""
-    from openreg_airflow.artifacts.fixed_spec import FixedField, width_of
+    from openreg_airflow.artifacts.formats.fixed_spec import FixedField, width_of
 
     records = (spec.fields,) if spec.fields else tuple(one.fields for one in spec.record_types)
     around = (*spec.header_records, *spec.trailer_records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import layout
+from openreg_airflow.artifacts.layouts import layout
 from openreg_airflow.exception_queue.spec import children
 from openreg_airflow.problem import Problem
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dag_factory.report import ReportSpec
-    from openreg_airflow.artifacts.layout_parts import Element
+    from openreg_airflow.artifacts.layouts.layout_parts import Element
 
 
 def check(spec: ReportSpec, folder: Path) -> Iterator[Problem]:

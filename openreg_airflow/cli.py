@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 #: Commands that stages bring along, by their name and module.
 _STAGE_COMMANDS = {
-    "artifact": "openreg_airflow.artifacts.artifact_commands",
+    "artifact": "openreg_airflow.artifacts.looking.artifact_commands",
     "audit": "openreg_airflow.store.audit_commands",
     "cache": "openreg_airflow.extract.cache_commands",
     "connections": "openreg_airflow.connection_commands",
@@ -45,7 +45,7 @@ _STAGE_COMMAND = {
     "retention": ("openreg_airflow.retention_command", "retention"),
     "transform": ("openreg_airflow.transform.trial_command", "transform"),
     "validate": ("openreg_airflow.validate.commands", "validate"),
-    "verify": ("openreg_airflow.artifacts.verify_command", "verify"),
+    "verify": ("openreg_airflow.artifacts.publishing.verify_command", "verify"),
 }
 _console = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)

@@ -39,7 +39,7 @@ def retention(
     from functools import partial
 
     from openreg_airflow import settings
-    from openreg_airflow.artifacts.retention import decide, remove
+    from openreg_airflow.artifacts.publishing.retention import decide, remove
     from openreg_airflow.stage import open_workspace
     from openreg_airflow.store.acknowledgements import Acknowledgements
     from openreg_airflow.store.actor import Actor

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openreg_airflow.artifacts import inner_rows, writer
+from openreg_airflow.artifacts import writer
+from openreg_airflow.artifacts.layouts import inner_rows
 from openreg_airflow.artifacts.writer import Job
 from tests.writer_bench import RUN, spec_of
 

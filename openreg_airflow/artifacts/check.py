@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import column_use, filename
+from openreg_airflow.artifacts import filename
 from openreg_airflow.artifacts.filename import FileNumbers
-from openreg_airflow.artifacts.metadata import named_files
+from openreg_airflow.artifacts.layouts import column_use
+from openreg_airflow.artifacts.publishing.metadata import named_files
 from openreg_airflow.artifacts.writer import relations, unknown_column, unsplittable, writer
 from openreg_airflow.errors import ArtifactError, SpecError
 from openreg_airflow.problem import Problem

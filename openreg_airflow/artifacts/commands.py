@@ -29,8 +29,8 @@ def scaffold(
     ] = None,
 ) -> None:
     """Write a first layout with every element of a schema, to be cut down."""
-    from openreg_airflow.artifacts import layout_scaffold
-    from openreg_airflow.artifacts.xsd_model import Schema
+    from openreg_airflow.artifacts.layouts import layout_scaffold
+    from openreg_airflow.artifacts.validity.xsd_model import Schema
 
     if not schema.is_file():
         _fail(f"{schema} is not a file")

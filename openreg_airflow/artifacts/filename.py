@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator
 
-from openreg_airflow.artifacts import placeholder, value_format
+from openreg_airflow.artifacts.values import placeholder, value_format
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from openreg_airflow.artifacts.placeholder import Placeholder
+    from openreg_airflow.artifacts.values.placeholder import Placeholder
     from openreg_airflow.records import RunKey
 
 #: Those that stand for a number; a format fills it up with zeros.

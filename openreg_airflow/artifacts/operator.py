@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from openreg_airflow.artifacts.pgp import PgpKey
+    from openreg_airflow.artifacts.publishing.pgp import PgpKey
     from openreg_airflow.artifacts.spec import ArtifactSpec
     from openreg_airflow.records import RunKey
     from openreg_airflow.store.numbering import Numbers
@@ -125,7 +125,7 @@ def pgp_key(name: str) -> PgpKey:
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
-    from openreg_airflow.artifacts.pgp import PgpKey
+    from openreg_airflow.artifacts.publishing.pgp import PgpKey
     from openreg_airflow.errors import ArtifactError
 
     try:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openreg_airflow.artifacts.parts import Part
-    from openreg_airflow.artifacts.pgp import PgpKey
+    from openreg_airflow.artifacts.publishing.pgp import PgpKey
     from openreg_airflow.artifacts.spec import ArtifactBase
     from openreg_airflow.records import Artifact, Dataset, RunKey, Verdict
     from openreg_airflow.store.references import References

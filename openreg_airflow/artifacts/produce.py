@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from openreg_airflow.artifacts import metadata, parts, publish
+from openreg_airflow.artifacts import parts
 from openreg_airflow.artifacts.correct import corrected, told_of
 from openreg_airflow.artifacts.order import Order, name_of, page_of
+from openreg_airflow.artifacts.publishing import metadata, publish
 from openreg_airflow.artifacts.slices import Slices
 from openreg_airflow.artifacts.writer import Job, Page, relations, unsplittable, writer
 from openreg_airflow.errors import ArtifactError, BlockingRulesError, StorageError
@@ -20,8 +21,8 @@ from openreg_airflow.references.guard import KEY
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openreg_airflow.artifacts.digest import Digest
     from openreg_airflow.artifacts.parts import Part
+    from openreg_airflow.artifacts.publishing.digest import Digest
     from openreg_airflow.artifacts.writer import Writer
     from openreg_airflow.records import Dataset, Verdict
 

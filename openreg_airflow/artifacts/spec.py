@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, JsonValue, StringConstraints, Tag
 
-from openreg_airflow.artifacts.csv_spec import CsvArtifact, CsvColumn
-from openreg_airflow.artifacts.excel_spec import ExcelArtifact
-from openreg_airflow.artifacts.fixed_spec import FixedArtifact
-from openreg_airflow.artifacts.json_spec import JsonArtifact, JsonLinesArtifact
-from openreg_airflow.artifacts.parquet_spec import ParquetArtifact
-from openreg_airflow.artifacts.spec_base import ArtifactBase
-from openreg_airflow.artifacts.xbrl_spec import XbrlCsvArtifact
-from openreg_airflow.artifacts.xml_spec import SchemaSpec, XmlArtifact
+from openreg_airflow.artifacts.formats.csv_spec import CsvArtifact, CsvColumn
+from openreg_airflow.artifacts.formats.excel_spec import ExcelArtifact
+from openreg_airflow.artifacts.formats.fixed_spec import FixedArtifact
+from openreg_airflow.artifacts.formats.json_spec import JsonArtifact, JsonLinesArtifact
+from openreg_airflow.artifacts.formats.parquet_spec import ParquetArtifact
+from openreg_airflow.artifacts.formats.spec_base import ArtifactBase
+from openreg_airflow.artifacts.formats.xbrl_spec import XbrlCsvArtifact
+from openreg_airflow.artifacts.formats.xml_spec import SchemaSpec, XmlArtifact
 
 __all__ = [
     "ArtifactBase",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from openreg_airflow.artifacts import placeholder
+from openreg_airflow.artifacts.values import placeholder
 from openreg_airflow.section import Name, Section
 
 #: The name of a sequence, which several reports to one authority share.

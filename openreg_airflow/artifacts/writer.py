@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from openreg_airflow.artifacts.digest import Digest, HashedFile
+from openreg_airflow.artifacts.publishing.digest import Digest, HashedFile
 from openreg_airflow.errors import ArtifactError, SpecError
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ class Writer(Protocol):
     A format with rows inside records may also have a method ``relations(spec, folder)`` that gives
     a :class:`Relation` for each inner table, parents first; only then can it be split. One that
     names columns may have ``uses(spec, folder)``, which gives a
-    :class:`~openreg_airflow.artifacts.column_use.Use` for each, so that they are checked without
-    data.
+    :class:`~openreg_airflow.artifacts.layouts.column_use.Use` for each, so that they are checked
+    without data.
     """
 
     def tables(self, spec: Any, folder: Path) -> frozenset[str]:

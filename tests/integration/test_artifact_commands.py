@@ -15,7 +15,7 @@ from airflow.sdk import DAG
 from lxml import html
 from typer.testing import CliRunner
 
-from openreg_airflow.artifacts.difference import Change, between
+from openreg_airflow.artifacts.looking.difference import Change, between
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.cli import app
 from openreg_airflow.errors import ArtifactError
@@ -108,7 +108,7 @@ def test_delimited_values_are_shown_as_a_table(tmp_path: Path) -> None:
 def test_encrypted_file_says_that_it_is(tmp_path: Path) -> None:
     import io
 
-    from openreg_airflow.artifacts.head import lines
+    from openreg_airflow.artifacts.looking.head import lines
 
     spec = {"format": "xml", "package": {"encrypt": {"connection": "x"}, "compress": "gzip"}}
     assert list(lines(io.BytesIO(b"\x85\x01"), spec)) == [
@@ -146,7 +146,7 @@ def test_another_part_is_shown_and_one_that_is_not_there_is_told(tmp_path: Path)
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 def test_json_is_indented_without_being_held(size: int) -> None:
-    from openreg_airflow.artifacts.head import _json
+    from openreg_airflow.artifacts.looking.head import _json
 
     text = json.dumps({"a": [1, {"b": 'x {"[,:\\" y'}], "c": None, "d": [], "e": "Ä"})
     pieces = [text[n : n + size] for n in range(0, len(text), size)]
@@ -158,7 +158,7 @@ def test_json_is_indented_without_being_held(size: int) -> None:
 def test_text_that_is_no_xml_is_told_where_it_ends() -> None:
     import io
 
-    from openreg_airflow.artifacts.head import lines
+    from openreg_airflow.artifacts.looking.head import lines
 
     bomb = b'<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/passwd">]><d><a>&e;</a><b></d>'
     found = list(lines(io.BytesIO(bomb), {"format": "xml"}))
@@ -281,7 +281,7 @@ def test_missing_key_is_a_key_too(tmp_path: Path) -> None:
 MEASURED = """
 import json, re, sys
 from pathlib import Path
-from openreg_airflow.artifacts.difference import between
+from openreg_airflow.artifacts.looking.difference import between
 place = Path(sys.argv[1])
 files = place / "a.parquet", place / "b.parquet"
 (place / "work").mkdir()

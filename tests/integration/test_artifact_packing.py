@@ -18,8 +18,8 @@ import pytest
 from pydantic import ValidationError
 
 from openreg_airflow.artifacts.operator import pgp_key
-from openreg_airflow.artifacts.pgp import PgpKey
 from openreg_airflow.artifacts.produce import produce
+from openreg_airflow.artifacts.publishing.pgp import PgpKey
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.records import Allocation, Artifact
 from openreg_airflow.workspace import Workspace

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from dag_factory.build import build_dag
 from dag_factory.load import load
 from dag_factory.scaffold import scaffold
-from openreg_airflow.artifacts import retention
+from openreg_airflow.artifacts.publishing import retention
 from openreg_airflow.cli import app
 from openreg_airflow.mapping_records import MappingSnapshot
 from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, RunKey

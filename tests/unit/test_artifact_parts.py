@@ -179,7 +179,7 @@ def test_hashes_are_taken_while_writing(tmp_path: Path, monkeypatch: pytest.Monk
         spec = spec_of(format=form, filename=f"out.{form}", **layout)
         with monkeypatch.context() as patched:
             patched.setattr(workspace.Pending, "describe", _unread(workspace.Pending.describe))
-            patched.setattr("openreg_airflow.artifacts.digest.Digest.read", read_back)
+            patched.setattr("openreg_airflow.artifacts.publishing.digest.Digest.read", read_back)
             artifact, [data] = made(tmp_path, spec, {"rows": table})
         assert artifact.files[0].sha256 == hashlib.sha256(data).hexdigest()
 

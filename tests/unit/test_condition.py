@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openreg_airflow.artifacts import condition
+from openreg_airflow.artifacts.values import condition
 
 BATCH = pa.record_batch(
     {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from openreg_airflow.artifacts import json_template
+from openreg_airflow.artifacts.layouts import json_template
 from openreg_airflow.artifacts.spec import ArtifactSpec
 from openreg_airflow.artifacts.writer import known_formats
 from openreg_airflow.yaml_source import parse

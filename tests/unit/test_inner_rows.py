@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from openreg_airflow.artifacts import inner_rows, writer
+from openreg_airflow.artifacts import writer
+from openreg_airflow.artifacts.layouts import inner_rows
 from openreg_airflow.errors import ArtifactError, StorageError
 from tests.artifact_files import made, spec_of
 

@@ -11,9 +11,9 @@ from lxml import etree
 
 from dag_factory.check import check
 from dag_factory.load import load
-from openreg_airflow.artifacts import layout, layout_schema
-from openreg_airflow.artifacts.layout_scaffold import scaffold
-from openreg_airflow.artifacts.xsd_model import Schema
+from openreg_airflow.artifacts.layouts import layout, layout_schema
+from openreg_airflow.artifacts.layouts.layout_scaffold import scaffold
+from openreg_airflow.artifacts.validity.xsd_model import Schema
 from openreg_airflow.demo.trades import make_database
 from openreg_airflow.extract.engine import Extraction
 from openreg_airflow.extract.reader import SourceConnection

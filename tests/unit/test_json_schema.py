@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from openreg_airflow.artifacts import json_schema
 from openreg_airflow.artifacts.check import check
+from openreg_airflow.artifacts.validity import json_schema
 from openreg_airflow.errors import ArtifactError
 from tests.writer_bench import spec_of, write
 

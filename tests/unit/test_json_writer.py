@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openreg_airflow.artifacts import json_template
 from openreg_airflow.artifacts.check import check
+from openreg_airflow.artifacts.layouts import json_template
 from openreg_airflow.artifacts.produce import produce
 from openreg_airflow.errors import ArtifactError, SpecError
 from openreg_airflow.workspace import Workspace

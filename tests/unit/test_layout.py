@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from openreg_airflow.artifacts import layout
+from openreg_airflow.artifacts.layouts import layout
 from openreg_airflow.errors import ArtifactError, SpecError
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from openreg_airflow.artifacts import layout, layout_schema
 from openreg_airflow.artifacts.check import check
-from openreg_airflow.artifacts.layout_scaffold import scaffold
-from openreg_airflow.artifacts.xsd_model import Schema
+from openreg_airflow.artifacts.layouts import layout, layout_schema
+from openreg_airflow.artifacts.layouts.layout_scaffold import scaffold
+from openreg_airflow.artifacts.validity.xsd_model import Schema
 from openreg_airflow.cli import app
 from openreg_airflow.errors import ArtifactError, SpecError
 from tests.artifact_files import spec_of

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dag_factory.read_back import file_form
-from openreg_airflow.artifacts.fixed_spec import FixedArtifact, FixedField
-from openreg_airflow.artifacts.fixed_text import set_into_place
+from openreg_airflow.artifacts.formats.fixed_spec import FixedArtifact, FixedField
+from openreg_airflow.artifacts.formats.fixed_text import set_into_place
 from openreg_airflow.errors import ArtifactError, IntegrityError
 from openreg_airflow.records import Artifact, ArtifactFile
 from openreg_airflow.validate.finished import json_files

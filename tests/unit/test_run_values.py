@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openreg_airflow.artifacts.run_values import control_sum
+from openreg_airflow.artifacts.values.run_values import control_sum
 from openreg_airflow.errors import ArtifactError
 from tests.artifact_files import made, spec_of
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openreg_airflow.artifacts import value_format
-from openreg_airflow.artifacts.value_text import UnwritableValueError, joined_bytes, text_of
+from openreg_airflow.artifacts.values import value_format
+from openreg_airflow.artifacts.values.value_text import UnwritableValueError, joined_bytes, text_of
 
 INSTANT = datetime(2026, 9, 30, 7, 5, 9, 12345, tzinfo=UTC)
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from openreg_airflow.artifacts import xbrl_check
 from openreg_airflow.artifacts.check import check
+from openreg_airflow.artifacts.formats import xbrl_check
 from openreg_airflow.errors import ArtifactError
 from tests import xbrl_taxonomy
 from tests.writer_bench import spec_of, write

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from openreg_airflow.artifacts import schema_search, xsd, xsd_schema
+from openreg_airflow.artifacts.validity import schema_search, xsd, xsd_schema
 from openreg_airflow.errors import ArtifactError
 from tests.artifact_files import made, spec_of
 

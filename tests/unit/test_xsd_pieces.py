@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from openreg_airflow.artifacts import xsd, xsd_pieces, xsd_schema
-from openreg_airflow.artifacts.xsd_model import Schema
+from openreg_airflow.artifacts.validity import xsd, xsd_pieces, xsd_schema
+from openreg_airflow.artifacts.validity.xsd_model import Schema
 from openreg_airflow.errors import ArtifactError
 from tests.artifact_files import made, spec_of
 from tests.unit.test_xsd import ENVELOPE, LAYOUT, SCHEMA, UNIQUE

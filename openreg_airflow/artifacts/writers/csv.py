@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts.column_use import of_columns, of_lines
+from openreg_airflow.artifacts.layouts.column_use import of_columns, of_lines
 from openreg_airflow.artifacts.writer import Progress, batches
 from openreg_airflow.problem import Problem
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from openreg_airflow.artifacts.column_use import Use
-    from openreg_airflow.artifacts.csv_spec import CsvArtifact
+    from openreg_airflow.artifacts.formats.csv_spec import CsvArtifact
+    from openreg_airflow.artifacts.layouts.column_use import Use
     from openreg_airflow.artifacts.writer import Job
 
 
@@ -26,8 +26,8 @@ class CsvWriter:
 
     def write(self, job: Job, target: Path) -> str:
         """Write the file; see :class:`~openreg_airflow.artifacts.writer.Writer`."""
-        from openreg_airflow.artifacts import run_line, run_values
-        from openreg_airflow.artifacts.csv_lines import CsvLines
+        from openreg_airflow.artifacts.formats.csv_lines import CsvLines
+        from openreg_airflow.artifacts.values import run_line, run_values
         from openreg_airflow.parquet_rows import opened
 
         spec: CsvArtifact = job.spec

@@ -7,8 +7,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from openreg_airflow.artifacts.column_use import of_columns
-from openreg_airflow.artifacts.excel_spec import ExcelColumn
+from openreg_airflow.artifacts.formats.excel_spec import ExcelColumn
+from openreg_airflow.artifacts.layouts.column_use import of_columns
 from openreg_airflow.artifacts.writer import Progress, batches, unknown_column
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from openreg_airflow.artifacts.column_use import Use
-    from openreg_airflow.artifacts.excel_spec import ExcelArtifact
+    from openreg_airflow.artifacts.formats.excel_spec import ExcelArtifact
+    from openreg_airflow.artifacts.layouts.column_use import Use
     from openreg_airflow.artifacts.writer import Job
 
 _MOST_ROWS = 1_048_576
@@ -101,7 +101,7 @@ class _Sheet:
     def __init__(
         self, book: Any, spec: ExcelArtifact, columns: Mapping[str, ExcelColumn], schema: pa.Schema
     ) -> None:
-        from openreg_airflow.artifacts import excel_cells
+        from openreg_airflow.artifacts.formats import excel_cells
 
         self._columns = columns
         self._sheet = book.add_worksheet(spec.sheet)
@@ -133,8 +133,9 @@ class _Sheet:
             progress.at(first - 1)
 
     def _add(self, batch: pa.RecordBatch, first: int) -> None:
-        from openreg_airflow.artifacts import excel_cells, field_error
-        from openreg_airflow.artifacts.value_text import UnwritableValueError
+        from openreg_airflow.artifacts.formats import excel_cells
+        from openreg_airflow.artifacts.values import field_error
+        from openreg_airflow.artifacts.values.value_text import UnwritableValueError
 
         cells = []
         for name, column in self._columns.items():

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import condition
-from openreg_airflow.artifacts.column_use import Use
-from openreg_airflow.artifacts.fixed_spec import FixedField, FixedRunField
-from openreg_airflow.artifacts.placeholder import SUM_PREFIX, Placeholder
+from openreg_airflow.artifacts.formats.fixed_spec import FixedField, FixedRunField
+from openreg_airflow.artifacts.layouts.column_use import Use
+from openreg_airflow.artifacts.values import condition
+from openreg_airflow.artifacts.values.placeholder import SUM_PREFIX, Placeholder
 from openreg_airflow.artifacts.writer import Progress, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from openreg_airflow.artifacts.fixed_spec import AnyField, FixedArtifact
+    from openreg_airflow.artifacts.formats.fixed_spec import AnyField, FixedArtifact
     from openreg_airflow.artifacts.writer import Job
     from openreg_airflow.problem import Problem
 
@@ -28,8 +28,8 @@ class FixedWriter:
 
     def write(self, job: Job, target: Path) -> str:
         """Write the file; see :class:`~openreg_airflow.artifacts.writer.Writer`."""
-        from openreg_airflow.artifacts import run_values
-        from openreg_airflow.artifacts.fixed_lines import FixedLines
+        from openreg_airflow.artifacts.formats.fixed_lines import FixedLines
+        from openreg_airflow.artifacts.values import run_values
         from openreg_airflow.parquet_rows import opened
 
         spec: FixedArtifact = job.spec

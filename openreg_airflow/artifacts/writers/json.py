@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import json_template, schema_search
-from openreg_airflow.artifacts.column_use import of_layout
-from openreg_airflow.artifacts.layout import Layout
-from openreg_airflow.artifacts.schema_search import NO_SCHEMA, VALID, for_job
+from openreg_airflow.artifacts.layouts import json_template
+from openreg_airflow.artifacts.layouts.column_use import of_layout
+from openreg_airflow.artifacts.layouts.layout import Layout
+from openreg_airflow.artifacts.validity import schema_search
+from openreg_airflow.artifacts.validity.schema_search import NO_SCHEMA, VALID, for_job
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from openreg_airflow.artifacts.column_use import Use
-    from openreg_airflow.artifacts.json_spec import JsonArtifact, JsonBase
+    from openreg_airflow.artifacts.formats.json_spec import JsonArtifact, JsonBase
+    from openreg_airflow.artifacts.layouts.column_use import Use
     from openreg_airflow.artifacts.writer import Job, Relation
 
 log = logging.getLogger(__name__)
@@ -38,9 +39,9 @@ class JsonWriter:
 
     def write(self, job: Job, target: Path) -> str:
         """Write the document and check it; see :meth:`~openreg_airflow.artifacts.writer.Writer`."""
-        from openreg_airflow.artifacts.document import refuse_unknown_columns, write
-        from openreg_airflow.artifacts.json_fragment import form
-        from openreg_airflow.artifacts.json_schema import Schema
+        from openreg_airflow.artifacts.layouts.document import refuse_unknown_columns, write
+        from openreg_airflow.artifacts.layouts.json_fragment import form
+        from openreg_airflow.artifacts.validity.json_schema import Schema
 
         spec: JsonArtifact = job.spec
         document = json_template.document(job.folder / spec.template)
@@ -93,7 +94,7 @@ def check_schema(spec: JsonBase, folder: Path) -> Iterator[Problem]:
     """Whether the schema, where it is on this machine, is one."""
     if spec.json_schema is None:
         return
-    from openreg_airflow.artifacts.json_schema import Schema
+    from openreg_airflow.artifacts.validity.json_schema import Schema
 
     if path := schema_search.find(spec.json_schema.file, schema_search.static_folders(folder)):
         try:

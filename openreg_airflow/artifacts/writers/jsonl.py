@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import json_template
-from openreg_airflow.artifacts.column_use import of_columns, of_layout
-from openreg_airflow.artifacts.json_spec import JsonColumn
-from openreg_airflow.artifacts.layout import Layout
-from openreg_airflow.artifacts.schema_search import NO_SCHEMA, VALID, for_job
+from openreg_airflow.artifacts.formats.json_spec import JsonColumn
+from openreg_airflow.artifacts.layouts import json_template
+from openreg_airflow.artifacts.layouts.column_use import of_columns, of_layout
+from openreg_airflow.artifacts.layouts.layout import Layout
+from openreg_airflow.artifacts.validity.schema_search import NO_SCHEMA, VALID, for_job
 from openreg_airflow.artifacts.writers.json import check_schema, check_template
 from openreg_airflow.problem import Problem
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from openreg_airflow.artifacts.column_use import Use
-    from openreg_airflow.artifacts.json_spec import JsonLinesArtifact
+    from openreg_airflow.artifacts.formats.json_spec import JsonLinesArtifact
+    from openreg_airflow.artifacts.layouts.column_use import Use
     from openreg_airflow.artifacts.writer import Job, Relation
 
 log = logging.getLogger(__name__)
@@ -41,9 +41,9 @@ class JsonLinesWriter:
 
     def write(self, job: Job, target: Path) -> str:
         """Write the lines and check them; see :meth:`~openreg_airflow.artifacts.writer.Writer`."""
-        from openreg_airflow.artifacts.document import refuse_unknown_columns, write_lines
-        from openreg_airflow.artifacts.json_fragment import form
-        from openreg_airflow.artifacts.json_schema import Schema
+        from openreg_airflow.artifacts.layouts.document import refuse_unknown_columns, write_lines
+        from openreg_airflow.artifacts.layouts.json_fragment import form
+        from openreg_airflow.artifacts.validity.json_schema import Schema
 
         spec: JsonLinesArtifact = job.spec
         path, outcome = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from openreg_airflow.artifacts.column_use import of_columns
-from openreg_airflow.artifacts.parquet_spec import ParquetColumn
+from openreg_airflow.artifacts.formats.parquet_spec import ParquetColumn
+from openreg_airflow.artifacts.layouts.column_use import of_columns
 from openreg_airflow.artifacts.writer import Progress, batch_rows, batches, unknown_column
 from openreg_airflow.problem import Problem
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from openreg_airflow.artifacts.column_use import Use
-    from openreg_airflow.artifacts.parquet_spec import ParquetArtifact
+    from openreg_airflow.artifacts.formats.parquet_spec import ParquetArtifact
+    from openreg_airflow.artifacts.layouts.column_use import Use
     from openreg_airflow.artifacts.writer import Job
 
 #: A row group of long records has no more rows than this many batches.
@@ -125,8 +125,8 @@ def _cast(
 ) -> pa.Array:
     import pyarrow as pa
 
-    from openreg_airflow.artifacts import field_error
-    from openreg_airflow.artifacts.value_text import UnwritableValueError
+    from openreg_airflow.artifacts.values import field_error
+    from openreg_airflow.artifacts.values.value_text import UnwritableValueError
 
     array = values.combine_chunks()
     try:

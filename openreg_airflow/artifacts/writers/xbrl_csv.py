@@ -6,9 +6,9 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import schema_search
-from openreg_airflow.artifacts.column_use import of_columns, of_lines
-from openreg_airflow.artifacts.schema_search import VALID
+from openreg_airflow.artifacts.layouts.column_use import of_columns, of_lines
+from openreg_airflow.artifacts.validity import schema_search
+from openreg_airflow.artifacts.validity.schema_search import VALID
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from openreg_airflow.artifacts.column_use import Use
+    from openreg_airflow.artifacts.formats.xbrl_spec import TaxonomyFiles, XbrlCsvArtifact
+    from openreg_airflow.artifacts.layouts.column_use import Use
     from openreg_airflow.artifacts.writer import Job
-    from openreg_airflow.artifacts.xbrl_spec import TaxonomyFiles, XbrlCsvArtifact
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class XbrlCsvWriter:
 
     def write(self, job: Job, target: Path) -> str:
         """Write the package and check it; see :class:`~openreg_airflow.artifacts.writer.Writer`."""
-        from openreg_airflow.artifacts import xbrl_check, xbrl_package
+        from openreg_airflow.artifacts.formats import xbrl_check, xbrl_package
 
         spec: XbrlCsvArtifact = job.spec
         packages, outcome = _taxonomy(spec.taxonomy, job)
@@ -82,7 +82,7 @@ def _taxonomy(spec: TaxonomyFiles | None, job: Job) -> tuple[list[Path], str]:
     Raises:
         ArtifactError: it is required, and a package is not there or Arelle is not installed.
     """
-    from openreg_airflow.artifacts import xbrl_check
+    from openreg_airflow.artifacts.formats import xbrl_check
 
     if spec is None:
         return [], "not checked: the spec names no taxonomy"

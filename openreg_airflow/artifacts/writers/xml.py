@@ -7,19 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts import layout, schema_search
-from openreg_airflow.artifacts.column_use import of_layout
-from openreg_airflow.artifacts.schema_search import NO_SCHEMA, VALID
+from openreg_airflow.artifacts.layouts import layout
+from openreg_airflow.artifacts.layouts.column_use import of_layout
+from openreg_airflow.artifacts.validity import schema_search
+from openreg_airflow.artifacts.validity.schema_search import NO_SCHEMA, VALID
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from openreg_airflow.artifacts.column_use import Use
-    from openreg_airflow.artifacts.layout_parts import Element
+    from openreg_airflow.artifacts.formats.xml_spec import XmlArtifact
+    from openreg_airflow.artifacts.layouts.column_use import Use
+    from openreg_airflow.artifacts.layouts.layout_parts import Element
     from openreg_airflow.artifacts.writer import Job, Relation
-    from openreg_airflow.artifacts.xml_spec import XmlArtifact
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class XmlWriter:
 
     def write(self, job: Job, target: Path) -> str:
         """Write the document and check it; see :meth:`~openreg_airflow.artifacts.writer.Writer`."""
-        from openreg_airflow.artifacts.document import refuse_unknown_columns, write
+        from openreg_airflow.artifacts.layouts.document import refuse_unknown_columns, write
 
         spec: XmlArtifact = job.spec
         document = layout.read(job.folder / spec.layout)
@@ -93,7 +94,8 @@ def _by_schema(spec: XmlArtifact, root: Element, path: Path) -> Iterator[Problem
     """Faults of the layout by those of its schemas that are on this machine."""
     if spec.xsd is None:
         return
-    from openreg_airflow.artifacts import layout_schema, xsd_model
+    from openreg_airflow.artifacts.layouts import layout_schema
+    from openreg_airflow.artifacts.validity import xsd_model
 
     folders = schema_search.static_folders(path.parent)
     names = (spec.xsd.file, *spec.xsd.envelope)
@@ -116,7 +118,8 @@ def _schema(
     """What holds a file against the schema, None without one, and what its success is called."""
     if spec.xsd is None:
         return None, NO_SCHEMA
-    from openreg_airflow.artifacts import layout_schema, xsd, xsd_model, xsd_pieces, xsd_schema
+    from openreg_airflow.artifacts.layouts import layout_schema
+    from openreg_airflow.artifacts.validity import xsd, xsd_model, xsd_pieces, xsd_schema
 
     paths, absent = {}, []
     for name in (spec.xsd.file, *spec.xsd.envelope):

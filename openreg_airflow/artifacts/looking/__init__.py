@@ -1,0 +1,1 @@
+"""Looking at artifacts: the head of a file, the difference of two."""

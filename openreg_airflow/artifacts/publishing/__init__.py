@@ -1,0 +1,1 @@
+"""From a finished file to one that is published: packed, hashed, described, kept."""

@@ -1,0 +1,1 @@
+"""How values become text: placeholders, formats, conditions."""
