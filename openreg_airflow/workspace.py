@@ -16,7 +16,6 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from openreg_airflow.errors import IntegrityError, StorageError
 from openreg_airflow.records import FileRef
+from openreg_airflow.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,10 +125,8 @@ class Workspace:
     @contextmanager
     def scratch_folder(self) -> Iterator[Path]:
         """Give a private local folder that is removed after the block."""
-        if self._scratch is not None:
-            self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="openreg-") as folder:
-            yield Path(folder)
+        with scratch_folder(self._scratch) as folder:
+            yield folder
 
     def _remote(self, uri: str) -> Any:
         """The path of a recorded file, with the root's connection and options."""

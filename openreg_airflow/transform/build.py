@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.errors import SandboxUnavailableError
+from openreg_airflow.scratch import scratch_folder
 from openreg_airflow.transform.engine import engine_errors
 from openreg_airflow.transform.image_contract import RUNNER_FOLDER, RUNNER_LABEL, runner_digest
 
@@ -80,8 +81,7 @@ def build_image(
         _have(client, base, say)
         interpreter = interpreter_of(client, base)
         say(f"base {base}: Python {'.'.join(map(str, interpreter.version))}")
-        with tempfile.TemporaryDirectory(prefix="openreg-image-") as folder:
-            context = Path(folder)
+        with scratch_folder() as context:
             _fill(context, interpreter, say)
             labels = {RUNNER_LABEL: runner_digest()}
             build_context(client, context, name=name, base=base, labels=labels, say=say)

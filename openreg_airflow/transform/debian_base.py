@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from openreg_airflow.errors import SandboxUnavailableError
+from openreg_airflow.scratch import scratch_folder
 from openreg_airflow.transform.engine import engine_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from docker import APIClient
 
@@ -62,8 +62,8 @@ def import_debian(
         raise SandboxUnavailableError(message, hint="Run this as root, or name an image by --base.")
     name = f"openreg-sandbox-base:{suite}"
     source = mirror or mirror_of(suite, _apt_sources())
-    with tempfile.TemporaryDirectory(prefix="openreg-debian-") as parent:
-        root = Path(parent) / "root"
+    with scratch_folder() as parent:
+        root = parent / "root"
         say(f"debootstrap {suite}: about a minute")
         _debootstrap(suite, root, source)
         say(f"importing {name}")

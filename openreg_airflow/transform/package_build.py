@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openreg_airflow.errors import SandboxUnavailableError
+from openreg_airflow.scratch import scratch_folder
 from openreg_airflow.transform.build import (
     DEFINITION,
     Interpreter,
@@ -30,6 +29,7 @@ from openreg_airflow.transform.packages import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from docker import APIClient
 
@@ -61,8 +61,7 @@ def build_for_packages(
     with engine_errors(f"building {name}"):
         checked_image(client, base)
         interpreter = interpreter_of(client, base, PYTHON)
-        with tempfile.TemporaryDirectory(prefix="openreg-image-") as folder:
-            context = Path(folder)
+        with scratch_folder() as context:
             shutil.copy(DEFINITION / "packages.Dockerfile", context / "Dockerfile")
             found = _wheels(context, packages, interpreter, wheels, say)
             labels = {PACKAGES_LABEL: spelled(packages), WHEELS_LABEL: json.dumps(found)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from openreg_airflow.errors import OpenRegError
+from openreg_airflow.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,8 +66,7 @@ def _try(
     spec = load(folder)
     trial.script_of(spec, folder, settings)
     _show_log()
-    with tempfile.TemporaryDirectory(prefix="openreg-trial-") as name:
-        scratch = Path(name)
+    with scratch_folder() as scratch:
         for part in ("extracted", "sample", "mapped", "workspace"):
             (scratch / part).mkdir()
         extracted = None if anew else newest_extract(spec, business_date, settings)

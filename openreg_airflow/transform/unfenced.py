@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
+from contextlib import ExitStack
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
+from openreg_airflow.scratch import scratch_folder
 from openreg_airflow.transform.fence import ENVIRONMENT, LOG, PYTHON_OPTIONS, REPLY, Ending
 from openreg_airflow.transform.job import file_entry, request
 
@@ -43,7 +43,8 @@ class UnfencedProcess:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._folder = tempfile.mkdtemp(prefix="openreg-transform-")
+        self._scratch = ExitStack()
+        self._folder = str(self._scratch.enter_context(scratch_folder()))
         self._process: subprocess.Popen[bytes] | None = None
         self._ended: float | None = None
         self._selector = selectors.DefaultSelector()
@@ -65,7 +66,7 @@ class UnfencedProcess:
             for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
                 if stream is not None:
                     stream.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
     def start(self) -> None:
         """Start the runner and send it its request."""

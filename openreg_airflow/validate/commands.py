@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 
 from openreg_airflow.command_line import fail, find_report
 from openreg_airflow.errors import OpenRegError, StoreUnavailableError
+from openreg_airflow.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from openreg_airflow.records import Verdict
@@ -106,8 +106,7 @@ def _validate(
         found = offline.find_run(root, folder.name, business_date, stage, run)
         tables, source = offline.mapped_tables(found, stage), f"run {found.name}"
         extracted = offline.tables_of(found, "extract")
-    with tempfile.TemporaryDirectory(prefix="openreg-") as name:
-        scratch = Path(name)
+    with scratch_folder() as scratch:
         snapshots = {}
         if sets := used_sets(spec):
             from openreg_airflow.mappings.by_hand import current_snapshots

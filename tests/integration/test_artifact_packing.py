@@ -261,7 +261,7 @@ def test_pass_phrase_is_on_no_command_line_and_the_ring_is_gone(
     agents = [
         path.read_bytes()
         for path in Path("/proc").glob("[0-9]*/cmdline")
-        if path.exists() and b"openreg-gpg-" in path.read_bytes()
+        if path.exists() and str(short).encode() in path.read_bytes()
     ]
     assert agents == []
 

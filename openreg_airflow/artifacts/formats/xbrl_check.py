@@ -12,16 +12,16 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.errors import ArtifactError
+from openreg_airflow.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from openreg_airflow.artifacts.formats.xbrl_spec import XbrlTable
 
@@ -55,8 +55,7 @@ def validate(
             column.
     """
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="openreg-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         report = folder / name
         try:
             report.symlink_to(package.resolve())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts.layouts import inner_rows, render
@@ -12,9 +10,11 @@ from openreg_airflow.artifacts.layouts.render import XML, Form
 from openreg_airflow.artifacts.values import run_values
 from openreg_airflow.artifacts.values.value_text import joined_bytes
 from openreg_airflow.artifacts.writer import Progress, batches, unknown_column
+from openreg_airflow.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -76,8 +76,8 @@ def write(
     repeated = [element for element, _ in document.each() if job.rows[str(element.each)]]
     head = (declaration + around[0]).encode()
     tail = b""
-    with tempfile.TemporaryDirectory(prefix="openreg-") as scratch, job.create(target) as file:
-        inner = _inner(document, job, Path(scratch))
+    with scratch_folder() as scratch, job.create(target) as file:
+        inner = _inner(document, job, scratch)
         file.write(head)
         for element, after in zip(repeated, around[1:], strict=True):
             renderer = render.Renderer(element, run, layout=name, form=form, inner=inner)
@@ -104,8 +104,8 @@ def write_lines(document: Layout, job: Job, target: Path, form: Form) -> None:
     wanted = (found for element in document.root.walk() for found in element.own_placeholders)
     run = run_values.of(job, wanted)
     element, name = document.root, document.path.name
-    with tempfile.TemporaryDirectory(prefix="openreg-") as scratch, job.create(target) as file:
-        inner = _inner(document, job, Path(scratch))
+    with scratch_folder() as scratch, job.create(target) as file:
+        inner = _inner(document, job, scratch)
         renderer = render.Renderer(element, run, layout=name, form=form, inner=inner)
         _write_records(renderer, element, job, file, form.spared)
 

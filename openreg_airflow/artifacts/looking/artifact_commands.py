@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openreg_airflow.errors import ArtifactError, OpenRegError
+from openreg_airflow.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from openreg_airflow.records import ArtifactFile, Dataset
@@ -99,10 +99,10 @@ def diff(
         workspace = open_workspace(here)
         labels = tuple(f"run {each.run.run_id}" for each in kept)
         with (
-            tempfile.TemporaryDirectory(prefix="openreg-") as folder,
+            scratch_folder() as folder,
             workspace.open_local(tables[0]) as first,
             workspace.open_local(tables[1]) as second,
-            between(first, second, columns, Path(folder), (labels[0], labels[1])) as found,
+            between(first, second, columns, folder, (labels[0], labels[1])) as found,
         ):
             for line in difference_page.lines(found, columns, limit):
                 typer.echo(_printable(line))

@@ -13,14 +13,15 @@ import subprocess
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts.publishing.digest import HashedFile
 from openreg_airflow.errors import ArtifactError
+from openreg_airflow.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from openreg_airflow.artifacts.publishing.digest import Digest
 
@@ -201,22 +202,21 @@ def _ring(key: PgpKey) -> Iterator[_Ring]:
         message = "GnuPG is not installed here"
         raise ArtifactError(message, hint="Install it on the workers: Debian package gnupg.")
     # Not in the workspace's scratch folder: the name of the agent's socket has a short limit.
-    home = Path(tempfile.mkdtemp(prefix="openreg-gpg-"))
-    ring = _Ring(program, home, key)
-    try:
-        ring.fill()
-        yield ring
-    finally:
-        if stop := shutil.which("gpgconf"):
-            subprocess.run(
-                [stop, "--homedir", str(home), "--kill", "all"],
-                capture_output=True,
-                timeout=_SECONDS,
-                check=False,
-            )
-        # The agent removes its sockets while it ends.
-        shutil.rmtree(home, ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
+    with scratch_folder() as home:
+        ring = _Ring(program, home, key)
+        try:
+            ring.fill()
+            yield ring
+        finally:
+            if stop := shutil.which("gpgconf"):
+                subprocess.run(
+                    [stop, "--homedir", str(home), "--kill", "all"],
+                    capture_output=True,
+                    timeout=_SECONDS,
+                    check=False,
+                )
+            # The agent removes its sockets while it ends.
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _armor(wanted: bool) -> list[str]:

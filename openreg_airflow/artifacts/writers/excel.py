@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -49,6 +48,7 @@ class ExcelWriter:
         from xlsxwriter.exceptions import FileCreateError
 
         from openreg_airflow.parquet_rows import opened
+        from openreg_airflow.scratch import scratch_folder
 
         spec: ExcelArtifact = job.spec
         rows = job.rows[spec.table] + spec.header
@@ -58,13 +58,13 @@ class ExcelWriter:
             raise ArtifactError(message, where=f"artifact {job.artifact}", hint=hint)
         with (
             opened(job.tables[spec.table]) as table,
-            tempfile.TemporaryDirectory(prefix="openreg-", dir=target.parent) as scratch,
+            scratch_folder(target.parent) as scratch,
         ):
             columns = spec.columns or {name: ExcelColumn() for name in table.schema_arrow.names}
             for name in columns:
                 if name not in table.schema_arrow.names:
                     raise unknown_column(spec.table, name, table.schema_arrow.names)
-            book = xlsxwriter.Workbook(str(target), {**_FORMATS, "tmpdir": scratch})
+            book = xlsxwriter.Workbook(str(target), {**_FORMATS, "tmpdir": str(scratch)})
             made = datetime.combine(job.run.business_date, datetime.min.time())
             book.set_properties({"title": spec.sheet, "created": made})
             sheet = _Sheet(book, spec, columns, table.schema_arrow)

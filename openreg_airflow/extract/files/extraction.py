@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -24,11 +22,13 @@ from openreg_airflow.extract.limits import Meter
 from openreg_airflow.extract.parquet import ParquetSink
 from openreg_airflow.extract.shape import Shape
 from openreg_airflow.extract.spec import BUSINESS_DATE
+from openreg_airflow.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from datetime import date
+    from pathlib import Path
 
     from openreg_airflow.extract.file_spec import FileSpec
     from openreg_airflow.extract.files.place import FetchedFile, Place
@@ -175,13 +175,13 @@ class FileExtraction:
     def _fetched(self) -> Iterator[tuple[Place, list[FetchedFile]]]:
         self._deadline = time.monotonic() + self._spec.timeout_seconds
         with (
-            tempfile.TemporaryDirectory(dir=self._scratch, prefix="openreg-files-") as folder,
+            scratch_folder(self._scratch) as folder,
             self._opens() as place,
         ):
             files = []
             for found in find(place, self._file, self._path):
                 self._check_stop()
-                files.append(place.fetch(found, Path(folder)))
+                files.append(place.fetch(found, folder))
             yield place, files
 
     def _check_unchanged(self, place: Place, files: list[FetchedFile]) -> None:
