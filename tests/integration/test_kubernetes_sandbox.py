@@ -158,7 +158,7 @@ def test_tables_come_back_through_the_lines_of_a_pod(
     assert dataset.rows == 3
     assert "doubling" in caplog.messages
     assert not api_server.pods
-    assert not api_server.running()
+    wait_until(lambda: not api_server.running())
     evidence = json.loads(next((tmp_path / "workspace").rglob("sandbox.json")).read_text())
     assert evidence["image"].startswith("registry.example/openreg-sandbox@sha256:")
 
@@ -323,7 +323,7 @@ def test_pod_whose_network_is_open_is_not_used(
     monkeypatch.setattr("openreg_airflow.transform.kubernetes.pod._SHUT_WITHIN_SECONDS", 0.5)
     with pytest.raises(SandboxUnavailableError, match="network of the sandbox pod is open"):
         run(operator())
-    assert not api_server.running()
+    wait_until(lambda: not api_server.running())
 
 
 def test_image_of_another_version_is_refused(
