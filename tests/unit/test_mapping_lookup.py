@@ -217,6 +217,16 @@ def test_tally_counts_each_unmapped_value_and_names_the_most_frequent_first() ->
     assert tally.listed() == "'Q' (2 rows), 'Z' (1 row)"
 
 
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view()])
+def test_unmapped_texts_of_every_storage_are_counted(kind: pa.DataType) -> None:
+    tally = Tally()
+    column = pa.array(["Q", "A", None, "Q"], kind)
+    for one in (column, pa.chunked_array([column])):
+        tally.add([one], DAY, CODES.find([one], DAY))
+
+    assert tally.values(9) == [(("Q",), 4, DAY)]
+
+
 def test_tally_of_very_many_values_stays_bounded_and_counts_all_rows() -> None:
     tally = Tally()
     beyond = MOST_COUNTED + 50

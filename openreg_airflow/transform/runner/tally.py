@@ -49,7 +49,7 @@ class Tally:
         self.unmapped += missing
         mask = pa.array(found.unmapped)
         names = [f"key{number}" for number in range(len(columns))]
-        parts = [_text(flat(column.filter(mask))) for column in columns]
+        parts = [_text(flat(_filterable(column).filter(mask))) for column in columns]
         days = (
             as_days(flat(as_of.filter(mask)))
             if isinstance(as_of, pa.Array | pa.ChunkedArray)
@@ -111,6 +111,14 @@ class Tally:
         left = self.distinct - len(shown)
         more = f" and {left:,}{'' if self.complete else ' or more'} others" if left > 0 else ""
         return ", ".join(shown) + more
+
+
+def _filterable(column: Any) -> Any:
+    # Arrow has no filter for views of texts.
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return column.cast(pa.string()) if kind == pa.string_view() else column
 
 
 def _text(column: pa.Array) -> pa.Array:
