@@ -74,7 +74,9 @@ class MssqlReader:
         """
         driver = installed_driver()
         log.info("Reading SQL Server through the ODBC driver %s", driver)
-        session = OdbcSession(connection_string(connection, driver), refuse_other_statements)
+        session = OdbcSession(
+            connection_string(connection, driver), lambda query, _: refuse_other_statements(query)
+        )
         try:
             session.begin(
                 conn_id=connection.conn_id,

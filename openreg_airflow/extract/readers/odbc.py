@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from openreg_airflow.errors import SpecError
 from openreg_airflow.extract.readers.odbc_session import OdbcSession
-from openreg_airflow.extract.readers.writing import refuse_writing
+from openreg_airflow.extract.readers.writing import refuse_other_statements, refuse_writing
 
 if TYPE_CHECKING:
+    from openreg_airflow.extract.query import Query
     from openreg_airflow.extract.reader import Session, SourceConnection
+    from openreg_airflow.extract.readers.odbc_products import Product
 
 #: The widest text or binary value, where the connection's extra names no other. The driver needs
 #: the room for every row of a batch, whatever the values are. A longer value is an error.
@@ -42,7 +44,7 @@ class OdbcReader:
             SourceError: the driver, the login, the database or the options are refused.
             SourceUnavailableError: the server cannot be reached or takes no more sessions.
         """
-        session = OdbcSession(connection_string(connection), refuse_writing)
+        session = OdbcSession(connection_string(connection), refuse)
         try:
             session.begin(
                 conn_id=connection.conn_id,
@@ -53,6 +55,19 @@ class OdbcReader:
             session.close()
             raise
         return session
+
+
+def refuse(query: Query, product: Product) -> None:
+    """Refuse a query that does more than read and that a session of the product would let through.
+
+    Raises:
+        SpecError: the query does, or it is not understood and no session of the product only reads.
+    """
+    fenced = bool(product.begin)
+    if product.writes_files or not fenced:
+        refuse_writing(query)
+    if product.several_results or not (fenced or query.understood):
+        refuse_other_statements(query)
 
 
 def connection_string(connection: SourceConnection) -> str:

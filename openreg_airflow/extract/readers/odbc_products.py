@@ -38,7 +38,9 @@ class Product:
         limits_queries: the driver itself can stop a query at a limit.
         dates_as_text: the driver makes another day or NULL of a day that is none, like -infinity or
             0000-00-00, unless it is asked for text.
-        several_results: a text of the database may return more than one result.
+        several_results: a text of the database may hold several statements, and return more than
+            one result.
+        writes_files: a reading session may still write files, and executes some comments.
         speaks_utf8: a query that makes :data:`UNLIKE_LETTERS` of plain ASCII. A driver that gives
             them as UTF-8 is asked for all text so, which spares it two conversions a value; None
             where only UTF-16 is known to lose nothing.
@@ -60,6 +62,7 @@ class Product:
     limits_queries: bool = False
     dates_as_text: bool = False
     several_results: bool = False
+    writes_files: bool = False
     speaks_utf8: str | None = None
     streams_since: str = ""
     passing: frozenset[int] = frozenset()
@@ -117,6 +120,7 @@ _MYSQL = Product(
         "integer": "CAST(? AS signed)",
     },
     dates_as_text=True,
+    writes_files=True,
     speaks_utf8=f"SELECT CONVERT(UNHEX('{_AS_HEX}') USING utf8mb4)",
 )
 
@@ -133,6 +137,7 @@ _MARIADB = Product(
     stop=_MYSQL.stop,
     marks=_MYSQL.marks,
     dates_as_text=_MYSQL.dates_as_text,
+    writes_files=_MYSQL.writes_files,
     speaks_utf8=_MYSQL.speaks_utf8,
     streams_since="03.02",
 )

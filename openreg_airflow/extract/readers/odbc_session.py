@@ -53,10 +53,11 @@ class OdbcSession:
 
     Args:
         text: ODBC's connection string.
-        refuse: raises for a query that does more than read and that the session would let through.
+        refuse: raises for a query that does more than read and that a session of the product would
+            let through.
     """
 
-    def __init__(self, text: str, refuse: Callable[[Query], None]) -> None:
+    def __init__(self, text: str, refuse: Callable[[Query, Product], None]) -> None:
         self._text = text
         self._refuse = refuse
         self._product = Product(name="")
@@ -109,7 +110,7 @@ class OdbcSession:
 
     def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:  # noqa: ARG002
         """Start the query; see :class:`openreg_airflow.extract.reader.Session`."""
-        self._refuse(query)
+        self._refuse(query, self._product)
         values: list[str] = []
         rendered = query.render(lambda name: self._bind(query.parameters[name], values))
         self._reading = True

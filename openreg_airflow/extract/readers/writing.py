@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlglot import TokenType
+from sqlglot import Token, TokenType
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.dialects.oracle import Oracle
 from sqlglot.dialects.tsql import TSQL
+from sqlglot.errors import TokenError
 
 from openreg_airflow.errors import SpecError
 
 if TYPE_CHECKING:
+    from sqlglot.dialects.dialect import Dialect
+
     from openreg_airflow.extract.query import Query
 
 #: Reserved words of T-SQL that begin a statement. They are no names unless quoted, so wherever one
@@ -44,7 +47,7 @@ def refuse_writing(query: Query) -> None:
     Raises:
         SpecError: the query has an INTO, or a comment that the server executes.
     """
-    for token in MySQL().tokenize(query.text):
+    for token in _tokens(MySQL(), query):
         if token.token_type is TokenType.INTO:
             message = "this does more than read: SELECT INTO"
             raise SpecError(message, where=query.file, hint="Leave the INTO out.")
@@ -63,7 +66,7 @@ def refuse_other_statements(query: Query) -> None:
         SpecError: a word begins another statement, or hands one on.
     """
     quoted = (TokenType.IDENTIFIER, TokenType.STRING, TokenType.NATIONAL_STRING)
-    tokens = TSQL().tokenize(query.text)
+    tokens = _tokens(TSQL(), query)
     words = [
         word
         for token in tokens
@@ -90,7 +93,18 @@ def refuse_sequences(query: Query) -> None:
         SpecError: the query asks for one.
     """
     quoted = (TokenType.STRING, TokenType.NATIONAL_STRING)
-    for token in Oracle().tokenize(query.text):
+    for token in _tokens(Oracle(), query):
         if token.token_type not in quoted and token.text.upper() == "NEXTVAL":
             message = "this does more than read: NEXTVAL moves a sequence"
             raise SpecError(message, where=query.file, hint="Leave it out.")
+
+
+def _tokens(language: Dialect, query: Query) -> list[Token]:
+    """The query's tokens; where a string ends differs between databases."""
+    try:
+        return list(language.tokenize(query.text))
+    except TokenError as error:
+        name = type(language).__name__
+        message = f"a string, a quoted name or a comment is not closed, as {name} reads it"
+        hint = "Is there a backslash or a quote that databases read differently? Bind that value."
+        raise SpecError(message, where=query.file, hint=hint) from error
