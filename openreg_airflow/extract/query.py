@@ -274,7 +274,7 @@ def _tree(body: str, file: str, dialect: str, first: Token) -> Any:
         message = f"{keyword} is not a query that reads"
         raise _fault(message, body, file, first.start, hint=hint)
     try:
-        tree = sqlglot.parse_one(body, read=dialect)
+        tree = sqlglot.parse_one(body[first.start :], read=dialect)  # no semicolons before it
     except ParseError:
         return None
     written = next(iter(tree.find_all(*_WRITES)), None)

@@ -84,6 +84,7 @@ def test_only_used_parameters_are_bound() -> None:
         ),
         ("SELECT * INTO u FROM t", "more than read: SELECT INTO", "line 1, column 1"),
         ("SELECT * FROM t FOR UPDATE", "more than read: FOR UPDATE", "line 1, column 1"),
+        (";SELECT * FROM t FOR UPDATE", "more than read: FOR UPDATE", "line 1, column 2"),
         ("SELECT 1,\n  :buisness_date", "not declared", "line 2, column 3"),
         ("SELECT 1 WHERE 'a' = :desks", "alone in parentheses", "line 1, column 22"),
         ("SELECT 1 IN (:desks, 'c')", "alone in parentheses", "line 1, column 14"),
