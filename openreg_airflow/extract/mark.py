@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -36,6 +36,7 @@ class Mark:
             hint = f"Write {spec.column} > :{SINCE} AND {spec.column} <= :{UNTIL}."
             raise SpecError(message, where=query.file, hint=hint)
         self._since = query.used[SINCE]
+        self._until = query.used[UNTIL]
         self._largest: Any = None
 
     def check(self, schema: pa.Schema) -> None:
@@ -62,10 +63,31 @@ class Mark:
             raise SourceError(message, where=where, hint=hint)
 
     def look(self, batch: pa.RecordBatch) -> None:
-        """Take note of a batch."""
-        found = pc.max(batch.column(self._spec.column)).as_py()
-        if found is not None and (self._largest is None or found > self._largest):
+        """Take note of a batch.
+
+        Raises:
+            SourceError: a row is outside the window: another run reads it too, or has read it.
+        """
+        ends = pc.min_max(batch.column(self._spec.column))
+        least, found = ends["min"].as_py(), ends["max"].as_py()
+        if found is None:
+            return
+        since, until = _like(self._since, found), _like(self._until, found)
+        if since is not None and least <= since:
+            raise self._outside(least, f"not after :{SINCE} = {self._since}")
+        if until is not None and found > until:
+            raise self._outside(found, f"after :{UNTIL} = {self._until}")
+        if self._largest is None or found > self._largest:
             self._largest = found
+
+    def _outside(self, value: Any, how: str) -> SourceError:
+        column = self._spec.column
+        return SourceError(
+            f"the query returns {value}, which is {how}: another run reads that row too",
+            where=f"{self._file}, column {column}",
+            hint=f"Write {column} > :{SINCE} AND {column} <= :{UNTIL} without a margin, and cast "
+            "the bounds to the column's own type with all its digits, such as datetime(6).",
+        )
 
     @property
     def text(self) -> str:
@@ -74,3 +96,21 @@ class Mark:
         if isinstance(found, datetime):
             return found.isoformat(sep=" ")
         return found.isoformat() if isinstance(found, date) else str(found)
+
+
+def _like(bound: Any, found: Any) -> Any:
+    """A bound as a value that compares with one of the column; None where only databases can.
+
+    They order text by rules of their own.
+    """
+    if isinstance(found, str):
+        return None
+    if not isinstance(found, datetime):
+        return bound
+    try:
+        moment = datetime.fromisoformat(bound)
+    except ValueError:
+        return None
+    if found.tzinfo is None:
+        return moment if moment.tzinfo is None else None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

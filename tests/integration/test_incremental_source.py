@@ -156,6 +156,44 @@ def test_timestamps_are_compared_as_text(report: Report) -> None:
     assert report.read(3) == []
 
 
+def test_timestamps_that_compare_otherwise_as_text_are_not_read_twice(report: Report) -> None:
+    report.incremental = {"column": "at", "type": "string", "start": "2026-01-01 00:00:00"}
+    with closing(sqlite3.connect(report.database)) as connection:
+        connection.executescript(
+            "CREATE TABLE events (at TIMESTAMP); INSERT INTO events VALUES ('2026-03-02T10:00:00');"
+        )
+    (report.folder / "trades.sql").write_text(
+        "SELECT at FROM events WHERE at > :since AND at <= :until ORDER BY at"
+    )
+    report.read(2)
+    report.succeed(2)
+
+    with pytest.raises(SourceError, match=r"10:00:00, which is not after :since = .* 10:00:00"):
+        report.read(3)
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        (QUERY.replace("id > :since", "id >= :since"), "returns 2, which is not after :since = 2"),
+        (QUERY.replace("id > :since", "id > :since - 1"), "not after :since = 2"),
+        (QUERY.replace("id <= :until", ":until > 0"), "returns 4, which is after :until = 3"),
+    ],
+)
+def test_query_that_leaves_its_window_is_refused(report: Report, sql: str, said: str) -> None:
+    report.insert(1, 2)
+    report.read(2)
+    report.succeed(2)
+    report.insert(3)
+    report.read(3)
+    report.succeed(3)
+    report.insert(4)
+    (report.folder / "trades.sql").write_text(sql)
+
+    with pytest.raises(SourceError, match=said):
+        report.read(3, "backfill")
+
+
 @pytest.mark.parametrize(
     ("sql", "error", "said"),
     [
