@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -221,13 +222,21 @@ class _Run:
         if sweep.shown(rule_id) is not None:
             listed = replace(statement, sql=sweep.texts(rule_id), dated=False)
             return failed, self._query(listed).lists(columns)
-        fetched = replace(
-            statement,
-            sql=sweep.rows(rule_id),
-            dated=sweep.shows_date(rule_id),
-            ordered=True,
-        )
-        return failed, self._query(fetched).first(columns, self._most)
+        try:
+            fetched = replace(
+                statement,
+                sql=sweep.rows(rule_id),
+                dated=sweep.shows_date(rule_id),
+                ordered=True,
+            )
+            rows = self._query(fetched).first(columns, self._most)
+            first = list(islice(rows, 1))
+        except (RuleFailedError, RecursionError) as error:
+            if getattr(error, "fatal", False):
+                raise
+            # What is wrong is told of the SQL as its author wrote it, if it is wrong there too.
+            return failed, query.first(columns, self._most)
+        return failed, chain(first, rows)
 
     def _alone(self, query: FailingRows, columns: tuple[str, ...], statement: Statement) -> _Found:
         """What a query of its own finds."""

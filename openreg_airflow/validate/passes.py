@@ -129,6 +129,9 @@ def _statements(job: Job) -> Iterator[tuple[str, Statement]]:
 def _filters(job: Job, statements: Mapping[str, Statement]) -> Iterator[tuple[str, Filter]]:
     """The rules that only filter a table of the job."""
     for rule_id, statement in statements.items():
-        one = as_filter(statement.tree) if statement.tables else None
+        one = None
+        # What could just be read may be nested too deeply to be put together again.
+        with suppress(RecursionError):
+            one = as_filter(statement.tree) if statement.tables else None
         if one is not None and one.table in job.tables:
             yield rule_id, one

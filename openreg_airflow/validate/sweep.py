@@ -86,6 +86,8 @@ def as_filter(syntax: str) -> Filter | None:
     source, columns, condition = node["from_table"], node["select_list"], node["where_clause"]
     shows_date, dated = map(_has_parameter, (columns, condition))
     asks = any(part.get("class") in _INNER for part in _parts(condition))
+    if any(_is_many_columns(part, asks=asks) for part in _parts(condition)):
+        return None
     for part in list(_parts(condition)):
         quicken(part)
     node["select_list"] = [condition]
@@ -310,6 +312,14 @@ def _is_bare_star(column: Mapping[str, Any]) -> bool:
         "qualified_exclude_list", "columns", "alias",
     )  # fmt: skip
     return column.get("class") == "STAR" and not any(column.get(change) for change in changes)
+
+
+def _is_many_columns(part: Mapping[str, Any], *, asks: bool) -> bool:
+    """Whether a part of a condition is COLUMNS(...).
+
+    After WHERE it demands the condition of each column; as a flag it would be a flag for each.
+    """
+    return part.get("class") == "STAR" and not (asks and _is_bare_star(part))
 
 
 def _has_parameter(tree: Any) -> bool:

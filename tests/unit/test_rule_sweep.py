@@ -130,10 +130,57 @@ def test_conditions_with_subqueries_give_the_same_together_and_alone(
         "SELECT * FROM trades WHERE price > 0 UNION ALL SELECT * FROM trades WHERE price < 0",
         "SELECT * FROM trades TABLESAMPLE 10% WHERE price > 0",
         "SELECT venue FROM trades WHERE price > 0 HAVING count(*) > 1",
+        "SELECT * FROM trades WHERE COLUMNS(*) IS NULL",
+        "SELECT * FROM trades WHERE (COLUMNS('n.*') > 3) IS NOT TRUE",
+        "SELECT * FROM trades WHERE price > 0 AND *COLUMNS(['flag'])",
     ],
 )
 def test_what_does_more_than_filter_is_evaluated_alone(sql: str) -> None:
     assert as_filter(syntax(sql)) is None
+
+
+def test_columns_in_a_condition_demand_it_of_each_column(tmp_path: Path) -> None:
+    conditions = ("COLUMNS(['price', 'number']) > 7", "COLUMNS(*) IS NOT NULL", "price > 7")
+    rules = [
+        rule(f"SELECT * FROM trades WHERE {condition}", f"r{number}")
+        for number, condition in enumerate(conditions)
+    ]
+    table = trades().set_column(1, "price", pa.array([9, None, *range(8)], pa.int64()))
+    results = run_rules(job(tmp_path, *rules, tables={"trades": table}))
+    assert [result.failed for result in results] == [0, 9, 1]
+
+
+def test_an_exists_of_all_columns_shares_a_pass() -> None:
+    sql = "SELECT * FROM trades AS t WHERE EXISTS (SELECT * FROM venues AS v WHERE v.mic = t.venue)"
+    assert as_filter(syntax(sql)) is not None
+
+
+def test_columns_with_the_schema_of_the_table_are_shown(tmp_path: Path) -> None:
+    work = job(tmp_path, rule("SELECT main.trades.number FROM trades WHERE number > 7"))
+    [result] = run_rules(work)
+    assert (result.failed, result.error) == (2, None)
+    assert [row["values"]["number"] for row in failing_rows(work)] == ["8", "9"]
+
+
+def test_an_error_of_a_shown_column_has_its_place_in_the_authors_sql(tmp_path: Path) -> None:
+    work = job(tmp_path, rule("SELECT CAST(venue AS INTEGER) AS v FROM trades WHERE number > 7"))
+    [result] = run_rules(work)
+    assert result.failed == 2
+    assert "line 1, column 8 of its SQL" in (result.error or "")
+
+
+@pytest.mark.parametrize("select", ["*", "{} AS deep"])
+@pytest.mark.parametrize("condition", ["{} > 9", "number > 8"])
+def test_rules_at_the_limit_of_nesting_are_evaluated_or_refused(
+    tmp_path: Path, select: str, condition: str
+) -> None:
+    rules = []
+    for depth in range(310, 335):
+        deep = "abs(" * depth + "number" + ")" * depth
+        sql = f"SELECT {select} FROM trades WHERE {condition}".replace("{}", deep)
+        rules.append(rule(sql, f"r{depth}"))
+    for result in run_rules(job(tmp_path, *rules)):
+        assert result.error is None or "nested too deeply" in result.error
 
 
 def test_rules_of_one_table_are_evaluated_in_one_pass(
