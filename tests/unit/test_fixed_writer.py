@@ -127,6 +127,20 @@ def test_signs_of_numbers(tmp_path: Path, options: dict[str, Any], expected: lis
     assert text.splitlines() == expected
 
 
+@pytest.mark.parametrize("options", [{"align": "left", "pad": "0"}, {"pad": "9"}])
+@pytest.mark.parametrize("sign", ["none", "leading", "trailing", "overpunch"])
+def test_padding_never_makes_another_number(
+    tmp_path: Path, options: dict[str, Any], sign: str
+) -> None:
+    field = {"column": "a", "width": 10, "decimals": 2, "sign": sign, **options}
+    with pytest.raises(ArtifactError, match="would make another number of it") as caught:
+        written(tmp_path, {"a": decimals("123.45")}, fields=[field])
+    assert caught.value.where == "column a"
+    # Of a text it is a part that the receiver knows to take away.
+    text = written(tmp_path, {"a": ["X"]}, fields=[{"column": "a", "width": 3, **options}])
+    assert len(text) == len("X00\n")
+
+
 def test_record_types_and_lines_end_to_end(tmp_path: Path) -> None:
     text = written(
         tmp_path,

@@ -49,6 +49,7 @@ def set_into_place(field: FixedFieldBase, values: pa.Array) -> pa.StringArray:
 
 
 def _number(field: FixedFieldBase, values: pa.Array) -> pa.StringArray:
+    _refuse_false_digits(field)
     decimals = field.decimals
     form = value_format.parse(field.format) if decimals is None else Fixed(decimals)
     text = text_of(values, form)
@@ -70,6 +71,19 @@ def _number(field: FixedFieldBase, values: pa.Array) -> pa.StringArray:
     if field.sign == "overpunch":
         digits = _overpunched(digits, negative)
     return _signed(field, digits, negative, room)
+
+
+def _refuse_false_digits(field: FixedFieldBase) -> None:
+    """Make sure that what fills the field is not read as a part of the number.
+
+    Raises:
+        UnwritableValueError: it is: only zeros before a number leave it as it is.
+    """
+    pad = field.pad or ""
+    if pad.isdigit() and (pad != "0" or field.align == "left"):
+        side = "behind" if field.align == "left" else "before"
+        message = f"pad {pad!r} {side} a number would make another number of it"
+        raise UnwritableValueError(message)
 
 
 def _signed(
