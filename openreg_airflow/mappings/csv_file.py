@@ -121,7 +121,16 @@ def _encoding(path: Path, given: str | None) -> tuple[str, str]:
             except UnicodeDecodeError:
                 is_utf8 = False
     marked = next((name for mark, name in _MARKS if first.startswith(mark)), None)
+    # Who names the encoding does not say whether a mark stands before the text.
+    if given and marked and _family(given) == _family(marked):
+        given = marked
     return given or marked or ("utf-8" if is_utf8 else _guessed(path)), sha256.hexdigest()
+
+
+def _family(encoding: str) -> str:
+    """utf-8, utf-16 or utf-32, whatever the order of its bytes and with a mark or without."""
+    name = codecs.lookup(encoding).name
+    return re.sub(r"^(utf-(?:8|16|32))-(?:sig|le|be)$", r"\1", name)
 
 
 def _guessed(path: Path) -> str:

@@ -99,11 +99,20 @@ def date_format(
                 return next(iter(possible))
             if len(seen) < 10_000:
                 seen.add(text)
-    if len(possible) < len(DATE_FORMATS) and seen:
+    if len(possible) < len(DATE_FORMATS) and seen and _differ(seen, possible.values()):
         message = f"the dates may be {' or '.join(possible)}"
         hint = f"Say which: --date-format {next(iter(possible))}"
         raise MappingError(message, where=where, hint=hint)
-    return "YYYY-MM-DD"
+    return next(iter(possible))
+
+
+def _differ(texts: set[str], patterns: Iterable[str]) -> bool:
+    """Whether a date is another one in another format: 01/01/2026 is not."""
+    fitting = (text for text in texts if all(_fits(text, pattern) for pattern in patterns))
+    return any(
+        len({datetime.strptime(text, pattern) for pattern in patterns}) > 1  # noqa: DTZ007
+        for text in fitting
+    )
 
 
 def lines_of(

@@ -99,6 +99,18 @@ def test_encoding_shows_wherever_it_does(tmp_path: Path) -> None:
     assert csv_file.look(file, None, None, NAMES).encoding == "cp1252"
 
 
+@pytest.mark.parametrize(
+    ("written", "given"),
+    [("utf-8-sig", "UTF8"), ("utf-8", "utf-8-sig"), ("utf-16", "utf-16-le"), ("utf-32", "UTF-32")],
+)
+def test_mark_of_a_given_encoding_is_no_part_of_the_header(
+    tmp_path: Path, written: str, given: str
+) -> None:
+    file = write(tmp_path / "v.csv", "code,mic", "Ä,X", encoding=written)
+    rows = [row for _, row in csv_file.look(file, given, None, NAMES).rows()]
+    assert rows == [["code", "mic"], ["Ä", "X"]]
+
+
 def test_file_in_another_encoding_than_given_is_refused(url: str, tmp_path: Path) -> None:
     file = write(tmp_path / "v.csv", "code,mic,day", *["A,B,"] * 9, "Ä,B,", encoding="cp1252")
     with pytest.raises(MappingError, match="is not utf-8"):
@@ -143,6 +155,7 @@ def test_delimiter_is_told_by_the_columns(tmp_path: Path, delimiter: str) -> Non
         (["31.03.2026"], "DD.MM.YYYY"),
         (["01/02/2026", "13/02/2026"], "DD/MM/YYYY"),
         (["01/02/2026", "02/13/2026"], "MM/DD/YYYY"),
+        (["01/01/2026", "soon", "02/02/2026"], "DD/MM/YYYY"),
         ([], "YYYY-MM-DD"),
         (["soon"], "YYYY-MM-DD"),
         (["soon", "31.03.2026"], "DD.MM.YYYY"),
