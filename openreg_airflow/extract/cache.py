@@ -124,11 +124,14 @@ class SharedResults:
         oldest = started_at - timedelta(minutes=wanted.spec.cache.minutes)
         waiting = False
         while time.monotonic() - started < wanted.spec.timeout_seconds:
-            found = self._index.fresh(wanted.key, oldest)
-            if found is not None and self._copy(wanted.key, found, path):
+            if (found := self._found(wanted.key, oldest, path)) is not None:
                 return self._told(found, extraction, started, started_at)
             if self._index.claim(wanted.key, self._token, _LEASE):
-                break
+                # Another may have shared it after the look and before the claim.
+                if (found := self._found(wanted.key, oldest, path)) is None:
+                    break
+                self._index.release(wanted.key, self._token)
+                return self._told(found, extraction, started, started_at)
             if not waiting:
                 log.info("Another task reads %s now; waiting for it", wanted.source)
             waiting = True
@@ -136,6 +139,11 @@ class SharedResults:
                 message = "the task was stopped while it waited for another to read the same"
                 raise SourceUnavailableError(message)
         return self._read(wanted, extraction, path)
+
+    def _found(self, key: str, oldest: datetime, path: Path) -> CachedResult | None:
+        """A result that is new enough, its file brought here; None when there is none."""
+        found = self._index.fresh(key, oldest)
+        return found if found is not None and self._copy(key, found, path) else None
 
     def _copy(self, key: str, found: CachedResult, path: Path) -> bool:
         """Bring a result here if its file is still what was recorded."""

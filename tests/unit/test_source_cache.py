@@ -246,6 +246,26 @@ def test_two_tasks_at_once_read_once(site: Site, monkeypatch: pytest.MonkeyPatch
     assert outcome["second"].rows == outcome["first"].rows
 
 
+def test_result_that_is_shared_between_look_and_claim_is_used(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Any] = []
+    fresh = site.index.fresh
+
+    def at_first_nothing(*given: Any) -> Any:
+        looks.append(given)
+        return None if len(looks) == 1 else fresh(*given)
+
+    site.obtain()
+    monkeypatch.setattr(site.index, "fresh", at_first_nothing)
+
+    wanted, _ = site.wanted()
+    done, _ = site.obtain()
+
+    assert done.cache is not None
+    assert site.index.claim(wanted.key, "another", 60)
+
+
 def test_when_the_one_that_reads_fails_the_other_reads_itself(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
