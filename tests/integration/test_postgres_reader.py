@@ -419,6 +419,7 @@ def test_query_that_the_server_refuses_fails_at_once(
         ({"extra": {"sslmode": "require"}}, "does not support SSL"),
         ({"extra": {"sslmode": "perhaps"}}, "invalid sslmode value"),
         ({"extra": {"no_such_option": "1"}}, "invalid connection option"),
+        ({"extra": {"connect timeout": "1"}}, 'missing "=" after'),
     ],
 )
 def test_login_that_is_refused_fails_at_once(

@@ -29,7 +29,7 @@ _LATER = re.compile(
 _SETUP = re.compile(
     r"does not support SSL|certificate|SSL error|invalid \w+ value|invalid connection option"
     r"|invalid URI|invalid integer value|authentication method|no password supplied|GSSAPI"
-    r"|could not load"
+    r"|could not load|missing \"=\" after|unterminated quoted string"
 )
 _HINTS = {
     "28": "Check the connection's login and password.",
