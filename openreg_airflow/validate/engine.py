@@ -8,6 +8,7 @@ its own with hard limits.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
     #: How many rows fail, and the first of them as text by column.
     _Found = tuple[int, Iterator[dict[str, str | None]]]
+
+log = logging.getLogger(__name__)
 
 #: The temporary table of the rows of a rule that groups.
 _GROUPS = "openreg_groups"
@@ -279,13 +282,22 @@ class _Run:
         """At which row a condition failed, as far as that can be told."""
         if error.fatal or rule.demand is None:
             return ""
-        place = erring_row(
-            self._connection,
-            Condition(rule.demand, rule.reads),
-            rule.spec.table,
-            self._job.tables[rule.spec.table].rows,
-            {BUSINESS_DATE: self._job.business_date},
-        )
+        dated = self._passes.statement(rule).dated
+        try:
+            place = erring_row(
+                self._connection,
+                Condition(rule.demand, rule.reads),
+                rule.spec.table,
+                self._job.tables[rule.spec.table].rows,
+                {BUSINESS_DATE: self._job.business_date} if dated else {},
+            )
+        except duckdb.InterruptException:
+            raise
+        except duckdb.Error as failure:
+            log.warning("Where rule %s failed is not known: %s", rule.rule_id, failure)
+            if isinstance(failure, duckdb.FatalException | duckdb.InternalException):
+                self._reopen()
+            return ""
         return f"; first at {place}" if place else ""
 
     def _sweep(self, rule_id: str) -> Sweep | None:

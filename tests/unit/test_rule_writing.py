@@ -6,10 +6,12 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from openreg_airflow.validate import engine
 from openreg_airflow.validate.engine import run_rules
 from openreg_airflow.validate.job import Rule
 from openreg_airflow.validate.spec import RuleSpec
@@ -134,6 +136,40 @@ def test_a_condition_that_cannot_be_evaluated_fails_and_names_the_row(tmp_path: 
     assert "first at row 1 (transaction_id=T0000)" in text.error
     assert fine.passed
     assert not zero.passed
+
+
+def test_a_text_that_looks_like_the_business_date_hides_no_error(tmp_path: Path) -> None:
+    looks = 'venue != "$business_date" and 100 / number > 0'
+    asks = 'business_date > date("2000-01-01") and 100 / number > 0'
+    for result in run_rules(
+        job(tmp_path, rule("looks", condition=looks), rule("asks", condition=asks))
+    ):
+        assert "first at row 1 (" in (result.error or "")
+
+
+def test_a_condition_guards_a_division_with_if(tmp_path: Path) -> None:
+    guarded = outcome(tmp_path, condition="100 / number > 0 if number != 0 else True")
+    assert (guarded.failed, guarded.error) == (0, None)
+    unguarded = outcome(tmp_path, condition="number == 0 or 100 / number > 0")
+    assert "first at row 1 (number=0)" in (unguarded.error or "")
+
+
+def test_a_row_that_cannot_be_searched_for_stops_no_other_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise duckdb.OutOfMemoryException
+
+    monkeypatch.setattr(engine, "erring_row", failing)
+    zero, fine = run_rules(
+        job(
+            tmp_path,
+            rule("zero", condition="100 / number > 0"),
+            rule("fine", condition="number >= 0"),
+        )
+    )
+    assert "zero" in (zero.error or "")
+    assert fine.passed
 
 
 @pytest.mark.parametrize(
