@@ -181,6 +181,8 @@ def test_file_with_a_header_alone_has_no_rows(inbox: Inbox, text: str) -> None:
     ("text", "given", "said", "where"),
     [
         ("", {}, "is empty", "f.csv"),
+        ("a,b\r1,2\r", {}, "ends with a carriage return alone", "f.csv, line 1"),
+        ("a,b\n1,2\r3\n", {}, "ends with a carriage return alone", "f.csv, line 2"),
         ("a,a\n1,2\n", {}, "same name: a", "f.csv, line 1"),
         ("a,A\n1,2\n", {}, "same name: A, a", "f.csv, line 1"),
         ("a,,c\n1,2,3\n", {}, "column 2 has no name", "f.csv, line 1"),

@@ -165,6 +165,11 @@ class CsvTable:
                         yield before + 1, row
                     before = spec.skip_lines + rows.line_num
             except csv.Error as error:
+                if "new-line" in str(error):
+                    message = "a line ends with a carriage return alone"
+                    hint = "Ask for the file with line feeds, or with both."
+                    where = f"{self._name}, line {before + 1}"
+                    raise SourceError(message, where=where, hint=hint) from error
                 if strict:
                     raise self._misquoted(error, before + 1) from error
                 raise
