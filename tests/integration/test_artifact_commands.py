@@ -4,8 +4,9 @@ import json
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,9 +23,6 @@ from openreg_airflow.errors import ArtifactError
 from openreg_airflow.records import Artifact
 from tests.artifact_files import RUN, dataset, spec_of
 from tests.new_store import new_store
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LAYOUT = (
     '<doc xmlns:r="urn:openreg:layout:1"><head><day>{run.business_date}</day></head>'
@@ -103,6 +101,38 @@ def test_delimited_values_are_shown_as_a_table(tmp_path: Path) -> None:
     table = pa.table({"id": [1, 200], "text": ["a;b", 'c"\x1b[31md'], "n": [None, "Ä"]})
     made(tmp_path, table, delimiter=";", encoding="latin-1")
     assert shown(RUN.run_id)[-3:] == ["id   text      n", "1    a;b", '200  c"�[31md  Ä']
+
+
+def test_long_values_and_those_of_several_lines_stay_in_their_record(tmp_path: Path) -> None:
+    table = pa.table({"id": [1, 2, 3], "text": ["x" * 3000, "a\nb", "c"]})
+    made(tmp_path, table, quoting="all")
+    lines = shown(RUN.run_id)[-4:]
+    assert lines[1].startswith("1   xxx")
+    assert len(lines[1]) == 2000
+    assert lines[2:] == ["2   a\\nb", "3   c"]
+
+
+def test_value_that_is_too_long_to_lay_out_is_told() -> None:
+    import io
+
+    from openreg_airflow.artifacts.looking.head import lines
+
+    text = b'id\n1\n"' + b"x\n" * 90_000 + b'"\n'
+    *first, last = lines(io.BytesIO(text), {"format": "csv"})
+    assert first == ["id", "1"]
+    assert last.startswith("(cannot be laid out from here on: field larger")
+
+
+@pytest.mark.parametrize("compress", ["gzip", "zip"])
+def test_archive_that_was_cut_is_told_without_a_traceback(tmp_path: Path, compress: str) -> None:
+    artifact = made(tmp_path, package={"compress": compress})
+    path = Path(artifact.files[0].uri)
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[: size // 2].ljust(size, b"\0"))
+    code, said = ran("show", RUN.run_id)
+    assert code == 2
+    assert "cannot be unpacked" in said
+    assert f"openreg verify {RUN.run_id}" in said
 
 
 def test_encrypted_file_says_that_it_is(tmp_path: Path) -> None:

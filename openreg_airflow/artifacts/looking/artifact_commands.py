@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,6 +58,8 @@ def show(
         with open_workspace(here).open_stream(found[0]) as file:
             for line in islice(head.lines(file, spec), count):
                 typer.echo(_printable(line))
+    except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+        _fail(f"the file cannot be unpacked: {error}; openreg verify {run} tells if it was changed")
     except (OpenRegError, OSError, ValueError) as error:
         _fail(str(error))
 

@@ -9,6 +9,7 @@ import io
 import json
 import zipfile
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _READ = 1 << 14
 #: The longest line that is shown; a file without line ends must not fill the screen.
 _WIDTH = 2000
+#: The longest line that is held to be laid out.
+_LONGEST = _READ * 4
 _TABULAR = 60
 
 
@@ -96,20 +99,20 @@ def _text(file: _Peeked, encoding: str) -> Iterator[str]:
         yield decoder.decode(data)
 
 
-def _text_lines(texts: Iterable[str]) -> Iterator[str]:
+def _text_lines(texts: Iterable[str], width: int = _WIDTH, end: str = "") -> Iterator[str]:
     waiting = ""
     for text in texts:
         *whole, waiting = (waiting + text).split("\n")
-        yield from (line.rstrip("\r")[:_WIDTH] for line in whole)
-        waiting = waiting[: _READ * 4]
+        yield from (line.rstrip("\r")[:width] + end for line in whole)
+        waiting = waiting[:_LONGEST]
     if waiting:
-        yield waiting[:_WIDTH]
+        yield waiting[:width]
 
 
 def _record(line: str) -> Iterator[str]:
     try:
         yield from json.dumps(json.loads(line), indent=2, ensure_ascii=False).split("\n")
-    except ValueError:  # a line that was cut, or none of JSON: as it is
+    except (ValueError, RecursionError):  # a line that was cut, or none of JSON: as it is
         yield line
 
 
@@ -207,16 +210,18 @@ def _escaped(text: str) -> str:
 def _table(file: _Peeked, spec: dict[str, Any]) -> Iterator[str]:
     """Delimited values in columns that are as wide as the first records need."""
     texts = _text(file, str(spec.get("encoding") or "utf-8"))
+    # A line that is cut would lose the end of a quoted value, and all that follows with it.
     reader = csv.reader(
-        _text_lines(texts),
+        _text_lines(texts, _LONGEST, "\n"),
         delimiter=spec.get("delimiter") or ",",
         quotechar=spec.get("quote") or '"',
     )
     first: list[list[str]] = []
-    for row in reader:
-        first.append(row)
-        if len(first) == _TABULAR:
-            break
+    failed: csv.Error | None = None
+    try:
+        first += islice(reader, _TABULAR)
+    except csv.Error as error:
+        failed = error
     widths: list[int] = []
     for row in first:
         for place, value in enumerate(row):
@@ -227,10 +232,15 @@ def _table(file: _Peeked, spec: dict[str, Any]) -> Iterator[str]:
             value.replace("\n", "\\n").ljust(widths[place] if place < len(widths) else 0)
             for place, value in enumerate(row)
         )
-        return "  ".join(cells).rstrip()
+        return "  ".join(cells).rstrip()[:_WIDTH]
 
     yield from map(laid_out, first)
-    yield from map(laid_out, reader)
+    try:
+        if failed is not None:
+            raise failed
+        yield from map(laid_out, reader)
+    except csv.Error as error:
+        yield f"(cannot be laid out from here on: {error})"
 
 
 def _parquet(data: bytes) -> Iterator[str]:
