@@ -99,9 +99,11 @@ def _produce(order: Order) -> Artifact:
         content = metadata.content(
             spec, order.folder, order.run, inputs, planned, after=order.after
         )
-        artifact = artifact.model_copy(update={"content": content})
+        if keys := publish.keys_of(order):
+            told["keys"] = keys
+        artifact = artifact.model_copy(update={"content": content, "metadata": told})
         given = order.allocate(artifact, len(planned))
-        made = publish.earlier(order, given)
+        made = publish.earlier(order, given, keys)
         if made is None:
             pages = [(part, page_of(order, part, len(planned), given)) for part in planned]
             made = publish.files(order, given, artifact, pages, write=work.write, scratch=scratch)

@@ -217,6 +217,34 @@ def test_same_content_keeps_its_encrypted_file(tmp_path: Path, keys: Any) -> Non
     assert data(third) != data(second)
 
 
+def test_same_content_is_packed_anew_when_a_key_was_replaced(
+    tmp_path: Path, ring: KeyRing, keys: Any
+) -> None:
+    package = {"encrypt": {"connection": "authority"}, "sign": {"connection": "sender"}}
+    first = made(tmp_path, package, keys=keys)
+    assert sorted(first.metadata["keys"]) == ["authority", "sender"]
+    assert all(len(text) == 40 for each in first.metadata["keys"].values() for text in each)
+    given = Allocation(finished=first, version=first.version)
+    ring.make("renewed@example.org", "")
+    renewed = PgpKey(connection="authority", key=ring.public("renewed@example.org"))
+
+    second = made(
+        tmp_path,
+        package,
+        keys=lambda name: renewed if name == "authority" else keys(name),
+        allocate=lambda *_: given,
+    )
+
+    assert (second.content, second.version) == (first.content, first.version)
+    [report, _] = second.files
+    receivers = ring.gpg("--list-packets", report.uri).decode()
+    assert receivers.count("pubkey enc packet") == 1
+    keyid = ring.gpg("--with-colons", "--list-keys", "renewed@example.org").decode()
+    [sub] = [line.split(":")[4] for line in keyid.splitlines() if line.startswith("sub")]
+    assert sub in receivers
+    assert ring.gpg("--decrypt", report.uri) == PLAIN
+
+
 def test_wrong_pass_phrase_is_told_without_a_word_of_it(
     tmp_path: Path, ring: KeyRing, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -96,6 +96,17 @@ def sign(
         ring.write([*_armor(armor), *options], source, name, target, digest)
 
 
+def fingerprints(key: PgpKey) -> list[str]:
+    """The fingerprints of all keys and subkeys of a connection, sorted.
+
+    Raises:
+        ArtifactError: they cannot be read, or GnuPG is missing.
+    """
+    with _ring(key) as ring:
+        lines = [line.split(":") for line in ring.listing("pub")]
+        return sorted(columns[9] for columns in lines if columns[0] == "fpr")
+
+
 class _Ring:
     """A key ring with the keys of one connection."""
 
@@ -118,9 +129,9 @@ class _Ring:
             what = f"the key of connection {self._key.connection}"
             raise self._refused(what, done.stderr)
 
-    def keys(self, kind: str) -> list[str]:
-        """The fingerprints of its keys; ``kind`` is ``pub`` or ``sec``."""
-        listing = subprocess.run(
+    def listing(self, kind: str) -> list[str]:
+        """What GnuPG tells of its keys; ``kind`` is ``pub`` or ``sec``."""
+        told = subprocess.run(
             self._command(
                 ["--with-colons", "--list-keys" if kind == "pub" else "--list-secret-keys"]
             ),
@@ -129,9 +140,13 @@ class _Ring:
             timeout=_SECONDS,
             check=False,
         ).stdout.decode(errors="replace")
+        return told.splitlines()
+
+    def keys(self, kind: str) -> list[str]:
+        """The fingerprints of its keys; ``kind`` is ``pub`` or ``sec``."""
         found: list[str] = []
         wants = False
-        for line in listing.splitlines():
+        for line in self.listing(kind):
             columns = line.split(":")
             if columns[0] == kind:
                 if columns[1] in _UNUSABLE:

@@ -114,13 +114,33 @@ def _each(one: Callable[[int], R], count: int, threads: int) -> list[R]:
             pool.shutdown(cancel_futures=True)
 
 
-def earlier(order: Order, given: Allocation) -> Artifact | None:
+def keys_of(order: Order) -> dict[str, list[str]]:
+    """The fingerprints of the PGP keys that its files are packed with, by connection.
+
+    Raises:
+        ArtifactError: a connection or its key is missing, or GnuPG is.
+    """
+    package = order.spec.package
+    used = {each.connection for each in (package.encrypt, package.sign) if each is not None}
+    return {name: pgp.fingerprints(order.keys(name)) for name in sorted(used)}
+
+
+def earlier(order: Order, given: Allocation, keys: dict[str, list[str]]) -> Artifact | None:
     """The files that the same content got before, where packing it again would change them.
 
-    PGP takes random keys: a second encryption would be another file under the same name.
+    PGP takes random keys: a second encryption would be another file under the same name. But what
+    was packed with keys that were replaced since may be what its receiver cannot open.
+
+    Args:
+        order: the artifact.
+        given: its version, and who finished it before.
+        keys: those that it would be packed with now.
     """
     before = given.finished
     if before is None or order.spec.package.repeatable:
+        return None
+    if before.metadata.get("keys", keys) != keys:
+        log.warning("artifact %s is packed again: its PGP keys were replaced", order.name)
         return None
     folder = _folder(order)
     try:
