@@ -1,4 +1,4 @@
-"""Names by which one section of a spec speaks of another: tables and artifacts."""
+"""Names by which one section of a spec speaks of another: tables, artifacts, references."""
 
 from __future__ import annotations
 
@@ -27,6 +27,40 @@ class UnknownName:
     kind: str
     name: str
     known: str
+
+
+@dataclass(frozen=True)
+class OtherReference:
+    """An answer that names records by another column than their references do.
+
+    What it rejects could not be given free then, and would count as reported.
+
+    Attributes:
+        keys: where the answer's column is named.
+        artifact: the artifact that it answers.
+        named: the answer's column.
+        column: the column of the artifact's references.
+    """
+
+    keys: tuple[str | int, ...]
+    artifact: str
+    named: str
+    column: str
+
+
+def other_references(spec: ReportSpec) -> list[OtherReference]:
+    """Every answer that names the records of an artifact otherwise than its references."""
+    found = []
+    for route, wanted in (spec.deliver.routes if spec.deliver else {}).items():
+        named = wanted.acknowledgement.reference if wanted.acknowledgement else None
+        if named is None or not wanted.reports:
+            continue
+        keys = ("deliver", "routes", route, "acknowledgement", "reference")
+        for name, artifact in spec.artifacts.items():
+            about = artifact.references if name in (wanted.artifacts or spec.artifacts) else None
+            if about is not None and about.column != named:
+                found.append(OtherReference(keys, name, named, about.column))
+    return found
 
 
 def unknown_names(spec: ReportSpec) -> list[UnknownName]:

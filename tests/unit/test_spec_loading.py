@@ -51,6 +51,27 @@ def problems(folder: Path, text: str) -> list[tuple[int, int, str, str | None]]:
     return [(f.line, f.column, f.message, f.hint) for f in caught.value.findings]
 
 
+ANSWERED = GOOD.replace(
+    'filename: "x.csv"}', 'filename: "x.csv", references: {column: id, action: action}}'
+).replace(
+    "artifacts: [trades]}", "artifacts: [trades], acknowledgement: {pattern: F, reference: id}}"
+)
+
+
+def test_answer_names_records_as_the_references_do(folder: Path) -> None:
+    (folder / "report.yaml").write_text(ANSWERED)
+    load(folder)
+    [(line, _, message, _)] = problems(folder, ANSWERED.replace("reference: id", "reference: row"))
+    assert line == len(ANSWERED.splitlines())
+    assert "reference: 'row' is not the column of artifacts.trades.references, 'id'" in message
+    # What counts as reported is not decided by the answer of an archive.
+    archive = ANSWERED.replace("reference: id", "reference: row").replace(
+        "connection: inbox", "connection: inbox, reports: false"
+    )
+    (folder / "report.yaml").write_text(archive)
+    load(folder)
+
+
 def test_a_right_spec_loads(folder: Path) -> None:
     (folder / "report.yaml").write_text(GOOD)
     spec = load(folder)
