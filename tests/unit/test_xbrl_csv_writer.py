@@ -235,6 +235,9 @@ def read(cell: str) -> str | None:
         ({"extends": ["dora.json"]}, "extends"),
         ({"parameters": {"a": "{count}"}}, "speaks of a record"),
         ({"tables": {"../x": {"table": "contracts"}}}, "tables"),
+        ({"root": ".."}, "root '..' is not the name of one folder"),
+        ({"root": "a/b"}, "root 'a/b' is not the name of one folder"),
+        ({"root": "{run.business_date:%Y/%m}"}, "is not the name of one folder"),
     ],
 )
 def test_wrong_section_is_refused(fields: dict[str, Any], message: str) -> None:

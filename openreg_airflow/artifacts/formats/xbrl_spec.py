@@ -84,6 +84,9 @@ class XbrlCsvArtifact(ArtifactBase):
         if not self.filename.endswith(ENDINGS):
             message = f"filename {self.filename!r} of a report package ends in .zip or .xbr"
             raise ValueError(message)
+        if self.root and (not self.root.strip(".") or set(self.root) & set("/\\")):
+            message = f"root {self.root!r} is not the name of one folder"
+            raise ValueError(message)
         if self.table not in {table.table for table in self.tables.values()}:
             message = f"table {self.table} is in none of the tables"
             raise ValueError(message)
