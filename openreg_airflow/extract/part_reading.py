@@ -157,7 +157,7 @@ class PartReading:
         with self._reading(query, keeper) as reading:
             self.server = reading.server
             shape = Shape(reading.columns, {}, file=query.file)
-            batches = [shape.convert(batch, rows_before=0) for batch in reading]
+            batches = [self._bounds(shape, batch) for batch in reading]
         [found] = pa.Table.from_batches(batches, shape.schema).to_pylist()
         try:
             return split(found["low"], found["high"], self._partition.parts)
@@ -165,6 +165,15 @@ class PartReading:
             message = f"the column {column} is {error}, which cannot be divided into parts"
             hint = "Choose a column of whole numbers, decimals, dates or timestamps."
             raise SourceError(message, where=query.file, hint=hint) from error
+
+    def _bounds(self, shape: Shape, batch: pa.RecordBatch) -> pa.RecordBatch:
+        try:
+            return shape.convert(batch, rows_before=0)
+        except SourceError as error:
+            column = self._partition.column
+            message = f"the least or the largest {column} cannot divide it: {error.message}"
+            hint = "Leave such rows out in the query, or choose another column."
+            raise SourceError(message, where=self._query.file, hint=hint) from error
 
     def _same_state(self, keeper: _Keeper) -> Reader:
         """A reader whose sessions see what the bounds were asked in, where there is one."""

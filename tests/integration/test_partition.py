@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.services.postgres import PostgresServer
+
 
 def _source(request: pytest.FixtureRequest, folder: Path) -> Iterator[Source]:
     name = str(request.param).removeprefix("odbc-")
@@ -173,6 +175,17 @@ def test_column_of_text_cannot_be_divided(direct: Source) -> None:
 
     with pytest.raises(SourceError, match="column note is text, which cannot be divided"):
         direct.database.done("SELECT * FROM t", partition={"column": "note", "parts": 2})
+
+
+def test_value_that_is_no_bound_is_named_with_the_column_of_the_parts(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    source = postgres_source(postgres, tmp_path)
+    sql = "SELECT CAST(x AS numeric) AS price FROM (VALUES ('1'), ('NaN')) AS v (x)"
+
+    with pytest.raises(SourceError, match="largest price cannot divide it: the value 'nan'"):
+        source.database.done(sql, partition={"column": "price", "parts": 2})
+    drop_postgres_login(postgres)
 
 
 def test_postgresql_parts_see_one_state(
