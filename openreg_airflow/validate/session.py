@@ -102,7 +102,8 @@ def open_session(
         connection.execute(f"SET allowed_paths = [{paths}]")
         for name, one in shown.items():
             file = f"read_parquet({quoted(str(one.path))}) AS entries"
-            query = f"SELECT {one.columns} FROM {file} WHERE {one.rows}"  # noqa: S608
+            columns = all_columns(connection, one.path) if one.columns == "*" else one.columns
+            query = f"SELECT {columns} FROM {file} WHERE {one.rows}"  # noqa: S608
             connection.execute(f"CREATE VIEW {named(name)} AS {query}")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -110,6 +111,25 @@ def open_session(
         connection.close()
         raise
     return connection
+
+
+def all_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> str:
+    """``*`` for a file, with floating point numbers as they are and not as statistics have them.
+
+    The least and greatest value that Parquet keeps of a column leave NaN out, and DuckDB takes them
+    for bounds of all values: of a column with 1, 2 and NaN no value would be NaN, nor above 2,
+    which NaN is in SQL. What is read through TRY has no such bounds, and costs no time.
+
+    Args:
+        connection: one that may read the file.
+        path: the Parquet file.
+    """
+    described = connection.execute(
+        f"DESCRIBE SELECT * FROM read_parquet({quoted(str(path))})"  # noqa: S608
+    ).fetchall()
+    floating = [named(name) for name, kind, *_ in described if "DOUBLE" in kind or "FLOAT" in kind]
+    read = ", ".join(f"TRY({name}) AS {name}" for name in floating)
+    return f"* REPLACE ({read})" if floating else "*"
 
 
 def reason(error: duckdb.Error, sql: str, offset: int) -> str:

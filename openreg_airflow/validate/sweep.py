@@ -20,6 +20,7 @@ import duckdb
 from openreg_airflow.sql_quoting import named, quoted
 from openreg_airflow.validate.patterns import quicken
 from openreg_airflow.validate.query import as_text
+from openreg_airflow.validate.session import all_columns
 from openreg_airflow.validate.statement import functions, parser, syntax
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def as_filter(syntax: str) -> Filter | None:
     source, columns, condition = node["from_table"], node["select_list"], node["where_clause"]
     shows_date, dated = map(_has_parameter, (columns, condition))
     asks = any(part.get("class") in _INNER for part in _parts(condition))
-    if any(_is_many_columns(part, asks=asks) for part in _parts(condition)):
+    row = (source["alias"] or source["table_name"]).casefold()
+    if any(_is_many_columns(part, row, asks=asks) for part in _parts(condition)):
         return None
     for part in list(_parts(condition)):
         quicken(part)
@@ -137,6 +139,8 @@ class Sweep:
         self._rows = f"openreg_rows_{number}"
         self._flag_of = {rule_id: f"openreg_flag_{place}" for place, rule_id in enumerate(filters)}
         self._source = f"read_parquet({quoted(str(file))})"
+        if (columns := all_columns(connection, file)) != "*":
+            self._source = f"(SELECT {columns}, {_ROW} FROM {self._source})"  # noqa: S608
         self._most = most
         self._conditions = {
             self._flag_of[rule_id]: f"CAST(({one.condition}) AS BOOLEAN)"
@@ -314,11 +318,14 @@ def _is_bare_star(column: Mapping[str, Any]) -> bool:
     return column.get("class") == "STAR" and not any(column.get(change) for change in changes)
 
 
-def _is_many_columns(part: Mapping[str, Any], *, asks: bool) -> bool:
-    """Whether a part of a condition is COLUMNS(...).
+def _is_many_columns(part: Mapping[str, Any], row: str, *, asks: bool) -> bool:
+    """Whether a part of a condition is COLUMNS(...), or the whole row by the table's name.
 
-    After WHERE it demands the condition of each column; as a flag it would be a flag for each.
+    After WHERE the first demands the condition of each column; as a flag it would be a flag for
+    each. The second would have the row's number as a field.
     """
+    if part.get("class") == "COLUMN_REF":
+        return [name.casefold() for name in part["column_names"]] == [row]
     return part.get("class") == "STAR" and not (asks and _is_bare_star(part))
 
 

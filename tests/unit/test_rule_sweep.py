@@ -150,6 +150,36 @@ def test_columns_in_a_condition_demand_it_of_each_column(tmp_path: Path) -> None
     assert [result.failed for result in results] == [0, 9, 1]
 
 
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()])
+def test_nan_is_seen_whatever_the_statistics_of_a_file_say(
+    tmp_path: Path, alone: Any, kind: pa.DataType
+) -> None:
+    values = [1.0, float("nan"), 2.0, None]
+    table = pa.table(
+        {
+            "rate": pa.array(values, kind),
+            "list": pa.array([[value] for value in values], pa.list_(kind)),
+            "leg": pa.array([{"rate": value} for value in values], pa.struct([("rate", kind)])),
+        }
+    )
+    conditions = (
+        "isnan(rate)", "(rate <= 2) IS NOT TRUE", "rate > 5", "rate = 'nan'::DOUBLE",
+        "isnan(leg.rate)", "isnan(list[1])", "CAST(trades AS VARCHAR) LIKE '%3%'",
+    )  # fmt: skip
+    expected = [1, 2, 1, 1, 1, 1, 0]
+    rules = [
+        rule(f"SELECT * FROM trades WHERE {condition}", f"r{number}")
+        for number, condition in enumerate(conditions)
+    ]
+    work = job(tmp_path, *rules, tables={"trades": table})
+    assert [result.failed for result in run_rules(work)] == expected
+    assert [row["values"]["rate"] for row in failing_rows(work)][:3] == ["nan", "nan", None]
+    assert [result.failed for result in alone(work)] == expected
+    for one in rules:
+        [result] = run_rules(job(tmp_path, one, tables={"trades": table}))
+        assert (result.failed, result.error) == (expected[int(one.rule_id[1:])], None)
+
+
 def test_an_exists_of_all_columns_shares_a_pass() -> None:
     sql = "SELECT * FROM trades AS t WHERE EXISTS (SELECT * FROM venues AS v WHERE v.mic = t.venue)"
     assert as_filter(syntax(sql)) is not None
