@@ -21,6 +21,8 @@ def query(sql: str) -> Query:
     [
         ("Microsoft SQL Server", "SELECT a FROM t COMMIT DELETE FROM t", "COMMIT"),
         ("Microsoft SQL Server", "SELECT a FROM t EXEC sp_who", "EXEC"),
+        ("Microsoft SQL Server", "SELECT a FROM t {call p}", "makes EXEC of"),
+        ("Microsoft SQL Server", "SELECT a FROM t { ? = call p}", "makes EXEC of"),
         (UNKNOWN, "SELECT a FROM FINAL TABLE (INSERT INTO t VALUES (1))", "INSERT|INTO"),
         (UNKNOWN, "SELECT a FROM t DELETE FROM t", "DELETE"),
         (UNKNOWN, "SELECT 1 AS a /*! INTO OUTFILE '/tmp/openreg-never' */", "server executes"),
@@ -38,6 +40,7 @@ def test_what_no_session_would_refuse_is_refused_before(product: str, sql: str, 
     [
         ("PostgreSQL", r"SELECT a FROM t WHERE b = 'C:\' AND c < :limit"),
         ("Microsoft SQL Server", r"SELECT [delete] AS a FROM t WHERE b = 'C:\'"),
+        ("Microsoft SQL Server", "SELECT call, {d '2026-03-02'} AS b FROM t WHERE put = call"),
         (UNKNOWN, "SELECT a FROM t ORDER BY a FETCH FIRST 10 ROWS ONLY"),
         (UNKNOWN, "SELECT a AS \"update\" FROM t WHERE b = 'it''s; DROP TABLE t'"),
     ],

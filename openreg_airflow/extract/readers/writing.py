@@ -81,6 +81,10 @@ def refuse_other_statements(query: Query) -> None:
             message = f"{word} hands a statement on, which is not checked"
             hint = "Read a linked server by names of four parts."
             raise SpecError(message, where=query.file, hint=hint)
+        before = words[max(number - 3, 0) : number]
+        if word == "CALL" and (before[-1:] == ["{"] or before == ["{", "?", "="]):
+            message = "this does more than read: the ODBC driver makes EXEC of {call}"
+            raise SpecError(message, where=query.file, hint="Leave it out.")
         if word == "NEXT" and following == ["VALUE", "FOR"]:
             message = "this does more than read: NEXT VALUE FOR moves a sequence"
             raise SpecError(message, where=query.file, hint="Leave it out.")
