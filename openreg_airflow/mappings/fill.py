@@ -17,7 +17,7 @@ from openreg_airflow.errors import SpecError, UnmappedError
 from openreg_airflow.extract.parquet import ParquetSink
 from openreg_airflow.mapping_records import MappingUse, UnmappedValue
 from openreg_airflow.records import Column, Dataset
-from openreg_airflow.transform.runner.keys import KeyMismatchError, flat
+from openreg_airflow.transform.runner.keys import KeyMismatchError, as_values
 from openreg_airflow.transform.runner.lookup import Entries
 from openreg_airflow.transform.runner.tally import Tally
 
@@ -107,7 +107,8 @@ class Filling:
             if missing is not None and self.step.unmapped == "default":
                 result = pc.if_else(missing, self._defaults[column], result)
             elif missing is not None and self.step.unmapped == "original":
-                result = pc.if_else(missing, self._original(columns[0], result.type), result)
+                original = self._original(columns[0], missing, result.type)
+                result = pc.if_else(missing, original, result)
             arrays[column] = result
         return pa.RecordBatch.from_arrays([*arrays.values()], schema=self.schema)
 
@@ -162,9 +163,9 @@ class Filling:
             message = f"default {value!r} of column {column} is not {kind}"
             raise self._wrong(message) from error
 
-    def _original(self, key: pa.Array, kind: pa.DataType) -> pa.Array:
+    def _original(self, key: pa.Array, missing: pa.Array, kind: pa.DataType) -> pa.Array:
         try:
-            return flat(key).cast(kind)
+            return as_values(key, missing, kind)
         except pa.ArrowException as error:
             message = f"unmapped: original: a key of type {key.type} does not fit {kind}: {error}"
             raise self._wrong(message) from error

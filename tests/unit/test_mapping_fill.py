@@ -7,9 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from openreg_airflow.errors import SpecError
 from openreg_airflow.mapping_records import MappingSnapshot, TypedColumn
 from openreg_airflow.mappings.fill import Filling, entries_of, fill
 from openreg_airflow.mappings.spec import MapStep
+from openreg_airflow.transform.runner.lookup import Entries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,3 +89,36 @@ def test_table_that_breaks_off_is_an_error_and_not_a_shorter_table(
 
     with pytest.raises((OSError, pa.ArrowException)):
         fill(source, tmp_path / "filled.parquet", [filling])
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_only_unmapped_keys_have_to_fit_the_filled_column(kind: pa.DataType) -> None:
+    table = pa.table(
+        {
+            "book": ["A", "B"],
+            "desk": pa.array([1, None], pa.int64()),
+            "effective_from": pa.nulls(2, pa.date32()),
+            "effective_to": pa.nulls(2, pa.date32()),
+        }
+    )
+    step = MapStep.model_validate(
+        {
+            "table": "trades",
+            "set": "desks",
+            "key": ["book"],
+            "fill": {"desk": "desk"},
+            "unmapped": "original",
+        }
+    )
+    filling = Filling(
+        "desk", step, Entries(table, ["book"], ["desk"]), pa.schema([("book", kind)]), DAY
+    )
+    books = pa.array(["A", "7", "B", None]).cast(kind)
+
+    filled = filling.apply(pa.RecordBatch.from_arrays([books], ["book"]))
+
+    assert filled.column("desk").to_pylist() == [1, 7, None, None]
+    with pytest.raises(SpecError, match="does not fit int64"):
+        filling.apply(pa.RecordBatch.from_arrays([pa.array(["Q"]).cast(kind)], ["book"]))

@@ -144,6 +144,20 @@ def plain(column: Any) -> pa.ChunkedArray:
     return column.cast(column.type.value_type) if blank else column
 
 
+def as_values(column: Any, missing: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The keys of some rows as values of a type; NULL for all others, which need not fit it.
+
+    Raises:
+        pyarrow.ArrowException: such a key does not fit the type.
+    """
+    column = flat(column)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if column.type == pa.string_view():
+        column = column.cast(pa.string())
+    return pc.if_else(missing, column, pa.scalar(None, column.type)).cast(kind)
+
+
 def mark_nulls(column: pa.ChunkedArray, blank: Flags) -> None:
     """Set the flags of the rows that are NULL."""
     if column.null_count:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .faults import MappingUseError, NoMappingError, UnmappedValueError
-from .keys import KeyMismatchError
+from .keys import KeyMismatchError, as_values
 from .lookup import Entries
 from .tally import Tally
 
@@ -144,9 +144,7 @@ class MappingSet(Mapping[Any, Any]):
                 message = "unmapped='original' needs a set with one key"
                 raise ValueError(message)
             else:
-                instead = columns[0].cast(result.type)
-                if isinstance(instead, pa.ChunkedArray):
-                    instead = instead.combine_chunks()
+                instead = as_values(columns[0], pa.array(missing), result.type)
         except (pa.ArrowException, ValueError, TypeError) as error:
             message = f"mapping {self.name}: {error}"
             raise MappingUseError(message, "It must be of the value's type.") from error
