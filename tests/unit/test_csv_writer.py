@@ -265,3 +265,15 @@ def test_character_of_a_header_record_outside_the_encoding_is_refused(tmp_path: 
 def test_sum_of_an_unknown_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="table rows has no column valu"):
         written(tmp_path, {"value": [1]}, trailer_records=["T,{sum.valu}"])
+
+
+@pytest.mark.parametrize(("null", "values"), [("NULL", ["x", "NULL", None]), ("0", [1, 0, None])])
+def test_value_that_looks_like_null_is_refused_where_nothing_is_quoted(
+    tmp_path: Path, null: str, values: list[Any]
+) -> None:
+    table = pa.table({"a": values, "b": [1, 2, 3]})
+    with pytest.raises(ArtifactError, match=f"'{null}' would need quotes") as caught:
+        write(tmp_path, {"rows": table}, format="csv", quoting="none", null=null)
+    assert caught.value.where == "record 2, column a"
+    _, path = write(tmp_path, {"rows": table.slice(2)}, format="csv", quoting="none", null=null)
+    assert path.read_text() == f"a,b\n{null},3\n"

@@ -152,6 +152,9 @@ class CsvLines:
         if not plain and self._search.finds(texts):
             needs = pc.fill_null(pc.match_substring_regex(texts, self._special), False)
         if spec.quoting == "none":
+            if spec.null:
+                alike = pc.fill_null(pc.equal(texts, spec.null), False)
+                needs = alike if needs is None else pc.or_(needs, alike)
             return self._bare(texts, needs)
         everything = spec.quoting == "all" or (spec.quoting == "text" and text)
         if not everything and (text or spec.null):

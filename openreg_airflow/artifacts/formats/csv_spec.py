@@ -52,7 +52,8 @@ class CsvArtifact(ArtifactBase):
     )
     null: str = Field(
         default="",
-        description="What stands for NULL. A text that is the same is quoted, to tell them apart.",
+        description="What stands for NULL. A value that is written the same is quoted, to tell "
+        "them apart, or refused where quoting is none and null is not empty.",
     )
     columns: dict[str, CsvColumn] | None = Field(
         default=None,
