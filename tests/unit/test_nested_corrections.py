@@ -224,3 +224,37 @@ def test_any_history_of_nested_records_leaves_the_newest(
             if authority.pop(row[1], None) is None:
                 authority[row[1]] = row
         assert authority == {row[1]: row for row in rows}
+
+
+def told(authority: dict[str, Row], row: Row) -> None:
+    """What a trade repository makes of a row; it refuses what its rules forbid."""
+    action, name, *_ = row
+    stood = name in authority and authority[name][0] != "EROR"
+    allowed = {"NEWT": name not in authority, "REVI": name in authority and not stood}
+    assert allowed.get(action, stood), (row, authority)
+    authority[name] = row
+
+
+@settings(
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    history=st.lists(st.tuples(state(), st.sets(st.sampled_from("ABC"))), min_size=2, max_size=3)
+)
+def test_any_history_with_rejections_leaves_a_repository_the_newest(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[list[Row], set[str]]]
+) -> None:
+    house = House(tmp_path_factory.mktemp("history"), BY_ACTION)
+    authority: dict[str, Row] = {}
+    for table, refused in history:
+        rows = [("NEWT", *row[1:]) for row in table]
+        for rejected in (refused, set[str]()):
+            sent = house.report(*rows)
+            for row in sent:
+                if row[1] not in rejected:
+                    told(authority, row)
+            for name in sorted(rejected & {row[1] for row in sent}):
+                house.reject(name)
+        assert house.report(*rows) == []
+        standing = {name: row[2:] for name, row in authority.items() if row[0] != "EROR"}
+        assert standing == {row[1]: row[2:] for row in rows}
