@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREFIX = "openreg-scratch-"
+_AS_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 @contextmanager
@@ -45,8 +46,9 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
 def _locked_folder(place: Path) -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
-        lock = _open(folder)
-        if lock is None:
+        try:
+            lock = os.open(folder, _AS_FOLDER)
+        except FileNotFoundError:
             continue
         with suppress(OSError):  # A file system without locks: nobody removes anything there.
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -77,7 +79,7 @@ def _remove_abandoned(place: Path) -> None:
 def _open(folder: Path) -> int | None:
     """Open a folder of our own; None when it is gone, is somebody else's or is no folder."""
     try:
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        opened = os.open(folder, _AS_FOLDER)
     except OSError:
         return None
     if os.fstat(opened).st_uid == os.geteuid():

@@ -18,21 +18,22 @@ if TYPE_CHECKING:
 
 #: Makes a folder with a file in it, tells its name, and keeps it.
 _HOLDER = """
-import sys, time
+import sys
 from pathlib import Path
 from openreg_airflow.scratch import scratch_folder
 
 with scratch_folder(Path(sys.argv[1])) as folder:
     (folder / "rows").write_text("secret")
     print(folder, flush=True)
-    time.sleep(600)
+    sys.stdin.read()  # Until it is killed, or nobody is there any more.
 """
 
 
 @contextmanager
 def another_process(parent: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     command = [sys.executable, "-c", _HOLDER, str(parent)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout
         try:
             yield process, Path(process.stdout.readline().strip())
@@ -75,7 +76,9 @@ def test_the_folder_of_a_living_process_stays(tmp_path: Path) -> None:
         assert folder.exists()
 
 
-def test_nothing_but_abandoned_folders_is_removed(tmp_path: Path) -> None:
+def test_nothing_but_abandoned_folders_is_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").write_text("x")
@@ -89,15 +92,31 @@ def test_nothing_but_abandoned_folders_is_removed(tmp_path: Path) -> None:
         pass
     assert sorted(place.iterdir()) == before
     assert (elsewhere / "kept").exists()
+    assert caplog.records == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_the_folder_of_another_account_stays(tmp_path: Path) -> None:
+def test_the_folder_of_another_account_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = tmp_path / f"{PREFIX}other"
     other.mkdir()
-    os.chown(other, 65534, 65534)
+    own = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
     with scratch_folder(tmp_path):
         assert other.exists()
+    monkeypatch.undo()
+    with scratch_folder(tmp_path):
+        assert not other.exists()
+
+
+def test_a_folder_is_made_where_the_server_gives_it_to_another_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    with scratch_folder(tmp_path) as folder:
+        assert folder.is_dir()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_was_taken_for_abandoned_is_made_again(
