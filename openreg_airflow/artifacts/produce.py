@@ -19,6 +19,7 @@ from openreg_airflow.records import Artifact
 from openreg_airflow.references.guard import KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from openreg_airflow.artifacts.parts import Part
@@ -72,6 +73,7 @@ def _produce(order: Order) -> Artifact:
     with ExitStack() as stack:
         wanted = sorted(writes.tables(spec, order.folder) | {spec.table})
         inputs = {table: _dataset(table, order) for table in wanted}
+        _refuse_columns_alike(inputs, name)
         local = {
             table: stack.enter_context(order.workspace.open_local(dataset))
             for table, dataset in inputs.items()
@@ -230,6 +232,20 @@ def _tell(made: Artifact, seconds: float) -> None:
         made.schema_check,
         seconds,
     )
+
+
+def _refuse_columns_alike(inputs: Mapping[str, Dataset], artifact: str) -> None:
+    """Make sure that a column's name says which one is meant.
+
+    Raises:
+        ArtifactError: a table has several columns of one name.
+    """
+    for table, dataset in inputs.items():
+        names = [column.name for column in dataset.columns]
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            message = f"table {table} has several columns named {', '.join(twice)}"
+            hint = "Give each column a name of its own where the table is made."
+            raise ArtifactError(message, where=f"artifact {artifact}", hint=hint)
 
 
 def _dataset(table: str, order: Order) -> Dataset:

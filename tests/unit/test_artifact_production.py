@@ -61,6 +61,15 @@ def test_missing_table_names_the_tables_of_the_run(tmp_path: Path) -> None:
     assert caught.value.hint == "The tables of this run are others."
 
 
+@pytest.mark.parametrize("format_", ["csv", "excel", "jsonl", "parquet"])
+def test_table_with_two_columns_of_one_name_is_refused(tmp_path: Path, format_: str) -> None:
+    table = pa.table([[1], [2], [3]], names=["a", "b", "a"])
+    with pytest.raises(ArtifactError, match=r"rows has several columns named a\n") as caught:
+        made(tmp_path, spec_of(format=format_), {"rows": table})
+    assert caught.value.where == "artifact out"
+    assert caught.value.hint is not None
+
+
 def test_changed_input_is_refused(tmp_path: Path) -> None:
     ref = dataset(TABLE, tmp_path / "rows.parquet")
     path = tmp_path / "rows.parquet"

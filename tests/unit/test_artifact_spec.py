@@ -37,6 +37,9 @@ def test_schema_is_required_unless_the_spec_says_otherwise() -> None:
         (CSV | {"delimiter": ";;"}, "delimiter", "expected one character"),
         (CSV | {"delimiter": '"'}, "csv", "delimiter and quote are both"),
         (CSV | {"null": ","}, "csv", "null ',' holds the delimiter"),
+        (CSV | {"decimal_mark": ",", "quoting": "none"}, "csv", "and quoting is none"),
+        (CSV | {"decimal_mark": ",", "trailer_records": ["T,{run.records},{sum.a:.2f}"]}, "csv",
+         "no quotes stand around the sums in 'T,{run.records},{sum.a:.2f}': write another"),
         (CSV | {"encoding": "utf-9"}, "encoding", "not a text encoding"),
         (CSV | {"encoding": "base64"}, "encoding", "not a text encoding"),
         (CSV | {"columns": {"a": {"format": "%q"}}}, "format", "'%q' in format '%q' is unknown"),
@@ -50,7 +53,7 @@ def test_schema_is_required_unless_the_spec_says_otherwise() -> None:
         (XML | {"layout": "../layout.xml"}, "layout", "leads out of the report's folder"),
         (XML | {"when_empty": "never"}, "when_empty", "Input should be"),
     ],
-)
+)  # fmt: skip
 def test_wrong_section_is_refused(fields: dict[str, Any], place: str | int, message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         SPEC.validate_python(fields)

@@ -192,6 +192,49 @@ def test_parts_are_one_table_and_other_roles_are_left_out(site: Site) -> None:
     assert [file["found"] for file in files] == [2, 1]
 
 
+_IDS = ["a", "b", "c", "d", "e"]
+_ID_ONLY = {"fields": {"id": "id"}}
+
+
+def _workbook() -> bytes:
+    book = openpyxl.Workbook()
+    for value in ("id", *_IDS):
+        book.active.append([value])
+    book.save(data := io.BytesIO())
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "reading"),
+    [
+        (CSV, "\n".join(["id", *_IDS]).encode(), _ID_ONLY),
+        (LINES, "\n".join(f'{{"id":"{i}"}}' for i in _IDS).encode(), {}),
+        (JSON_FORM, json.dumps({"r": [{"id": i} for i in _IDS]}).encode(), JSON_READING),
+        (XML_FORM, f"<d>{''.join(f'<r><id>{i}</id></r>' for i in _IDS)}</d>".encode(),
+         {"record": "d/r", **_ID_ONLY}),
+        (FileForm(format="excel"), _workbook(), _ID_ONLY),
+        (file_form(FixedArtifact.model_validate({
+            "format": "fixed", "table": "t", "filename": "t",
+            "fields": [{"column": "id", "width": 1}]})),
+         "".join(f"{i}\n" for i in _IDS).encode(), {}),
+    ],
+    ids=["csv", "jsonl", "json", "xml", "excel", "fixed"],
+)  # fmt: skip
+def test_records_of_several_batches_keep_their_order_and_numbers(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    form: FileForm,
+    content: bytes,
+    reading: dict[str, Any],
+) -> None:
+    monkeypatch.setattr("openreg_airflow.validate.finished.records.BATCH", 2)
+    site.add("t", content)
+    records, [file] = site.read(form, **reading)
+    assert records["id"].to_pylist() == _IDS
+    assert records["record"].to_pylist() == [1, 2, 3, 4, 5]
+    assert file["found"] == 5
+
+
 def test_files_without_records_have_the_columns_all_the_same(site: Site) -> None:
     site.add("t.csv", b"id,price\n")
     records, [file] = site.read(CSV)

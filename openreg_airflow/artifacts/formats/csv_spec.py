@@ -14,6 +14,8 @@ from openreg_airflow.artifacts.formats.spec_base import (
     LineEnd,
     RunLine,
 )
+from openreg_airflow.artifacts.values import placeholder
+from openreg_airflow.artifacts.values.placeholder import SUM_PREFIX
 
 
 class CsvColumn(ColumnBase):
@@ -69,4 +71,23 @@ class CsvArtifact(ArtifactBase):
         if any(mark in self.null for mark in (self.delimiter, self.quote, "\r", "\n")):
             message = f"null {self.null!r} holds the delimiter, the quote or a line end"
             raise ValueError(message)
+        if self.delimiter == self.decimal_mark and (broken := self._unquoted_numbers()):
+            message = (
+                f"delimiter and decimal_mark are both {self.delimiter!r}, and {broken}: "
+                "write another delimiter, or another decimal_mark"
+            )
+            raise ValueError(message)
         return self
+
+    def _unquoted_numbers(self) -> str:
+        """Where numbers stand that nothing tells from the delimiter; empty where they do not."""
+        if self.quoting == "none":
+            return "quoting is none"
+        lines = (*self.header_records, *self.trailer_records)
+        told = next((line for line in lines if _has_sum(line)), None)
+        return f"no quotes stand around the sums in {told!r}" if told else ""
+
+
+def _has_sum(line: str) -> bool:
+    parts = placeholder.parse(line)
+    return any(not isinstance(p, str) and p.name.startswith(SUM_PREFIX) for p in parts)

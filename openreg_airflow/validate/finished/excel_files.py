@@ -12,7 +12,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.validate.finished.opening import opened
-from openreg_airflow.validate.finished.records import BATCH, transposed
 from openreg_airflow.validate.finished.text_files import wanted_columns
 
 if TYPE_CHECKING:
@@ -53,20 +52,13 @@ def read_excel(path: Path, name: str, form: FileForm, reading: ReadBack, into: R
             message = f"{name} has no row with the names of its columns"
             raise ArtifactError(message)
         wanted = wanted_columns([title or "" for title in titles], reading, name)
-        into.names = tuple(wanted)
-        count, batch = 0, []
+        records = into.of_file(name, list(wanted))
         for number, row in enumerate(rows, start=1):
             if any(value is not None for value in row[len(titles) :]):
                 message = f"{name}, record {number} has more values than the {len(titles)} columns"
                 raise ArtifactError(message)
-            batch.append([row[at] if at < len(row) else None for at in wanted.values()])
-            if len(batch) == BATCH:
-                into.texts(name, count + 1, list(wanted), transposed(batch, len(wanted)))
-                count += len(batch)
-                batch = []
-        if batch:
-            into.texts(name, count + 1, list(wanted), transposed(batch, len(wanted)))
-        return count + len(batch)
+            records.add([row[at] if at < len(row) else None for at in wanted.values()])
+        return records.end()
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from collections import deque
 from typing import IO, TYPE_CHECKING
 
 from openreg_airflow.errors import ArtifactError
-from openreg_airflow.validate.finished.records import BATCH, transposed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,27 +48,20 @@ def read_fixed(
         ArtifactError: a record has another length than its fields, or a number is none.
     """
     places = form.wanted_places(reading)
-    into.names = tuple(places)
+    records = into.of_file(name, list(places))
     about: dict[str, int | str | None] = {"first_line": None, "last_line": None}
-    count = 0
-    batch: list[list[str | None]] = []
     for number, line in enumerate(_between(_lines(stream, name, form), form, about, name), start=1):
         if form.lengths and len(line) not in form.lengths:
             expected = " or ".join(map(str, sorted(form.lengths)))
             message = f"{name}, record {number} is {len(line)} characters long and not {expected}"
             raise ArtifactError(message)
         try:
-            batch.append([value_at(line, place) for place in places.values()])
+            values = [value_at(line, place) for place in places.values()]
         except ValueError as error:
             message = f"{name}, record {number}: {error}"
             raise ArtifactError(message) from error
-        if len(batch) == BATCH:
-            into.texts(name, count + 1, list(places), transposed(batch, len(places)))
-            count += len(batch)
-            batch = []
-    if batch:
-        into.texts(name, count + 1, list(places), transposed(batch, len(places)))
-    return {"found": count + len(batch), **about}
+        records.add(values)
+    return {"found": records.end(), **about}
 
 
 def value_at(line: str, place: FixedPlace) -> str | None:

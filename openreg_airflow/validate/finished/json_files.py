@@ -12,7 +12,6 @@ import re
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from openreg_airflow.errors import ArtifactError
-from openreg_airflow.validate.finished.records import BATCH, transposed
 from openreg_airflow.validate.finished.text_files import member, text_of
 
 if TYPE_CHECKING:
@@ -51,19 +50,11 @@ def read_json(
             should be.
     """
     fields = {field: path.split("/") for field, path in reading.fields.items()}
-    into.names = tuple(fields)
+    records = into.of_file(name, list(fields))
     document = _Document(stream, name, reading)
-    count = 0
-    batch: list[list[str | None]] = []
     for record in document.records():
-        batch.append([text_of(member(record, path)) for path in fields.values()])
-        if len(batch) == BATCH:
-            into.texts(name, count + 1, list(fields), transposed(batch, len(fields)))
-            count += len(batch)
-            batch = []
-    if batch:
-        into.texts(name, count + 1, list(fields), transposed(batch, len(fields)))
-    return count + len(batch), document.values
+        records.add([text_of(member(record, path)) for path in fields.values()])
+    return records.end(), document.values
 
 
 class _Document:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -56,6 +56,16 @@ class RecordWriter:
             self._open(tuple(self.names or self._types))
         if self._writer is not None:
             self._writer.close()
+
+    def of_file(self, file: str, names: Sequence[str]) -> FileRecords:
+        """Begin with the records of a file.
+
+        Args:
+            file: its name.
+            names: the fields of its records.
+        """
+        self.names = tuple(names)
+        return FileRecords(self, file, self.names)
 
     def texts(
         self, file: str, first: int, names: Sequence[str], columns: Sequence[Sequence[str | None]]
@@ -135,6 +145,47 @@ def _first_wrong(values: pa.Array, kind: pa.DataType) -> int:
     return start
 
 
-def transposed(rows: list[Any], count: int) -> list[list[Any]]:
-    """Rows as columns; ``count`` empty ones when there are no rows."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * count
+class FileRecords:
+    """The records of one file, one after another, handed on in batches; of a :class:`RecordWriter`.
+
+    Args:
+        into: takes the batches.
+        file: the file's name.
+        names: the fields of its records.
+    """
+
+    def __init__(self, into: RecordWriter, file: str, names: Sequence[str]) -> None:
+        self._into = into
+        self._file = file
+        self._names = names
+        self._batch: list[list[str | None]] = []
+        self._handed_on = 0
+
+    def add(self, values: list[str | None]) -> None:
+        """Take a record.
+
+        Args:
+            values: one text a field, in the order of the names.
+
+        Raises:
+            ArtifactError: a value is not of its type; the message names file and record.
+        """
+        self._batch.append(values)
+        if len(self._batch) == BATCH:
+            self._hand_on()
+
+    def end(self) -> int:
+        """Hand on what is left, and give the number of all records.
+
+        Raises:
+            ArtifactError: a value is not of its type; the message names file and record.
+        """
+        if self._batch:
+            self._hand_on()
+        return self._handed_on
+
+    def _hand_on(self) -> None:
+        columns = [list(column) for column in zip(*self._batch, strict=True)]
+        self._into.texts(self._file, self._handed_on + 1, self._names, columns)
+        self._handed_on += len(self._batch)
+        self._batch = []

@@ -9,7 +9,6 @@ from collections import deque
 from typing import IO, TYPE_CHECKING, Any
 
 from openreg_airflow.errors import ArtifactError
-from openreg_airflow.validate.finished.records import BATCH, transposed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,21 +72,13 @@ def read_csv(lines: Lines, name: str, form: FileForm, reading: ReadBack, into: R
         message = f"{name} has no line with the names of its columns"
         raise ArtifactError(message)
     wanted = wanted_columns(titles, reading, name)
-    into.names = tuple(wanted)
-    places = list(wanted.values())
-    count, batch = 0, []
+    records = into.of_file(name, list(wanted))
     for number, row in enumerate(_without_last(rows, form.after, name), start=1):
         if len(row) != len(titles):
             message = f"{name}, record {number} has {len(row)} values for {len(titles)} columns"
             raise ArtifactError(message)
-        batch.append([None if row[at] == form.null else row[at] for at in places])
-        if len(batch) == BATCH:
-            into.texts(name, count + 1, list(wanted), transposed(batch, len(places)))
-            count += len(batch)
-            batch = []
-    if batch:
-        into.texts(name, count + 1, list(wanted), transposed(batch, len(places)))
-    return count + len(batch)
+        records.add([None if row[at] == form.null else row[at] for at in wanted.values()])
+    return records.end()
 
 
 def wanted_columns(titles: list[str], reading: ReadBack, name: str) -> dict[str, int]:
@@ -120,8 +111,7 @@ def _without_last(rows: Iterator[list[str]], count: int, name: str) -> Iterator[
 def read_json_lines(lines: Lines, name: str, reading: ReadBack, into: RecordWriter) -> int:
     """Read one JSON object a line; see :func:`read_csv`. Numbers keep their digits as text."""
     fields = {field: path.split("/") for field, path in reading.fields.items()}
-    count = 0
-    batch: list[list[str | None]] = []
+    records = into.of_file(name, list(fields)) if fields else None
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line, parse_float=str, parse_int=str)
@@ -131,22 +121,15 @@ def read_json_lines(lines: Lines, name: str, reading: ReadBack, into: RecordWrit
         if not isinstance(record, dict):
             message = f"{name}, line {number} is no object"
             raise ArtifactError(message)
-        if not fields:
+        if records is None:
             fields = {member: [member] for member in record}
+            records = into.of_file(name, list(fields))
         if not reading.fields and (strange := record.keys() - fields.keys()):
             message = f"{name}, line {number} has members that the first line has not: "
             hint = "Say in read_back which fields are wanted."
             raise ArtifactError(message + ", ".join(sorted(strange)), hint=hint)
-        batch.append([text_of(member(record, path)) for path in fields.values()])
-        if len(batch) == BATCH:
-            into.texts(name, count + 1, list(fields), transposed(batch, len(fields)))
-            count += len(batch)
-            batch = []
-    if fields:
-        into.names = tuple(fields)
-    if batch:
-        into.texts(name, count + 1, list(fields), transposed(batch, len(fields)))
-    return count + len(batch)
+        records.add([text_of(member(record, path)) for path in fields.values()])
+    return records.end() if records else 0
 
 
 def member(record: Any, path: list[str]) -> Any:

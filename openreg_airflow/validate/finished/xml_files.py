@@ -7,7 +7,6 @@ from typing import IO, TYPE_CHECKING, Any
 from lxml import etree
 
 from openreg_airflow.errors import ArtifactError
-from openreg_airflow.validate.finished.records import BATCH, transposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,7 +66,6 @@ class _Document:
 
     def __init__(self, name: str, reading: ReadBack, into: RecordWriter) -> None:
         self._name = name
-        self._into = into
         self._record = tuple((reading.record or "").split("/"))
         self._fields = {field: _finder(path) for field, path in reading.fields.items()}
         self._wanted: dict[tuple[str, ...], list[tuple[str, str | None]]] = {}
@@ -77,9 +75,7 @@ class _Document:
                 (field, last or None)
             )
         self._root: etree._Element | None = None
-        self._batch: list[list[str | None]] = []
-        self._count = 0
-        into.names = tuple(self._fields)
+        self._records = into.of_file(name, list(self._fields))
         self.values: dict[str, str | None] = dict.fromkeys(reading.document)
         #: The names that the parser is to tell of.
         self.tags = [
@@ -99,9 +95,7 @@ class _Document:
                 if self.values[field] is None:
                     self.values[field] = element.get(attribute) if attribute else _text_of(element)
             if here == self._record:
-                self._batch.append([find(element) for find in self._fields.values()])
-                if len(self._batch) == BATCH:
-                    self._flush()
+                self._records.add([find(element) for find in self._fields.values()])
 
     def prune(self) -> None:
         """Drop what has ended above the depth of a record's fields."""
@@ -124,15 +118,7 @@ class _Document:
 
     def end(self) -> int:
         """Hand on the last records; give the number of all."""
-        if self._batch:
-            self._flush()
-        return self._count
-
-    def _flush(self) -> None:
-        names = list(self._fields)
-        self._into.texts(self._name, self._count + 1, names, transposed(self._batch, len(names)))
-        self._count += len(self._batch)
-        self._batch = []
+        return self._records.end()
 
 
 def _place(element: etree._Element) -> tuple[str, ...]:
