@@ -12,7 +12,7 @@ from openreg_airflow.artifacts.produce import produce
 from openreg_airflow.records import Artifact, RunKey, Verdict
 from openreg_airflow.references.guard import ReferenceGuard
 from openreg_airflow.store.numbering import Numbering
-from openreg_airflow.store.references import References
+from openreg_airflow.store.references import References, Said
 from openreg_airflow.workspace import Workspace
 from tests.artifact_files import RUN, dataset, spec_of
 from tests.new_store import new_store
@@ -119,7 +119,7 @@ class House:
         """Let the authority refuse a record of the last submission."""
         store = References(self.url)
         [*_, last] = store.submissions("authority", RUN.report_id, RUN.business_date, "out")
-        store.reject(last.id, [reference])
+        store.reject(last.id, [[Said(-1, reference, True)]])
 
 
 def tables(rows: Sequence[Row], header: str, at: str) -> dict[str, pa.Table]:

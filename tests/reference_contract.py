@@ -9,7 +9,7 @@ import pytest
 
 from openreg_airflow.errors import ReferenceReuseError
 from openreg_airflow.records import Dataset
-from openreg_airflow.store.references import References, Submission
+from openreg_airflow.store.references import References, Said, Submission
 
 WRITTEN = Dataset(uri="t.parquet", bytes=1, sha256="0" * 64, rows=1, columns=())
 
@@ -43,6 +43,11 @@ def records(*said: str) -> list[list[tuple[int, str, bool, str, str, str]]]:
             for n, text in enumerate(said)
         ]
     ]
+
+
+def said(*references: str, row: int = -1, rejected: bool = True) -> list[list[Said]]:
+    """What the authority says of references, or of one row."""
+    return [[Said(row, reference, rejected) for reference in references]]
 
 
 def reserved(store: References, content: str, *said: str, **changes: Any) -> int:
@@ -142,11 +147,37 @@ class ReferenceContract:
     def test_rejected_record_frees_its_reference(self, url: str) -> None:
         store = References(url)
         one = reserved(store, "one", "+A", "+B")
-        store.reject(one, ["A"])
-        store.reject(one, ["A"])
+        store.reject(one, said("A"))
+        store.reject(one, said("A"))
         reserved(store, "two", "+A")
         with pytest.raises(ReferenceReuseError, match="'B' was reported"):
             reserved(store, "three", "+B")
+
+    def test_rejected_report_is_free_whatever_was_told_of_it(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "!A", "*A", "!B", "*B")
+        store.reject(one, said("A", row=0))
+        store.reject(one, said("B", row=3))
+        with pytest.raises(ReferenceReuseError, match="'B' was reported by report trades"):
+            reserved(store, "two", "!B")
+        with pytest.raises(ReferenceReuseError, match="'A' is spoken of and was never reported"):
+            reserved(store, "two", "*A")
+        reserved(store, "two", "!A", "*B")
+
+    def test_each_row_of_a_reference_is_rejected_by_itself(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A", "*A", "+B")
+        store.reject(one, said("A", row=1))
+        [found] = store.held("authority", [one], [])
+        assert sorted((row.reference, row.event) for row in found) == [("A", ""), ("B", "")]
+
+    def test_record_that_is_accepted_after_all_counts_again(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A")
+        store.reject(one, said("A", row=0))
+        store.reject(one, said("A", row=0, rejected=False))
+        with pytest.raises(ReferenceReuseError, match="'A' was reported"):
+            reserved(store, "two", "+A")
 
     def test_rejected_file_frees_all_its_references(self, url: str) -> None:
         store = References(url)
@@ -159,14 +190,14 @@ class ReferenceContract:
     def test_rejected_cancellation_leaves_the_record_standing(self, url: str) -> None:
         store = References(url)
         reserved(store, "one", "+A")
-        store.reject(reserved(store, "two", "-A"), ["A"])
+        store.reject(reserved(store, "two", "-A"), said("A"))
         with pytest.raises(ReferenceReuseError, match="'A' was reported"):
             reserved(store, "three", "+A")
 
     def test_rejected_submission_that_is_sent_again_counts_again(self, url: str) -> None:
         store = References(url)
         one = reserved(store, "one", "+A", "+B")
-        store.reject(one, ["A"])
+        store.reject(one, said("A"))
         store.reserve(submission(), records("+A", "+B"), again=True)
         with pytest.raises(ReferenceReuseError, match="'A' was reported"):
             reserved(store, "two", "+A")
@@ -174,7 +205,7 @@ class ReferenceContract:
     def test_reference_taken_meanwhile_is_not_sent_again(self, url: str) -> None:
         store = References(url)
         one = reserved(store, "one", "+A")
-        store.reject(one, ["A"])
+        store.reject(one, said("A"))
         reserved(store, "two", "+A")
         with pytest.raises(ReferenceReuseError, match="'A' was reported"):
             store.reserve(submission(), records("+A"), again=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from openreg_airflow.references.guard import submission_of
-from openreg_airflow.store.references import References
+from openreg_airflow.store.references import References, Said
 
 if TYPE_CHECKING:
     from openreg_airflow.records import Artifact, RunKey
@@ -31,7 +32,6 @@ def free_rejected(run: RunKey, route: str, artifact: Artifact, store: Acknowledg
     own = next((one.id for one in known if one.content == wanted.content), None)
     if own is None:
         return
-    answers = store.answers(run, route, artifact.name, status="rejected")
     refused = {
         standing.position
         for standing in store.of_run(run, route, artifact.name)
@@ -42,6 +42,10 @@ def free_rejected(run: RunKey, route: str, artifact: Artifact, store: Acknowledg
         if position in refused:
             files.append((first, first + file.records))
         first += file.records
-    rejected = [answer.reference for answer in answers]
-    if rejected or files:
-        references.reject(own, rejected, files)
+    said = (
+        [Said(one.row, one.reference, one.status == "rejected") for one in batch]
+        for batch in store.each_answer(run, route, artifact.name)
+    )
+    first_batch = next(said, None)
+    if first_batch is not None or files:
+        references.reject(own, chain([first_batch or []], said), files)

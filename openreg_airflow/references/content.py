@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.errors import ArtifactError
@@ -17,6 +18,7 @@ from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from openreg_airflow.references.spec import ReferencesSpec
@@ -96,7 +98,8 @@ def load(database: duckdb.DuckDBPyConnection, records: Records, spec: References
     _refuse_unreadable(database, records.path, spec)
     for number in range(len(records.inner)):
         _load_inner(database, records, number)
-    digest = f"md5({_plain(_columns(records.path, {spec.action, *spec.ignore}))})"
+    without = {spec.action, *spec.ignore, spec.record_id}
+    digest = f"md5({_plain(_columns(records.path, without))})"
     source = f"(SELECT *, file_row_number AS position FROM {_rows(records.path)})"  # noqa: S608
     if records.inner:
         hashes = " UNION ALL ".join(
@@ -188,11 +191,21 @@ def _refuse_unreadable(
     database: duckdb.DuckDBPyConnection, table: Path, spec: ReferencesSpec
 ) -> None:
     """See that every row has a reference, and a word that is known for its action."""
-    columns = pq.read_schema(table).names
-    for name in (spec.column, spec.action, *(spec.cancel_columns or ()), *spec.ignore):
+    schema = pq.read_schema(table)
+    columns = schema.names
+    wanted = (spec.column, spec.action, *spec.names, *(spec.cancel_columns or ()), *spec.ignore)
+    for name in wanted:
         if name not in columns:
             message = f"the table has no column {name}, which `references` names"
             raise ArtifactError(message, hint=f"Its columns are {', '.join(columns)}.")
+    if (
+        spec.derived
+        and spec.record_id
+        and not pa.types.is_string(schema.field(spec.record_id).type)
+    ):
+        message = f"{spec.record_id} is {schema.field(spec.record_id).type}, not text"
+        hint = "Derived cancellations are named by text: declare the record id as string."
+        raise ArtifactError(message, hint=hint)
     row = database.execute(
         "SELECT position, reference, word FROM (SELECT file_row_number AS position, "  # noqa: S608
         f"CAST({named(spec.column)} AS VARCHAR) AS reference, "
@@ -213,7 +226,7 @@ def _refuse_unreadable(
     raise ArtifactError(message, where=f"row {position + 1}", hint=hint)
 
 
-def _columns(table: Path, without: set[str]) -> list[str]:
+def _columns(table: Path, without: AbstractSet[str | None]) -> list[str]:
     return [named(name) for name in pq.read_schema(table).names if name not in without]
 
 

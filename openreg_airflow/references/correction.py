@@ -165,11 +165,16 @@ def _cancelling(
         there = set(pq.read_schema(written[submission]).names)
         if spec.cancel_columns is not None:
             there &= {spec.column, *spec.cancel_columns}
-        # Other columns, and those that were not there then, stay empty.
+        # Other columns, and those that were not there then, stay empty. An old record id may be
+        # that of another row by now.
+        made = {
+            spec.action: "$3",
+            spec.record_id: f"CAST(p.{named(spec.column)} AS VARCHAR) || '-' || $3",
+        }
         names = ", ".join(
-            f"$3 AS {named(c)}" if c == spec.action else f"p.{named(c)}"
+            f"{made[c]} AS {named(c)}" if c in made else f"p.{named(c)}"
             for c in columns
-            if c in there or c == spec.action
+            if c in there or c in made
         )
         database.execute(
             f"INSERT INTO cancelled BY NAME SELECT {names} "  # noqa: S608
@@ -207,13 +212,12 @@ def _write(
 
 def _records() -> tuple[str, str]:
     """The rows as the store takes them, in the order in which they are written."""
-    cancelled = (
-        f"SELECT {COLUMNS} {_SENT.format('')} UNION ALL SELECT reference, true, digest, "  # noqa: S608
-        "'standing', '' FROM old"
-    )
+    sent = f"SELECT {COLUMNS}, position AS origin {_SENT}"
+    old = "SELECT reference, true, digest, 'standing', '', NULL FROM old"
+    cancelled = f"{sent.format('')} UNION ALL {old}"
     return (
         f"SELECT * FROM ({cancelled}) ORDER BY reference",  # noqa: S608
-        f"SELECT {COLUMNS} {_SENT.format('NOT ')} ORDER BY position",
+        f"{sent.format('NOT ')} ORDER BY position",
     )
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _BATCH = 50_000
 COLUMNS = "reference, cancels, digest, needs, event"
-IN_ORDER = f"SELECT {COLUMNS} FROM target ORDER BY position"  # noqa: S608
+IN_ORDER = f"SELECT {COLUMNS}, position AS origin FROM target ORDER BY position"  # noqa: S608
+#: ``origin`` is the row's number in the artifact's table; a derived cancellation has none there.
 STAGED = pa.schema(
     [
         ("position", pa.int64()),
@@ -30,8 +31,10 @@ STAGED = pa.schema(
         ("digest", pa.string()),
         ("needs", pa.string()),
         ("event", pa.string()),
+        ("origin", pa.int64()),
     ]
 )
+_STORED = STAGED.names[:-1]
 
 
 def write_records(records: Records, spec: ReferencesSpec, out: Path, scratch: Path) -> int:
@@ -69,6 +72,6 @@ def put_records(database: duckdb.DuckDBPyConnection, queries: Sequence[str], out
 def read_records(file: Path) -> Iterator[list[StagedRecord]]:
     """The records that were written, in batches."""
     with pq.ParquetFile(file) as records:
-        for batch in records.iter_batches(_BATCH, use_threads=False):
+        for batch in records.iter_batches(_BATCH, columns=_STORED, use_threads=False):
             columns = [column.to_pylist() for column in batch.columns]
             yield list(zip(*columns, strict=True))

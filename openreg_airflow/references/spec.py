@@ -20,6 +20,8 @@ class ReferencesSpec(Section):
     Attributes:
         column: column of the artifact's table that names a record at the authority.
         action: column that says what a row does with the record.
+        record: what names a single row in answers, where several rows of one file may be reports
+            of one reference: a technical record id, or columns that tell the rows apart.
         new: what it says of a report.
         cancel: what it says of a cancellation.
         about: what it says of further reports about a record that stands.
@@ -37,6 +39,14 @@ class ReferencesSpec(Section):
 
     column: Column = Field(description="The column that names a record at the authority.")
     action: Column = Field(description="The column that tells reports from cancellations.")
+    record: Column | Annotated[tuple[Column, ...], Field(min_length=1, max_length=8)] | None = (
+        Field(
+            default=None,
+            description="What names a single row of the file towards the authority, such as a "
+            "technical record id or [uti, action]; default: the reference, which then names one "
+            "record and its cancellation only.",
+        )
+    )
     new: Words = Field(default=("NEW", "NEWT"), description="What it says of a report.")
     cancel: Words = Field(default=("CANCEL", "CANC"), description="What it says of a cancellation.")
     about: tuple[Word, ...] = Field(
@@ -84,6 +94,19 @@ class ReferencesSpec(Section):
         return self.corrections != "as_written"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The columns by which answers name a row."""
+        if self.record is None:
+            return (self.column,)
+        return (self.record,) if isinstance(self.record, str) else self.record
+
+    @property
+    def record_id(self) -> str | None:
+        """The column that does nothing but name a row: a difference there is no change."""
+        own = self.names
+        return own[0] if len(own) == 1 and own[0] not in (self.column, self.action) else None
+
+    @property
     def further(self) -> tuple[str, ...]:
         """Every word for a further report about a record that stands."""
         return tuple(dict.fromkeys((*self.about, *self.correct.values())))
@@ -104,6 +127,18 @@ class ReferencesSpec(Section):
             raise ValueError(message)
         if self.column == self.action or {self.column, self.action} & set(self.ignore):
             message = "column and action are two columns, and neither is ignored"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _rows_have_names(self) -> Self:
+        if self.names == (self.action,) or len(set(self.names)) != len(self.names):
+            message = "record names columns that together tell the rows of a file apart, each once"
+            raise ValueError(message)
+        kept = {self.column, self.action, self.record_id, *(self.cancel_columns or self.names)}
+        if lost := [name for name in self.names if self.derived and name not in kept]:
+            message = f"record has {lost[0]}, which derived cancellations do not have: add it to "
+            message += "cancel_columns"
             raise ValueError(message)
         return self
 

@@ -59,17 +59,22 @@ class FeedbackFileRow(RunRow):
 class RecordAnswerRow(RunRow):
     """What an authority says of one record that it did not simply accept, or not at first.
 
-    ``reference`` is in an index, where a row's size is bounded: longer ones are refused before.
+    ``reference`` is what the authority names the record by. It is in an index, where a row's size
+    is bounded: longer ones are refused before. ``row`` is the record's number in the table that was
+    written, from 0; -1 where an earlier version did not keep it.
     """
 
     __tablename__ = "openreg_record_answer"
     __table_args__ = (
-        UniqueConstraint("report_id", "business_date", "run_id", "route", "artifact", "reference"),
+        UniqueConstraint(
+            "report_id", "business_date", "run_id", "route", "artifact", "reference", "row"
+        ),
     )
 
     route: Mapped[str] = mapped_column(String(ID))
     artifact: Mapped[str] = mapped_column(String(ID))
     reference: Mapped[str] = mapped_column(String(ID))
+    row: Mapped[int] = mapped_column(BigInteger, server_default="-1")
     position: Mapped[int] = mapped_column(Integer)
     status: Mapped[str] = mapped_column(String(20))
     rules: Mapped[str] = mapped_column(FreeText)

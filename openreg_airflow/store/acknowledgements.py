@@ -6,7 +6,8 @@ from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
+from sqlalchemy.orm import aliased
 
 from openreg_airflow.records import FileRef, Record
 from openreg_airflow.store.acknowledgement_models import (
@@ -17,9 +18,9 @@ from openreg_airflow.store.acknowledgement_models import (
 from openreg_airflow.store.store import Store, _of_run, _put, _record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from openreg_airflow.records import RunKey
     from openreg_airflow.store.models import RunRow
@@ -90,13 +91,23 @@ class FeedbackFile(Record):
 
 
 class RecordAnswer(Record):
-    """What an authority says of one record; ``rules`` are separated by spaces."""
+    """What an authority says of one record.
+
+    Attributes:
+        reference: what the authority names it by.
+        position: which report file of the artifact, from 1.
+        row: its number in the table that was written, from 0; -1 where an earlier version did not
+            keep it: then the last row with that reference is meant.
+        rules: ids of the rules that it broke, separated by spaces.
+        text: what they say.
+    """
 
     route: str
     artifact: str
     reference: str
     position: int
     status: Literal["accepted", "rejected", "pending"]
+    row: int = -1
     rules: str = ""
     text: str = ""
 
@@ -126,8 +137,16 @@ class Acknowledgements(Store):
             status: only of those in this state.
         """
         wanted = {} if status is None else {"status": status}
-        rows = self._of(RecordAnswerRow, run, route, artifact, "reference", **wanted)
+        rows = self._of(RecordAnswerRow, run, route, artifact, "reference", "row", **wanted)
         return tuple(_record(RecordAnswer, row) for row in rows)
+
+    def each_answer(self, run: RunKey, route: str, artifact: str) -> Iterator[list[RecordAnswer]]:
+        """The same in batches, in the order in which they came."""
+        query = self._query(RecordAnswerRow, run, route, artifact, "id")
+        with self._transaction(write=False) as connection:
+            found = connection.execution_options(stream_results=True).execute(query).mappings()
+            for rows in found.partitions(_BATCH):
+                yield [_record(RecordAnswer, dict(row)) for row in rows]
 
     def await_files(self, run: RunKey, awaited: Iterable[Acknowledgement]) -> None:
         """Note which files an answer is awaited to; known ones stay as they are."""
@@ -163,6 +182,7 @@ class Acknowledgements(Store):
             _put(connection, AcknowledgementRow, run, [one.model_dump() for one in standings])
             while batch := [answer.model_dump() for answer in islice(waiting, _BATCH)]:
                 _put(connection, RecordAnswerRow, run, batch)
+            _forget_rowless(connection, run, file)
 
     def outstanding(
         self,
@@ -193,17 +213,48 @@ class Acknowledgements(Store):
         return tuple(one for one in found if everything or not one.settled)
 
     def _of(
-        self, model: type[RunRow], run: RunKey, route: str, artifact: str, order: str, **wanted: str
+        self,
+        model: type[RunRow],
+        run: RunKey,
+        route: str,
+        artifact: str,
+        *order: str,
+        **wanted: str,
     ) -> list[dict[str, Any]]:
-        table = model.__table__
-        place = {"route": route, "artifact": artifact, **wanted}
-        query = (
-            select(table)
-            .where(*_of_run(model, run), *(table.c[name] == value for name, value in place.items()))
-            .order_by(table.c[order])
-        )
+        query = self._query(model, run, route, artifact, *order, **wanted)
         with self._transaction(write=False) as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _query(
+        self,
+        model: type[RunRow],
+        run: RunKey,
+        route: str,
+        artifact: str,
+        *order: str,
+        **wanted: str,
+    ) -> Select[Any]:
+        table = model.__table__
+        place = {"route": route, "artifact": artifact, **wanted}
+        return (
+            select(table)
+            .where(*_of_run(model, run), *(table.c[name] == value for name, value in place.items()))
+            .order_by(*(table.c[name] for name in order))
+        )
+
+
+def _forget_rowless(connection: Connection, run: RunKey, file: FeedbackFile) -> None:
+    """Forget what an earlier version kept of records of which more is known now."""
+    row, newer = RecordAnswerRow, aliased(RecordAnswerRow)
+    place = (row.route == file.route, row.artifact == file.artifact)
+    again = (
+        select(newer.id)
+        .where(*_of_run(newer, run), newer.route == file.route, newer.artifact == file.artifact)
+        .where(newer.reference == row.reference, newer.row >= 0)
+    )
+    connection.execute(
+        delete(row).where(*_of_run(row, run), *place, row.row < 0, again.correlate(row).exists())
+    )
 
 
 def overdue(one: Acknowledgement, now: datetime | None = None) -> bool:

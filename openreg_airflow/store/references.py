@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, date, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import delete, insert, select, text, update
@@ -88,6 +89,19 @@ class Held(NamedTuple):
     submission_id: int
     position: int
     before: int | None
+
+
+class Said(NamedTuple):
+    """What an authority says of one record of a submission.
+
+    Attributes:
+        row: its position; -1 where only its reference is known, of which the last one is meant.
+        rejected: whether it rejects it.
+    """
+
+    row: int
+    reference: str
+    rejected: bool
 
 
 class References(Store):
@@ -247,27 +261,41 @@ class References(Store):
             return connection.scalar(query) is not None
 
     def reject(
-        self, submission: int, references: Sequence[str], files: Sequence[tuple[int, int]] = ()
+        self,
+        submission: int,
+        answers: Iterable[list[Said]],
+        files: Sequence[tuple[int, int]] = (),
     ) -> None:
         """Note what the authority rejected, which then counts no more.
 
-        Where a submission cancels a reference and reports it anew, its answer means the report.
+        A record that it accepts or looks at after all counts again.
 
         Args:
             submission: id of the submission.
-            references: of single records.
-            files: of whole files: their first position, and the one after their last.
+            answers: what it said of single records, in batches.
+            files: those rejected as a whole: their first position, and the one after their last.
         """
+        said = {"own": submission, "yes": True, "no": False}
         with self._transaction(write=True) as connection:
-            staged = [(n, ref, False, "", "", "") for n, ref in enumerate(references)]
-            stage(connection, [staged])
+            stage(connection, _as_staged(answers))
+            for word, rejected in (("NOT cancels", ":no"), ("cancels", ":yes")):
+                connection.execute(
+                    text(
+                        f"UPDATE openreg_reference SET rejected = {rejected} "  # noqa: S608
+                        f"WHERE submission_id = :own AND rejected <> {rejected} AND position IN "
+                        "(SELECT CAST(digest AS BIGINT) FROM openreg_staged "
+                        f"WHERE digest <> '-1' AND {word})"
+                    ),
+                    said,
+                )
             connection.execute(
                 text(
                     "UPDATE openreg_reference SET rejected = :yes WHERE id IN (SELECT max(e.id) "
                     "FROM openreg_reference e JOIN openreg_staged s ON s.reference = e.reference "
-                    "WHERE e.submission_id = :own GROUP BY e.reference)"
+                    "WHERE e.submission_id = :own AND s.digest = '-1' AND s.cancels "
+                    "GROUP BY e.reference)"
                 ),
-                {"own": submission, "yes": True},
+                said,
             )
             for first, end in files:
                 connection.execute(
@@ -276,6 +304,13 @@ class References(Store):
                     .where(ReferenceRow.position >= first, ReferenceRow.position < end)
                     .values(rejected=True)
                 )
+
+
+def _as_staged(answers: Iterable[list[Said]]) -> Iterator[list[StagedRecord]]:
+    """Answers in the columns of the staging table: `digest` is the row, `cancels` the rejection."""
+    number = count()
+    for batch in answers:
+        yield [(next(number), one.reference, one.rejected, str(one.row), "", "") for one in batch]
 
 
 def _same(wanted: Submission) -> tuple[ColumnElement[bool], ...]:
@@ -295,7 +330,8 @@ def _refuse_reuse(connection: Connection, scope: str) -> None:
     Raises:
         ReferenceReuseError: it is not so.
     """
-    state = _LAST.format(column="cancels", of="s", and_="")
+    # What was only told of a record does not make it stand: the record may have been rejected.
+    state = _LAST.format(column="cancels", of="s", and_="AND x.event = '' ")
     # Without a record before it there is no state, which is neither true nor false.
     query = text(
         "SELECT reference, cancels, needs, prior, inside, count(*) OVER () AS faults FROM ("  # noqa: S608
@@ -328,7 +364,8 @@ def _said(connection: Connection, scope: str, fault: Any) -> str:
     holder = connection.execute(
         select(other.report_id, other.business_date, other.run_id, other.version, other.state)
         .join(row, row.submission_id == other.id)
-        .where(row.scope == scope, row.reference == fault.reference, row.rejected.is_(False))
+        .where(row.scope == scope, row.reference == fault.reference, row.event == "")
+        .where(row.rejected.is_(False))
         .order_by(row.id.desc())
         .limit(1)
     ).first()

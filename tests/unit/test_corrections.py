@@ -17,7 +17,7 @@ from openreg_airflow.records import Artifact, RunKey, Verdict
 from openreg_airflow.references.guard import ReferenceGuard, written_table
 from openreg_airflow.store import schema
 from openreg_airflow.store.numbering import Numbering
-from openreg_airflow.store.references import References
+from openreg_airflow.store.references import References, Said
 from openreg_airflow.workspace import Workspace
 from tests.artifact_files import RUN, dataset, spec_of
 from tests.new_store import new_store
@@ -168,7 +168,7 @@ def test_rejected_record_is_reported_without_a_cancellation(house: House) -> Non
     house.report(A=1, B=2)
     store = References(house.url)
     [one] = store.submissions("authority", RUN.report_id, RUN.business_date, "out")
-    store.reject(one.id, ["A"])
+    store.reject(one.id, [[Said(-1, "A", True)]])
     del house.authority["A"]
     assert house.report(A=7, B=2) == [("NEW", "A", 7)]
 
