@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, update
 
 from openreg_airflow.errors import PermanentError
-from openreg_airflow.exception_queue.intake import Change, audit, put_counts
+from openreg_airflow.exception_queue.changes import Change, audit
+from openreg_airflow.exception_queue.intake import put_counts
 from openreg_airflow.exception_queue.item import READY
 from openreg_airflow.exception_queue.listing import get_all
 from openreg_airflow.exception_queue.rows import queue_transaction

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import select, update
 
 from openreg_airflow.errors import ChangedMeanwhileError, DecisionError
+from openreg_airflow.exception_queue.changes import Change, audit
 from openreg_airflow.exception_queue.columns import Kinds, checked_values, schemas
-from openreg_airflow.exception_queue.intake import Change, audit
 from openreg_airflow.exception_queue.item import DECIDABLE, Item, State, place_of
 from openreg_airflow.exception_queue.rows import item, items, queue_transaction
 from openreg_airflow.records import RunKey

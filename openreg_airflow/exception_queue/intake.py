@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, or_, select, update
 
 from openreg_airflow.errors import TransientError
+from openreg_airflow.exception_queue.changes import Change, Changes, audit
 from openreg_airflow.exception_queue.item import content_sha256, key_sha256, key_text
 from openreg_airflow.store.actor import Actor
-from openreg_airflow.store.audit import AuditEntry, append_all
 from openreg_airflow.store.exception_models import ExceptionCount, ExceptionItem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy import Connection
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from openreg_airflow.exception_queue.parting import AsideRecord
     from openreg_airflow.records import RunKey
 
-#: The kind of the audit trail's entries about items.
-KIND = "exception"
 _CHUNK = 500
 #: Makes an item wait again as if nobody had looked at it.
 _UNDECIDED: dict[str, Any] = {
@@ -40,14 +38,8 @@ _UNDECIDED: dict[str, Any] = {
 
 log = logging.getLogger(__name__)
 
-
-class Change(NamedTuple):
-    """What happened to one item, for the audit trail."""
-
-    action: str
-    item: int
-    before: dict[str, Any] | None
-    after: dict[str, Any]
+#: What an item of a date is found by: its table, the hash of its key, its occurrence.
+Place = tuple[str, str, int]
 
 
 class Intake:
@@ -55,7 +47,8 @@ class Intake:
 
     The run becomes the one whose counts hold for the report's business date. The same record with
     the same values keeps what people decided; records that the stage no longer sets aside are
-    superseded, because the run reports them from the source.
+    superseded, because the run reports them from the source. Memory does not grow with the
+    records.
 
     Args:
         connection: inside a transaction that was begun for writing.
@@ -70,7 +63,7 @@ class Intake:
         self._stage = stage
         self._origin = origin
         self._now = datetime.now(UTC)
-        self._changes: list[Change] = []
+        self._changes: Changes
         #: Items that were not there, or were superseded.
         self.new = 0
         #: Items that are there with the same content.
@@ -109,11 +102,12 @@ class Intake:
         )
         fixed = {"stage": self._stage, "standing": True, "detail": detail}
         put_counts(self._connection, self._run, [row | fixed for row in rows])
-        waiting = iter(records)
-        while chunk := tuple(islice(waiting, _CHUNK)):
-            self._take_chunk(chunk)
-        self._supersede()
-        audit(self._connection, Actor.of_task(*_names(self._run)), self._run, self._changes)
+        with Changes() as self._changes:
+            waiting = iter(records)
+            while chunk := tuple(islice(waiting, _CHUNK)):
+                self._take_chunk(chunk)
+            self._supersede()
+            self._audit()
 
     def take_back(self, records: Iterable[AsideRecord]) -> int:
         """Take in records that the run has reported, and that were not accepted.
@@ -121,46 +115,51 @@ class Intake:
         Returns:
             How many were not in the queue yet.
         """
-        waiting = iter(records)
-        while chunk := tuple(islice(waiting, _CHUNK)):
-            rows = [self._row(record) | {"taken_back": True} for record in chunk]
-            there = self._there({row["key_sha256"] for row in rows})
-            new = [row for row in rows if (row["key_sha256"], row["occurrence"]) not in there]
-            if new:
-                self._connection.execute(insert(ExceptionItem), new)
-            now_there = self._there({row["key_sha256"] for row in new})
-            for row in rows:
-                place = (row["key_sha256"], row["occurrence"])
-                if place not in there:
-                    self.new += 1
-                    self._note("take back", now_there[place].id, None, row)
-                elif there[place].state == "superseded":
-                    self._renew(there[place], row)
-        audit(self._connection, Actor.of_task(*_names(self._run)), self._run, self._changes)
+        with Changes() as self._changes:
+            waiting = iter(records)
+            while chunk := tuple(islice(waiting, _CHUNK)):
+                self._take_back_chunk(chunk)
+            self._audit()
         return self.new
 
+    def _take_back_chunk(self, records: tuple[AsideRecord, ...]) -> None:
+        rows = self._rows(records)
+        there = self._there(rows)
+        new = []
+        for place, row in rows.items():
+            row["taken_back"] = True
+            if place not in there:
+                new.append(row)
+            elif there[place].state == "superseded":
+                self._renew(there[place], row)
+        self._insert("take back", new)
+
     def _take_chunk(self, records: tuple[AsideRecord, ...]) -> None:
-        rows = {}
-        for record in records:
-            row = self._row(record)
-            rows[row["key_sha256"], row["occurrence"]] = row
-        there = self._there({sha for sha, _ in rows})
-        new = [row for place, row in rows.items() if place not in there]
-        if new:
-            self._connection.execute(insert(ExceptionItem), new)
-            self.new += len(new)
-            now_there = self._there({row["key_sha256"] for row in new})
-            for place, row in rows.items():
-                if place not in there:
-                    self._note("set aside", now_there[place].id, None, row)
+        rows = self._rows(records)
+        there = self._there(rows)
+        self._insert("set aside", [row for place, row in rows.items() if place not in there])
         unchanged = []
-        for place in rows.keys() & there.keys():
-            found, row = there[place], rows[place]
+        for place, row in rows.items():
+            if (found := there.get(place)) is None:
+                continue
             if found.state != "superseded" and found.content_sha256 == row["content_sha256"]:
                 unchanged.append((found, row))
             else:
                 self._renew(found, row)
         self._keep(unchanged)
+
+    def _insert(self, action: str, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        self._connection.execute(insert(ExceptionItem), rows)
+        self.new += len(rows)
+        places = [_place(row) for row in rows]
+        there = self._there(places)
+        for place, row in zip(places, rows, strict=True):
+            self._note(action, there[place].id, None, row)
+
+    def _rows(self, records: Iterable[AsideRecord]) -> dict[Place, dict[str, Any]]:
+        return {_place(row): row for row in map(self._row, records)}
 
     def _row(self, record: AsideRecord) -> dict[str, Any]:
         rules = dict.fromkeys(reason["rule"] for reason in record.reasons)
@@ -184,14 +183,24 @@ class Intake:
             "taken_back": False,
         }
 
-    def _there(self, keys: set[str]) -> dict[tuple[str, int], Any]:
+    def _there(self, places: Iterable[Place]) -> dict[Place, Any]:
+        """The items that are there already."""
+        by_table: dict[str, set[str]] = {}
+        for table, key, _ in places:
+            by_table.setdefault(table, set()).add(key)
         item = ExceptionItem
         query = select(
-            *(item.id, item.key_sha256, item.occurrence, item.content_sha256),
+            *(item.id, item.table, item.key_sha256, item.occurrence, item.content_sha256),
             *(item.state, item.version, item.claimed_by, item.rules),
-        )
-        query = query.where(*_of_date(ExceptionItem, self._run), ExceptionItem.key_sha256.in_(keys))
-        return {(row.key_sha256, row.occurrence): row for row in self._connection.execute(query)}
+        ).where(*_of_date(item, self._run))
+        return {
+            (row.table_name, row.key_sha256, row.occurrence): row
+            for table, keys in by_table.items()
+            # Without the table the index would give all items of the date.
+            for row in self._connection.execute(
+                query.where(item.table == table, item.key_sha256.in_(keys))
+            )
+        }
 
     def _renew(self, found: Any, row: dict[str, Any]) -> None:
         """The record has other values, or was no longer set aside: it waits again."""
@@ -245,23 +254,26 @@ class Intake:
             ),
         )
         columns = (item.id, item.state, item.claimed_by, item.reported_by, item.record_key)
-        rows = self._connection.execute(select(*columns).where(*gone).order_by(item.id)).fetchall()
-        for row in rows:
+        query = select(*columns).where(*gone).order_by(item.id)
+        twice: list[str] = []
+        for row in self._connection.execute(query, execution_options={"yield_per": _CHUNK}):
             if row.claimed_by is not None:
                 message = f"item {row.id} is being resubmitted by the run {row.claimed_by}"
                 raise TransientError(message, hint="Wait for that run, then clear this task.")
             after = {"state": "superseded", "run": self._run.run_id}
-            self._changes.append(Change("supersede", row.id, {"state": row.state}, after))
+            self._changes.add(Change("supersede", row.id, {"state": row.state}, after))
+            self.superseded += 1
+            if row.reported_by is not None:
+                twice.append(row.record_key)
         self._connection.execute(
             update(item).where(*gone).values(state="superseded", version=item.version + 1)
         )
-        self.superseded = len(rows)
-        if twice := [row for row in rows if row.reported_by is not None]:
+        if twice:
             log.warning(
                 "%d records that a resubmission reported pass now and are in this run's tables "
                 "too; the first has the key %s.",
                 len(twice),
-                twice[0].record_key,
+                twice[0],
             )
 
     def _note(
@@ -274,7 +286,11 @@ class Intake:
             "rules": row["rules"],
             "content": row["content_sha256"],
         }
-        self._changes.append(Change(action, item, before, after))
+        self._changes.add(Change(action, item, before, after))
+
+    def _audit(self) -> None:
+        actor = Actor.of_task(self._run.report_id, self._run.run_id)
+        audit(self._connection, actor, self._run, self._changes)
 
 
 def put_counts(connection: Connection, run: RunKey, rows: list[dict[str, Any]]) -> None:
@@ -292,33 +308,9 @@ def put_counts(connection: Connection, run: RunKey, rows: list[dict[str, Any]]) 
             connection.execute(insert(ExceptionCount).values(**run.model_dump(), **values))
 
 
-def audit(connection: Connection, actor: Actor, run: RunKey, changes: Iterable[Change]) -> None:
-    """Append changes of items of one report's date to the audit trail."""
-    append_all(connection, _entries(actor, run.report_id, run.business_date, changes))
-
-
-def subject(report_id: str, business_date: date, number: int) -> str:
-    """What the audit trail calls an item."""
-    return f"{report_id} {business_date} #{number}"
-
-
-def _entries(
-    actor: Actor, report_id: str, business_date: date, changes: Iterable[Change]
-) -> Iterator[AuditEntry]:
-    for change in changes:
-        yield AuditEntry(
-            actor=actor,
-            action=change.action,
-            kind=KIND,
-            subject=subject(report_id, business_date, change.item),
-            before=change.before,
-            after=change.after,
-        )
-
-
 def _of_date(model: Any, run: RunKey) -> tuple[Any, ...]:
     return (model.report_id == run.report_id, model.business_date == run.business_date)
 
 
-def _names(run: RunKey) -> tuple[str, str]:
-    return run.report_id, run.run_id
+def _place(row: dict[str, Any]) -> Place:
+    return row["table_name"], row["key_sha256"], row["occurrence"]

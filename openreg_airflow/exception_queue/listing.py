@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, func, select
 
 from openreg_airflow.errors import DecisionError
-from openreg_airflow.exception_queue.intake import KIND, subject
+from openreg_airflow.exception_queue.changes import KIND, subject
 from openreg_airflow.exception_queue.item import key_text
 from openreg_airflow.exception_queue.rows import item, items, queue_transaction
 from openreg_airflow.store import audit_trail

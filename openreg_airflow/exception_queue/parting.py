@@ -34,7 +34,7 @@ _ROWS = 65_536
 _RECORDS = 1000
 #: Reasons that are kept of one record; a record of a thousand inner rows may have as many.
 MOST_REASONS = 100
-_MEMORY = "256MiB"
+_MEMORY = "128MiB"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +174,7 @@ class Parting:
         self._require_columns()
         reasons = quoted(str(self._reasons))
         self._database.execute(
-            "CREATE TABLE reasons AS SELECT *, file_row_number AS n "  # noqa: S608 - our own file
+            "CREATE VIEW reasons AS SELECT *, file_row_number AS n "  # noqa: S608 - our own file
             f"FROM read_parquet({reasons}, file_row_number = true)"
         )
         found = self._database.execute("SELECT DISTINCT reasons.table FROM reasons").fetchall()
@@ -303,25 +303,42 @@ class Parting:
         held = {t: self._hold(t) for t in family(self._records, name) if self.aside(t)}
         numbers = self._numbers[name]
         reasons = self._reasons_of(name)
-        seen: dict[tuple[str, ...], int] = defaultdict(int)
+        repeated = self._repeated(name)
+        seen: dict[str, int] = defaultdict(int)
         key = self._records[name].key or ()
         for first in range(0, len(numbers), _RECORDS):
             part = numbers[first : first + _RECORDS]
             below = {t: self._below(t, held[t], part) for t in held if t != name}
             rows = held[name].slice(first, len(part)).to_pylist()
-            for number, row in zip(part.tolist(), rows, strict=True):
+            again = np.isin(part, repeated).tolist()
+            for number, row, counted in zip(part.tolist(), rows, again, strict=True):
                 values = _encoded(row, name)
                 names = tuple(values[column] for column in key)
-                seen[tuple(map(repr, names))] += 1
+                if counted:
+                    seen[repr(names)] += 1
                 yield AsideRecord(
                     table=name,
                     key=names,
-                    occurrence=seen[tuple(map(repr, names))],
+                    occurrence=seen[repr(names)] if counted else 1,
                     position=number,
                     values=values,
                     children={t: rows[number] for t, rows in below.items() if number in rows},
                     reasons=next(reasons),
                 )
+
+    def _repeated(self, name: str) -> Any:
+        """The numbers of rows whose key may stand in others that are set aside, too; sorted.
+
+        Equal keys have equal hashes. Only the keys of these rows are counted, so that memory does
+        not grow with records whose keys are their own.
+        """
+        key = ", ".join(f"t.{named(column)}" for column in self._records[name].key or ())
+        found = self._database.execute(
+            f"WITH keys AS (SELECT t.rn, hash({key}) AS h FROM {self._rows(name)} AS t "  # noqa: S608
+            f"SEMI JOIN aside_{name} AS a ON a.rn = t.rn) SELECT k.rn FROM keys AS k SEMI JOIN "
+            "(SELECT h FROM keys GROUP BY h HAVING count(*) > 1) AS r ON r.h = k.h ORDER BY k.rn"
+        ).fetchnumpy()
+        return np.asarray(found["rn"], np.int64)
 
     def _below(self, table: str, held: pa.Table, part: Any) -> dict[int, list[dict[str, Any]]]:
         """The rows of an inner table that belong to some records, by the record's row."""

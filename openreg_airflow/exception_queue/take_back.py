@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, update
 
 from openreg_airflow.errors import PermanentError
-from openreg_airflow.exception_queue.intake import Change, Intake, audit
+from openreg_airflow.exception_queue.changes import Change, audit
+from openreg_airflow.exception_queue.intake import Intake
 from openreg_airflow.exception_queue.parting import Parting
 from openreg_airflow.exception_queue.reasons import ReasonWriter
 from openreg_airflow.exception_queue.rows import item, items, queue_transaction
