@@ -111,9 +111,11 @@ def deliver(
                     log.info(
                         "%s was delivered on %s by run %s; it is not sent again",
                         entry.destination,
-                        before.updated_at,
+                        f"{before.updated_at:%Y-%m-%d %H:%M:%S %Z}",
                         before.run_id,
                     )
+                    # The ledger goes on naming the run that sent it, and when.
+                    attempt.entry = None
                     attempt.outcome = Outcome(bytes_sent=0, already_there=True)
                 else:
                     journal.refuse_taken_number()

@@ -111,7 +111,7 @@ def test_a_correction_finds_out_what_became_of_the_try_before_it(
 
 
 def test_a_repeated_run_does_not_send_what_was_delivered_and_taken(
-    site: Site, house: House
+    site: Site, house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     house.deliver(site.connection(), channel=site.channel)
     site.clear()
@@ -120,6 +120,10 @@ def test_a_repeated_run_does_not_send_what_was_delivered_and_taken(
     assert site.files() == {}
     [attempt] = house.store.attempts(LATER)
     assert (attempt.result, attempt.bytes) == ("already-there", 0)
+
+    caplog.set_level("INFO")
+    house.deliver(site.connection(), run=LATER, channel=site.channel)
+    assert f"by run {RUN.run_id}; it is not sent again" in caplog.text
 
 
 def test_what_the_operator_wants_again_is_sent_again(site: Site, house: House) -> None:
