@@ -336,13 +336,15 @@ def _check_artifacts(  # noqa: PLR0917 - what the run has so far
 
 
 def _routes(spec: ReportSpec, artifact: str) -> dict[str, dict[str, Any]]:
-    """What the retention policy has to know of an artifact's routes."""
+    """What the artifact has to know of its routes: for retention, and how answers name rows."""
+    about = spec.artifacts[artifact].references
     routes = spec.deliver.routes if spec.deliver is not None else {}
     return {
         name: {
             "when": route.when,
             "instead_of": route.instead_of,
             "acknowledged": bool(getattr(route, "awaits_acknowledgement", False)),
+            "names": list(route.acknowledgement.named_by(about)) if route.acknowledgement else [],
         }
         for name, route in routes.items()
         if route.artifacts is None or artifact in route.artifacts

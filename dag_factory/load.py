@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from dag_factory.finding import Finding, InvalidSpecError
-from dag_factory.names import OtherReference, UnknownName, other_references, unknown_names
+from dag_factory.names import OtherNames, UnknownName, other_names, unknown_names
 from dag_factory.report import ReportSpec
 from openreg_airflow import yaml_source
 
@@ -69,9 +69,9 @@ def _validate(data: dict[str, Any], file: Path, text: str) -> ReportSpec:
     if unknown := unknown_names(spec):
         places = yaml_source.Places(text)
         raise InvalidSpecError([_name(u, file, places) for u in unknown], report=name)
-    if others := other_references(spec):
+    if others := other_names(spec):
         places = yaml_source.Places(text)
-        raise InvalidSpecError([_reference(o, file, places) for o in others], report=name)
+        raise InvalidSpecError([_other(o, file, places) for o in others], report=name)
     return spec
 
 
@@ -82,15 +82,10 @@ def _name(unknown: UnknownName, file: Path, places: yaml_source.Places) -> Findi
     return Finding(file, place.line, place.column, message, f"There are: {unknown.known}.")
 
 
-def _reference(other: OtherReference, file: Path, places: yaml_source.Places) -> Finding:
+def _other(other: OtherNames, file: Path, places: yaml_source.Places) -> Finding:
     place = places.of(other.keys)
-    dotted = ".".join(str(key) for key in other.keys)
-    message = (
-        f"{dotted}: {other.named!r} is not the column of artifacts.{other.artifact}.references, "
-        f"{other.column!r}"
-    )
-    hint = "Answers must name records as the references do: rejected ones are given free by them."
-    return Finding(file, place.line, place.column, message, hint)
+    message = f"{'.'.join(other.keys)}: {other.fault}"
+    return Finding(file, place.line, place.column, message, other.hint)
 
 
 def _read(file: Path, report: str) -> str:

@@ -30,36 +30,50 @@ class UnknownName:
 
 
 @dataclass(frozen=True)
-class OtherReference:
-    """An answer that names records by another column than their references do.
-
-    What it rejects could not be given free then, and would count as reported.
+class OtherNames:
+    """An answer that names records otherwise than the artifact that it answers.
 
     Attributes:
-        keys: where the answer's column is named.
-        artifact: the artifact that it answers.
-        named: the answer's column.
-        column: the column of the artifact's references.
+        keys: where the answer says by what.
+        fault: what does not fit.
+        hint: what to do.
     """
 
-    keys: tuple[str | int, ...]
-    artifact: str
-    named: str
-    column: str
+    keys: tuple[str, ...]
+    fault: str
+    hint: str
 
 
-def other_references(spec: ReportSpec) -> list[OtherReference]:
-    """Every answer that names the records of an artifact otherwise than its references."""
+def other_names(spec: ReportSpec) -> list[OtherNames]:
+    """Every answer that does not name records as the ``references`` of its artifact do.
+
+    By another column, or by fewer or more values than there are columns.
+    """
     found = []
     for route, wanted in (spec.deliver.routes if spec.deliver else {}).items():
-        named = wanted.acknowledgement.reference if wanted.acknowledgement else None
-        if named is None or not wanted.reports:
+        answer = wanted.acknowledgement
+        if answer is None:
             continue
-        keys = ("deliver", "routes", route, "acknowledgement", "reference")
-        for name, artifact in spec.artifacts.items():
-            about = artifact.references if name in (wanted.artifacts or spec.artifacts) else None
-            if about is not None and about.column != named:
-                found.append(OtherReference(keys, name, named, about.column))
+        keys = ("deliver", "routes", route, "acknowledgement")
+        for name in wanted.artifacts or spec.artifacts:
+            about = spec.artifacts[name].references
+            columns = answer.named_by(about)
+            by = ", ".join(columns)
+            wrong = about is not None and columns not in {(about.column,), about.names}
+            if about is not None and wrong and wanted.reports:
+                known = " nor ".join(dict.fromkeys((about.column, ", ".join(about.names))))
+                fault = f"{by} is not {known}, by which artifacts.{name}.references names records"
+                hint = "Name them alike, or leave `reference` out: it is that of `references` then."
+                found.append(OtherNames((*keys, "reference"), fault, hint))
+            elif len(columns) > 1 and answer.parser == "auth031":
+                fault = f"an auth.031 names a record by one value, artifacts.{name} by {by}"
+                hint = "Give each row a record id in a column of its own, and name that."
+                found.append(OtherNames((*keys, "parser"), fault, hint))
+            elif columns and answer.form is not None and len(answer.form.names) != len(columns):
+                fault = f"the form has {len(answer.form.names)} of {len(columns)} values that "
+                fault += f"name a record of artifacts.{name}: {by}"
+                hint = "Say for each of these columns where the answer has it, in their order."
+                found.append(OtherNames((*keys, "form", "reference"), fault, hint))
     return found
 
 

@@ -103,7 +103,7 @@ def reject(folder: Path, records: int) -> None:
                 run=desk.key("run"),
                 rejections=(
                     Rejection(table="trades", key=key, rule=word.rules, message=word.text)
-                    for key, word in words
+                    for _, key, word in words
                 ),
                 records=RECORDS,
                 workspace=desk.workspace,

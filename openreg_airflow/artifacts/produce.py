@@ -17,6 +17,7 @@ from openreg_airflow.artifacts.writer import Job, Page, relations, unsplittable,
 from openreg_airflow.errors import ArtifactError, BlockingRulesError, StorageError
 from openreg_airflow.records import Artifact
 from openreg_airflow.references.guard import KEY
+from openreg_airflow.references.names import refuse_alike
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,6 +86,7 @@ def _produce(order: Order) -> Artifact:
         scratch = stack.enter_context(order.workspace.scratch_folder())
         if spec.references is not None and (order.records is not None or not nothing):
             told[KEY] = told_of(order, spec.references, local, scratch)
+        _refuse_alike(order, local[spec.table], scratch)
         artifact = Artifact(
             name=name,
             format=order.format,
@@ -111,6 +113,20 @@ def _produce(order: Order) -> Artifact:
             made = publish.files(order, given, artifact, pages, write=work.write, scratch=scratch)
     _tell(made, time.monotonic() - begun)
     return made
+
+
+def _refuse_alike(order: Order, table: Path, scratch: Path) -> None:
+    """See that the rows can be told apart in answers, before the file gets a number.
+
+    Raises:
+        ArtifactError: they cannot.
+    """
+    about = order.spec.references
+    wanted = {tuple(route.get("names") or ()) for route in order.routes.values()}
+    if about is not None and about.record is not None:
+        wanted.add(about.names)
+    for names in sorted(wanted - {()}):
+        refuse_alike(table, names, about, scratch)
 
 
 def _nothing(artifact: Artifact, order: Order) -> Artifact:

@@ -40,12 +40,14 @@ class Rejection(Record):
         key: the values that name it, as text.
         rule: the authority's id of what it does not meet.
         message: what the authority says.
+        row: its 0-based number in the table that the run reported, where several may have the key.
     """
 
     table: str
     key: tuple[str | None, ...]
     rule: str
     message: str
+    row: int | None = None
 
 
 def take_back(
@@ -55,6 +57,7 @@ def take_back(
     records: Mapping[str, RecordTable],
     workspace: Workspace,
     store_url: str,
+    numbered: Mapping[str, str] | None = None,
 ) -> int:
     """Put records that a run reported into the queue, with the authority's reasons.
 
@@ -67,6 +70,8 @@ def take_back(
         records: the report's section ``records``.
         workspace: where the run's tables are.
         store_url: the product's own database.
+        numbered: SHA-256 of the tables whose rows ``row`` means, by table; where the run reported
+            others, the key counts alone.
 
     Returns:
         How many records were taken back now.
@@ -102,11 +107,18 @@ def take_back(
             for name, table in counts.detail["tables"].items()
             if name in records
         }
+        same = {
+            name
+            for name, sha256 in (numbered or {}).items()
+            if counts.detail["tables"].get(name, {}).get("sha256") == sha256
+        }
         scratch = stack.enter_context(workspace.scratch_folder()).absolute()
         reasons = scratch / "reasons.parquet"
         with ReasonWriter(reasons) as writer:
             for one in rejections:
-                writer.add(one.table, one.rule, one.message, key=one.key)
+                row = one.row if one.table in same else None
+                key = one.key if row is None else None
+                writer.add(one.table, one.rule, one.message, row=row, key=key)
         local = {name: path.absolute() for name, path in tables.items()}
         parting = stack.enter_context(Parting(records, local, reasons, scratch))
         with queue_transaction(store_url, write=True) as connection:

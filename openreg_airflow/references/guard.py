@@ -58,6 +58,12 @@ def scope_of(spec: ReferencesSpec, report_id: str) -> str:
     return spec.scope or f"report {report_id}"
 
 
+def references_of(artifact: Artifact) -> ReferencesSpec | None:
+    """An artifact's section of references as it was when it was made; None where it has none."""
+    found = artifact.metadata.get(KEY)
+    return ReferencesSpec.model_validate(found["spec"]) if found else None
+
+
 def written_table(artifact: Artifact) -> Dataset | None:
     """The table whose rows stand in an artifact's files, where its references are known."""
     found = artifact.metadata.get(KEY)
@@ -66,9 +72,10 @@ def written_table(artifact: Artifact) -> Dataset | None:
 
 def sent_tables(artifact: Artifact) -> dict[str, Dataset]:
     """The tables that a correction was made of, by name; none where all records are sent."""
-    found = artifact.metadata.get(KEY)
-    if not found or not ReferencesSpec.model_validate(found["spec"]).derived:
+    about = references_of(artifact)
+    if about is None or not about.derived:
         return {}
+    found = artifact.metadata[KEY]
     tables = {artifact.metadata["table"]: found["written"], **found["inner"]}
     return {name: Dataset.model_validate(table) for name, table in tables.items()}
 

@@ -63,13 +63,36 @@ def test_answer_names_records_as_the_references_do(folder: Path) -> None:
     load(folder)
     [(line, _, message, _)] = problems(folder, ANSWERED.replace("reference: id", "reference: row"))
     assert line == len(ANSWERED.splitlines())
-    assert "reference: 'row' is not the column of artifacts.trades.references, 'id'" in message
+    assert "row is not id, by which artifacts.trades.references names records" in message
     # What counts as reported is not decided by the answer of an archive.
     archive = ANSWERED.replace("reference: id", "reference: row").replace(
         "connection: inbox", "connection: inbox, reports: false"
     )
     (folder / "report.yaml").write_text(archive)
     load(folder)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("pattern: F", "an auth.031 names a record by one value, artifacts.trades by id, action"),
+        ("pattern: F, parser: csv, form: {reference: r, status: s}", "has 1 of 2 values"),
+        ("pattern: F, parser: csv, form: {reference: [r, a], status: s}", None),
+        ("pattern: F, parser: csv, form: {reference: [r, a], status: s}, reference: id", "2 of 1"),
+        ("pattern: F, reference: id", None),
+        ("pattern: F, reference: other", "other is not id nor id, action, by which"),
+    ],
+)
+def test_answer_has_a_value_for_each_column_that_names_a_row(
+    folder: Path, answer: str, said: str | None
+) -> None:
+    text = ANSWERED.replace("action: action}", "action: action, record: [id, action]}")
+    text = text.replace("pattern: F, reference: id", answer)
+    if said is None:
+        (folder / "report.yaml").write_text(text)
+        load(folder)
+    else:
+        assert [said in message for _, _, message, _ in problems(folder, text)] == [True]
 
 
 def test_a_right_spec_loads(folder: Path) -> None:

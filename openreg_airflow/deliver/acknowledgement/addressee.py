@@ -25,14 +25,14 @@ class Sent:
 
     Attributes:
         files: the report files of the artifact, in their order.
-        table: the artifact's table as Parquet; None when records are not spoken of by reference.
-        reference: its column that names a record at the authority.
+        table: the table that was written as Parquet; None when only files are spoken of.
+        names: its columns by which answers name a record.
     """
 
     business_date: date
     files: Sequence[ArtifactFile]
     table: Path | None
-    reference: str | None
+    names: Sequence[str]
 
 
 def answered_files(

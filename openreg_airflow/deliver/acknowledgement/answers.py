@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from openreg_airflow.deliver.acknowledgement.feedback import Answer, FeedbackError
 from openreg_airflow.parquet_rows import RowFile
+from openreg_airflow.references.names import name_of
 from openreg_airflow.store.acknowledgements import RecordAnswer
 from openreg_airflow.store.models import ID, escaped
 
@@ -32,7 +33,7 @@ class AnswerFile(RowFile):
         Raises:
             FeedbackError: its reference is none that could be kept.
         """
-        reference = answer.reference
+        reference = name_of(answer.reference)
         if len(reference) > ID:
             message = f"a reference has {len(reference)} characters: {reference[:40]!r}..."
             hint = f"References have at most {ID} characters; the file is kept. Ask the authority."
@@ -54,16 +55,15 @@ class WordFile(RowFile):
         [*AnswerFile.schema, ("position", pa.int32()), ("row", pa.int64()), ("news", pa.bool_())]
     )
 
-    def add(self, word: RecordAnswer, row: int, *, news: bool) -> None:
+    def add(self, word: RecordAnswer, *, news: bool) -> None:
         """Add a word.
 
         Args:
             word: what is said of a record.
-            row: its 0-based number in the table that was sent.
             news: this feedback file says so, and not just that a record is accepted at once.
         """
         self._put(
-            word.model_dump(exclude={"route", "artifact"}) | {"row": row, "news": news},
+            word.model_dump(exclude={"route", "artifact"}) | {"news": news},
             len(word.rules) + len(word.text),
         )
 
@@ -83,22 +83,19 @@ class Words:
 
     def news(self) -> Iterator[RecordAnswer]:
         """What the store does not know yet."""
-        return (word for _, word in self._news())
-
-    def rejected(self) -> Iterator[tuple[int, RecordAnswer]]:
-        """What was rejected now, with the 0-based numbers of the rows, ascending."""
-        return ((row, word) for row, word in self._news() if word.status == "rejected")
-
-    def _news(self) -> Iterator[tuple[int, RecordAnswer]]:
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(_ROWS):
                 for line in batch.filter(batch.column("news")).to_pylist():
                     del line["news"]
-                    yield line.pop("row"), RecordAnswer(**self._own, **line)
+                    yield RecordAnswer(**self._own, **line)
+
+    def rejected(self) -> Iterator[RecordAnswer]:
+        """What was rejected now, in the order of the rows."""
+        return (word for word in self.news() if word.status == "rejected")
 
 
 def write_known(words: Iterable[RecordAnswer], path: Path) -> None:
-    """Write words that only the store has, as :class:`WordFile` has them, without rows."""
+    """Write words that only the store has, as :class:`WordFile` has them."""
     with WordFile(path) as writer:
         for word in words:
-            writer.add(word, 0, news=False)
+            writer.add(word, news=False)

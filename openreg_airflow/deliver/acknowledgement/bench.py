@@ -1,4 +1,4 @@
-"""The answers, the sent references and what was known before, joined by DuckDB.
+"""The answers, the names of what was sent and what was known before, joined by DuckDB.
 
 What does not fit into its memory goes to files of the scratch folder, so that millions of answers
 take seconds and no memory to speak of.
@@ -6,9 +6,7 @@ take seconds and no memory to speak of.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -19,11 +17,11 @@ import duckdb
 from openreg_airflow.deliver.acknowledgement.answers import WordFile
 from openreg_airflow.deliver.acknowledgement.feedback import FeedbackError
 from openreg_airflow.errors import StorageError
-from openreg_airflow.sql_quoting import named
+from openreg_airflow.references.names import name_sql
 from openreg_airflow.store.acknowledgements import RecordAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from openreg_airflow.deliver.acknowledgement.addressee import Sent
 
@@ -31,30 +29,25 @@ _ASK = "It is kept and nothing of it was taken. Ask the authority what it belong
 _MEMORY = "256MiB"
 #: Rows that are fetched at a time.
 _ROWS = 10_000
+_WORDS = "status, rules, text"
+#: Beyond the last row of any file.
+_NO_END = 1 << 62
 #: Characters that may be said of one record.
 _MOST_TEXT = 1 << 20
-
-
-@dataclass
-class Count:
-    """How many records of one sent file are spoken of.
-
-    Attributes:
-        states: by anybody, in each state.
-        said: by the feedback file at hand.
-    """
-
-    states: Counter[str] = field(default_factory=Counter)
-    said: int = 0
 
 
 class Bench:
     """Where a feedback file is held against what was sent; a context manager.
 
+    Where several rows have the same name, each of them is looked at by the authority only when it
+    took the ones before: a cancellation, then the new report. So what is rejected or pending are
+    the last of them, as many as the file says, and the others are accepted.
+
     Args:
         name: the feedback file's name, for messages.
         answers: what it says of records, as :class:`.AnswerFile` wrote it.
         sent: what was sent.
+        answered: positions from 1 of the files that it answers.
         known: what earlier files said, as :class:`.WordFile` wrote it; None for nothing.
         scratch: a private folder for temporary files.
 
@@ -62,12 +55,18 @@ class Bench:
         StorageError: the scratch folder's disk is full, or a file cannot be read.
     """
 
-    def __init__(
-        self, name: str, answers: Path, sent: Sent, known: Path | None, scratch: Path
+    def __init__(  # noqa: PLR0917 - what is held against what
+        self,
+        name: str,
+        answers: Path,
+        sent: Sent,
+        answered: Collection[int],
+        known: Path | None,
+        scratch: Path,
     ) -> None:
         self._name = name
         self._sent = sent
-        self._ends = list(accumulate(file.records for file in sent.files))
+        self._answered = answered
         self._db = duckdb.connect(
             ":memory:",
             config={
@@ -77,6 +76,7 @@ class Bench:
             },
         )
         try:
+            self._run("SET TimeZone = 'UTC'")
             self._load(answers, known)
         except BaseException:
             self._db.close()
@@ -89,33 +89,45 @@ class Bench:
         self._db.close()
 
     def _load(self, answers: Path, known: Path | None) -> None:
-        columns = "reference, status, rules, text"
+        columns = "reference AS name, status, rules, text"
         self._run(f"CREATE TABLE answers AS SELECT {columns} FROM read_parquet($1)", answers)  # noqa: S608
+        self._load_sent()
         if known is None:
-            self._run(f"CREATE TABLE known AS SELECT {columns} FROM answers LIMIT 0")  # noqa: S608
-        else:
-            self._run(f"CREATE TABLE known AS SELECT {columns} FROM read_parquet($1)", known)  # noqa: S608
-        if self._sent.table is None or self._sent.reference is None:
-            self._run("CREATE TABLE sent (reference VARCHAR, row BIGINT)")
+            self._run(f"CREATE TABLE known AS SELECT 0 AS row, {_WORDS} FROM answers LIMIT 0")  # noqa: S608
             return
-        column = named(self._sent.reference)
-        # Where a record is cancelled and reported anew, an answer means the report.
         self._run(
-            f"CREATE TABLE sent AS SELECT CAST({column} AS VARCHAR) AS reference, "  # noqa: S608
-            "max(file_row_number) AS row FROM read_parquet($1, file_row_number = true) "
-            f"WHERE {column} IS NOT NULL GROUP BY 1",
-            self._sent.table,
+            "CREATE TABLE known AS SELECT CASE WHEN row < 0 THEN (SELECT max(s.row) FROM sent s "  # noqa: S608
+            f"WHERE s.name = reference) ELSE row END AS row, {_WORDS} FROM read_parquet($1)",
+            known,
+        )
+
+    def _load_sent(self) -> None:
+        table, names = self._sent.table, self._sent.names
+        if table is None or not names:
+            self._run("CREATE TABLE sent (name VARCHAR, row BIGINT, part INTEGER, here BOOLEAN)")
+            return
+        self._run("CREATE TABLE parts (part INTEGER, first BIGINT, after BIGINT, here BOOLEAN)")
+        ends = list(accumulate(file.records for file in self._sent.files))
+        for part, (first, after) in enumerate(zip([0, *ends], ends, strict=False), 1):
+            last = part == len(ends)
+            values = (part, first, _NO_END if last else after, part in self._answered)
+            self._run("INSERT INTO parts VALUES ($1, $2, $3, $4)", *values)
+        self._run(
+            f"CREATE TABLE sent AS SELECT {name_sql(names)} AS name, file_row_number AS row, "  # noqa: S608
+            "part, here FROM read_parquet($1, file_row_number = true) "
+            "JOIN parts ON file_row_number >= first AND file_row_number < after",
+            table,
         )
 
     def refuse_unknown(self) -> None:
-        """See that only what was sent is spoken of.
+        """See that only what was sent is spoken of, and only in the files that are answered.
 
         Raises:
-            FeedbackError: with the first reference that was not.
+            FeedbackError: with the first name that was not.
         """
         [(count, first)] = self._run(
-            "SELECT count(*), min(reference) FROM ("
-            "SELECT DISTINCT reference FROM answers ANTI JOIN sent USING (reference))"
+            "SELECT count(*), min(name) FROM ("
+            "SELECT DISTINCT name FROM answers ANTI JOIN sent USING (name))"
         ).fetchall()
         if count:
             message = (
@@ -127,22 +139,46 @@ class Bench:
                 else _ASK
             )
             raise FeedbackError(message, hint=hint)
+        [(part,)] = self._run(
+            "SELECT min(part) FROM sent JOIN (SELECT DISTINCT name FROM answers "
+            "ANTI JOIN (SELECT name FROM sent WHERE here) USING (name)) USING (name)"
+        ).fetchall()
+        if part is not None:
+            of = self._sent.files[part - 1].filename
+            message = f"{self._name} speaks of records of {of}, which it does not answer"
+            raise FeedbackError(message, hint=_ASK)
 
     def refuse_contradictions(self) -> None:
-        """See that each record has one state.
+        """See that each name has one state; of several rows some may be accepted and some not.
 
         Raises:
-            FeedbackError: with the first reference that has two.
+            FeedbackError: with the first name that has two.
         """
+        self._run(
+            "CREATE TABLE said AS SELECT name, count(*) FILTER (status = 'accepted') AS taken, "
+            "count(*) FILTER (status <> 'accepted') AS others, "
+            "min(status) FILTER (status <> 'accepted') AS one, "
+            "max(status) FILTER (status <> 'accepted') AS other FROM answers GROUP BY name"
+        )
+        # What is said of a row; nothing of one that is accepted because a later one was looked at.
+        self._run(
+            "CREATE TABLE spoken AS SELECT row, name, rows, taken, CASE "
+            "WHEN one IS NULL THEN 'accepted' "
+            "WHEN back <= greatest(1, least(others, rows - (taken > 0)::INTEGER)) THEN one "
+            "END AS status, one <> other AS differ FROM ("
+            "SELECT *, count(*) OVER (PARTITION BY name) AS rows, "
+            "row_number() OVER (PARTITION BY name ORDER BY row DESC) AS back "
+            "FROM sent JOIN said USING (name) WHERE here)"
+        )
         [(first,)] = self._run(
-            "SELECT min(reference) FROM (SELECT reference FROM answers GROUP BY reference "
-            "HAVING min(status) <> max(status))"
+            "SELECT min(name) FROM spoken WHERE differ "
+            "OR (rows = 1 AND taken > 0 AND status <> 'accepted')"
         ).fetchall()
         if first is not None:
             message = f"{self._name} gives {first!r} two different states"
             raise FeedbackError(message, hint=_ASK)
 
-    def write_newest(self, into: Path, *, accepted_too: bool) -> dict[int, Count]:
+    def write_newest(self, into: Path, *, accepted_too: bool) -> dict[int, Counter[str]]:
         """Write the newest word on every record that is not, or was not always, simply accepted.
 
         Args:
@@ -150,58 +186,60 @@ class Bench:
             accepted_too: also on those that are accepted now for the first time.
 
         Returns:
-            By position of a sent file, how many words there are.
+            By position of a sent file, how many of its records are spoken of in each state.
         """
-        found = {position: Count() for position in range(1, len(self._ends) + 1)}
+        found: dict[int, Counter[str]] = {
+            position: Counter() for position in range(1, len(self._sent.files) + 1)
+        }
         with WordFile(into) as writer:
-            for word, row, before, said in self._newest(accepted_too=accepted_too):
-                count = found[word.position]
-                count.states[word.status] += 1
-                count.said += said
+            for word, before, said in self._newest(accepted_too=accepted_too):
+                found[word.position][word.status] += 1
                 # A million records that are accepted at once are no news, and stay in this file.
-                writer.add(word, row, news=said and {word.status, before} != {"accepted"})
+                writer.add(word, news=said and {word.status, before} != {"accepted"})
         return found
 
-    def _newest(self, *, accepted_too: bool) -> Iterator[tuple[RecordAnswer, int, str, bool]]:
-        """Words with the rows of their records, the states before, and who said them."""
+    def _newest(self, *, accepted_too: bool) -> Iterator[tuple[RecordAnswer, str, bool]]:
+        """Words with the states before, and whether this file says so."""
         joined = self._run(
-            "SELECT s.row, s.reference, a.status, a.rules, a.text, k.status, k.rules, k.text "
-            "FROM sent s LEFT JOIN answers a USING (reference) LEFT JOIN known k USING (reference) "
-            "WHERE a.status IN ('rejected', 'pending') OR k.status IS NOT NULL "
-            "OR (a.status IS NOT NULL AND $1) ORDER BY s.row",
+            "SELECT s.row, s.name, s.part, p.status, a.rules, a.text, k.status, k.rules, k.text "
+            "FROM sent s LEFT JOIN spoken p USING (row) LEFT JOIN known k USING (row) "
+            "LEFT JOIN answers a ON a.name = s.name AND a.status = p.status "
+            "WHERE p.status IN ('rejected', 'pending') OR k.status IS NOT NULL "
+            "OR (p.row IS NOT NULL AND $1) ORDER BY s.row",
             accepted_too,
         )
         lines = (line for part in iter(lambda: joined.fetchmany(_ROWS), []) for line in part)
         for row, same in groupby(lines, itemgetter(0)):
             first = next(same)
-            _, reference, status, rules, text, before, known_rules, known_text = first
+            _, reference, part, status, _, _, before, known_rules, known_text = first
             said = status is not None
             if said:
-                rules, text = self._together(reference, first, same)  # noqa: B031 - rest of it
+                rules, text = self._together(first, same)  # noqa: B031 - the rest of it
             else:
-                status, rules, text = before, known_rules, known_text
+                status, rules, text = before or "accepted", known_rules or "", known_text or ""
             word = RecordAnswer(
                 route="",
                 artifact="",
                 reference=reference,
-                position=min(bisect_right(self._ends, row) + 1, len(self._ends)),
+                position=part,
+                row=row,
                 status=status,
                 rules=rules,
                 text=text,
             )
-            yield word, row, before or "accepted", said
+            yield word, before or "accepted", said
 
     def _together(
-        self, reference: str, first: tuple[Any, ...], others: Iterator[tuple[Any, ...]]
+        self, first: tuple[Any, ...], others: Iterator[tuple[Any, ...]]
     ) -> tuple[str, str]:
         """What several answers of the same state say of one record."""
-        rules, texts, length = {first[3]}, {first[4]}, 0
+        rules, texts, length = {first[4]}, {first[5]}, 0
         for other in others:
-            rules.add(other[3])
-            texts.add(other[4])
-            length += len(other[3]) + len(other[4])
+            rules.add(other[4])
+            texts.add(other[5])
+            length += len(other[4]) + len(other[5])
             if length > _MOST_TEXT:
-                message = f"{self._name} says more than {_MOST_TEXT} characters of {reference!r}"
+                message = f"{self._name} says more than {_MOST_TEXT} characters of {first[1]!r}"
                 raise FeedbackError(message, hint=_ASK)
         return " ".join(sorted(rules)).strip(), "; ".join(sorted(texts - {""}))
 

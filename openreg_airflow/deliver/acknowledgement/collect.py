@@ -18,6 +18,7 @@ from openreg_airflow.deliver.acknowledgement.pattern import matches
 from openreg_airflow.deliver.channel import Mailbox
 from openreg_airflow.deliver.delivery import channel_for
 from openreg_airflow.errors import SpecError
+from openreg_airflow.references.guard import references_of
 from openreg_airflow.store.acknowledgements import (
     Acknowledgement,
     Acknowledgements,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from openreg_airflow.records import Artifact, Dataset, FileRef, RunKey
     from openreg_airflow.workspace import StageFolder, Workspace
 
-    Reject = Callable[[Iterator[tuple[int, RecordAnswer]]], None]
+    Reject = Callable[[Iterator[RecordAnswer]], None]
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Awaited:
     Attributes:
         route: name of the route that was delivered over.
         spec: the route; it has an acknowledgement.
-        table: the table that the artifact's records came from.
+        table: the table whose rows were written.
         due_at: until when an answer is waited for.
     """
 
@@ -67,6 +68,11 @@ class Awaited:
             message = f"route {self.route} awaits no acknowledgement"
             raise SpecError(message)
         return self.spec.acknowledgement
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the table by which answers name its rows."""
+        return self.answer.named_by(references_of(self.artifact))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +231,7 @@ def _take(  # noqa: PLR0917 - one step of collect
     try:
         with AnswerFile(answers) as writer:
             feedback = load_parser(answer.parser).read(path, answer.form, writer.take)
-        table = awaited.table if answer.reference else None
+        table = awaited.table if awaited.names else None
         with (
             workspace.open_local(table) if table else nullcontext() as local,
             _known(awaited, workspace, store, path.parent) as known,
@@ -238,7 +244,7 @@ def _take(  # noqa: PLR0917 - one step of collect
                     business_date=run.business_date,
                     files=artifact.reports,
                     table=local,
-                    reference=answer.reference,
+                    names=awaited.names,
                 ),
                 answer,
                 known=known,

@@ -30,12 +30,12 @@ class Answer:
     """What is said of one record.
 
     Attributes:
-        reference: what names it.
+        reference: what names it; where several columns do, their values in the columns' order.
         rules: ids of the rules that it broke.
         text: what they say.
     """
 
-    reference: str
+    reference: str | tuple[str, ...]
     status: RecordStatus
     rules: tuple[str, ...] = ()
     text: str = ""

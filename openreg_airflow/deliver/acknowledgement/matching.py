@@ -54,21 +54,17 @@ def match(
         StorageError: the disk is full.
     """
     answered = answered_files(feedback, name, sent, spec)
-    with Bench(name, answers, sent, known, newest.parent) as bench:
+    with Bench(name, answers, sent, answered, known, newest.parent) as bench:
         bench.refuse_unknown()
         bench.refuse_contradictions()
         # Where nothing is said of the whole file, each accepted record is a word of its own.
         silent = any(one.status in (None, "received") for one in answered.values())
         counts = bench.write_newest(newest, accepted_too=silent)
-    found = []
-    for before in standings:
-        count = counts[before.position]
-        if (one := answered.get(before.position)) is not None:
-            found.append(_standing(name, before, one, count.states, now))
-        elif count.said:
-            message = f"{name} speaks of records of {before.filename}, which it does not answer"
-            raise FeedbackError(message, hint=_ASK)
-    return found
+    return [
+        _standing(name, before, answered[before.position], counts[before.position], now)
+        for before in standings
+        if before.position in answered
+    ]
 
 
 def _standing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
@@ -190,12 +191,12 @@ class AcknowledgeOperator(StageOperator):
         log.info("%d files wait for an answer; the next look is in %s", len(open_), wait)
         self.defer(trigger=TimeDeltaTrigger(wait), method_name="look_again")
 
-    def take_back(self, awaited: Awaited, rejected: Iterator[tuple[int, RecordAnswer]]) -> None:
+    def take_back(self, awaited: Awaited, rejected: Iterator[RecordAnswer]) -> None:
         """Put rejected records into the exception queue, with the authority's reasons.
 
         Args:
             awaited: what was sent.
-            rejected: numbers of rows of the artifact's table, with what is said of them; read once.
+            rejected: what is said of rows that were written; read once.
         """
         first = next(rejected, None)
         if first is None:
@@ -211,23 +212,68 @@ class AcknowledgeOperator(StageOperator):
         from openreg_airflow.deliver.acknowledgement.rejected import keyed
         from openreg_airflow.exception_queue.take_back import Rejection, take_back
 
-        with self.workspace.open_local(awaited.table) as local:
+        with ExitStack() as stack:
+            source, rows = self._rows_of_report(awaited, awaited.table, rejected, stack)
+            local = stack.enter_context(self.workspace.open_local(source))
             new = take_back(
                 run=awaited.run,
                 rejections=(
                     Rejection(
                         table=table,
                         key=key,
+                        row=row,
                         rule=answer.rules or "authority",
                         message=answer.text or "rejected by the authority",
                     )
-                    for key, answer in keyed(local, self.records[table].naming, rejected)
+                    for row, key, answer in keyed(local, self.records[table].naming, rows)
                 ),
                 records=self.records,
+                numbered={table: source.sha256},
                 workspace=self.workspace,
                 store_url=self.settings.store_url,
             )
         log.info("rejected records are in the exception queue, %d new", new)
+
+    def _rows_of_report(
+        self,
+        awaited: Awaited,
+        written: Dataset,
+        rejected: Iterator[RecordAnswer],
+        stack: ExitStack,
+    ) -> tuple[Dataset, Iterator[tuple[int, RecordAnswer]]]:
+        """The table whose rows the queue takes, and which of them were rejected.
+
+        What a correction writes are other rows than those of the report: some have another action,
+        and derived cancellations are none of its rows.
+        """
+        from openreg_airflow.deliver.acknowledgement.rejected import with_origin
+        from openreg_airflow.references.guard import submission_of
+
+        submission = submission_of(awaited.run, awaited.artifact)
+        source = self._tables().get(str(awaited.artifact.metadata.get("table") or ""))
+        records = submission.records if submission is not None else None
+        known = records is not None and any(c.name == "origin" for c in records.columns)
+        if records is None or source is None or not known:
+            return written, ((answer.row, answer) for answer in rejected)
+        local = stack.enter_context(self.workspace.open_local(records))
+        return source, _reported(with_origin(local, rejected))
+
+
+def _reported(
+    rejected: Iterator[tuple[int | None, RecordAnswer]],
+) -> Iterator[tuple[int, RecordAnswer]]:
+    """What is said of rows of the report; of derived cancellations only the log tells."""
+    for row, answer in rejected:
+        if row is not None:
+            yield row, answer
+            continue
+        log.error(
+            "the cancellation of %s was rejected, and goes out again with the next run of the "
+            "date: %s %s",
+            answer.reference,
+            answer.rules,
+            answer.text,
+        )
 
 
 def _refuse_rejected(standings: Sequence[Acknowledgement]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -10,8 +10,13 @@ from openreg_airflow.deliver.acknowledgement.pattern import check_pattern
 from openreg_airflow.deliver.remote_folder import RemoteFolder
 from openreg_airflow.section import Name, Section
 
+if TYPE_CHECKING:
+    from openreg_airflow.references.spec import ReferencesSpec
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Words = tuple[Text, ...]
+#: What together names a record, in the order of the columns.
+Names = Annotated[tuple[Text, ...], Field(min_length=1, max_length=8)]
 
 
 def _known_encoding(name: str) -> str:
@@ -48,7 +53,9 @@ class FeedbackForm(Section):
     """
 
     record: Text | None = Field(default=None, description="XML: name of a record's element.")
-    reference: Text = Field(description="What names the record.")
+    reference: Text | Names = Field(
+        description="What names the record; several where several columns do, in their order."
+    )
     status: Text = Field(description="Its state.")
     rule: Text | None = Field(default=None, description="Id of the rule that it broke.")
     text: Text | None = Field(default=None, description="What the rule says.")
@@ -57,6 +64,11 @@ class FeedbackForm(Section):
     words: FeedbackWords = FeedbackWords()
     delimiter: Annotated[str, StringConstraints(pattern=r'^[^"\s]$|^[ \t]$')] = ";"
     encoding: Annotated[Text, AfterValidator(_known_encoding)] = "utf-8"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Where what names the record is."""
+        return (self.reference,) if isinstance(self.reference, str) else self.reference
 
 
 class AcknowledgementSpec(Section):
@@ -70,7 +82,8 @@ class AcknowledgementSpec(Section):
         connection: of another place, with its ``channel``.
         parser: kind of feedback, as named among the entry points ``openreg.feedback``.
         form: where the parsers ``csv`` and ``xml`` find what.
-        reference: column of the artifact's table that names a record at the authority.
+        reference: column of the artifact's table by which answers name a record, or columns that
+            do so together; what the artifact's ``references`` say when left out.
         original: what the feedback calls the file that it answers, with the placeholders of
             ``pattern``; file name and stem are known anyway.
         wait_hours: how long it is waited for; up to the report's deadline when left out, or a day
@@ -86,13 +99,26 @@ class AcknowledgementSpec(Section):
     channel: Name | None = None
     parser: Name = "auth031"
     form: FeedbackForm | None = None
-    reference: Text | None = None
+    reference: Text | Names | None = None
     original: Annotated[Text, AfterValidator(check_pattern)] | None = None
     wait_hours: float | None = Field(default=None, gt=0, le=24 * 366)
     pending_hours: float = Field(default=24 * 7, gt=0, le=24 * 366)
     # A task that wakes before the scheduler has seen it fall asleep counts as lost.
     poll_seconds: int = Field(default=300, ge=10, le=86_400)
     most_mib: int = Field(default=2048, ge=1, le=65_536)
+
+    def named_by(self, about: ReferencesSpec | None) -> tuple[str, ...]:
+        """The columns of an artifact's table by which answers name its records.
+
+        Args:
+            about: the artifact's ``references``.
+
+        Returns:
+            None of them when only files are spoken of.
+        """
+        if self.reference is None:
+            return about.names if about is not None else ()
+        return (self.reference,) if isinstance(self.reference, str) else self.reference
 
     @model_validator(mode="after")
     def _form_where_one_is_read(self) -> Self:

@@ -141,6 +141,7 @@ class _Reading:
 
     def __init__(self, name: str, form: FeedbackForm) -> None:
         self._name = name
+        self._parts = len(form.names)
         kinds: tuple[RecordStatus, ...] = ("accepted", "rejected", "pending")
         self._words = {
             text.casefold(): kind for kind in kinds for text in getattr(form.words, kind)
@@ -150,16 +151,17 @@ class _Reading:
         """What is said of one record.
 
         Args:
-            values: ``reference``, ``status`` and, where the form has them, ``rule`` and ``text``.
+            values: ``reference`` and a number for each of its parts, ``status`` and, where the
+                form has them, ``rule`` and ``text``.
             where: its place in the file.
         """
-        reference = (values["reference"] or "").strip()
-        if not reference:
+        reference = tuple((values[f"reference {n}"] or "").strip() for n in range(self._parts))
+        if not all(reference):
             message = f"{self._name} has a record without a reference"
             raise FeedbackError(message, where=where, hint=_ASK)
         rule = (values.get("rule") or "").strip()
         return Answer(
-            reference=reference,
+            reference=reference[0] if len(reference) == 1 else reference,
             status=self.status((values["status"] or "").strip(), where),
             rules=(rule,) if rule else (),
             text=(values.get("text") or "").strip(),
@@ -175,8 +177,8 @@ class _Reading:
 
 
 def _places(form: FeedbackForm) -> dict[str, str]:
-    places = {
-        "reference": form.reference,
+    places: dict[str, str | None] = {
+        **{f"reference {n}": place for n, place in enumerate(form.names)},
         "status": form.status,
         "rule": form.rule,
         "text": form.text,
