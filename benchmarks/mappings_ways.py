@@ -211,31 +211,44 @@ def map_step(folder: Path) -> tuple[float, int]:
 
 
 def rule(folder: Path) -> tuple[float, int]:
-    """A rule with a look-up in its condition, evaluated by DuckDB over the table's file."""
-    from openreg_airflow.language.compiler import compile_condition
-    from openreg_airflow.language.scope import Scope, columns_of
+    """A rule with a look-up in its condition, evaluated over the table's file.
+
+    What is measured finds the failing rows, fetches the few that are shown, and learns about the
+    set's periods on the way.
+    """
+    from openreg_airflow.validate.job import Job, MappingTable, Rule, TableFile
+    from openreg_airflow.validate.passes import Passes
     from openreg_airflow.validate.session import mapping_views, open_session
-    from openreg_airflow.validate.spec import ValidateLimits
+    from openreg_airflow.validate.spec import RuleSpec, ValidateLimits
+    from openreg_airflow.validate.written import written
 
-    source = folder / "trades.parquet"
-    snapshot = _snapshot(folder)
-    from openreg_airflow.validate.job import MappingTable
-
-    sets = {
-        "venues": MappingTable(
-            path=folder / "entries.parquet", keys=snapshot.keys, values=snapshot.values
+    source, snapshot = folder / "trades.parquet", _snapshot(folder)
+    table = TableFile(path=source, rows=pq.read_metadata(source).num_rows)
+    demand = RuleSpec(
+        title="Codes are known",
+        table="trades",
+        condition='mapping("venues", code, as_of=day) is not None',
+        message="code {code}",
+    )
+    entries = folder / "entries.parquet"
+    sets = {"venues": MappingTable(path=entries, keys=snapshot.keys, values=snapshot.values)}
+    job = written(
+        Job(
+            rules=(Rule(rule_id="known", spec=demand),),
+            tables={"trades": table},
+            mappings=sets,
+            business_date=BUSINESS_DATE,
+            limits=ValidateLimits(threads=THREADS),
+            failing_rows=100,
+            failures=folder / "failures.parquet",
+            scratch=folder,
         )
-    }
-    columns = columns_of({field.name: str(field.type) for field in pq.read_schema(source)})
-    codes = {name: one.codes(name) for name, one in sets.items()}
-    scope = Scope("trades", {"trades": columns}, mappings=codes)
-    demand = compile_condition('mapping("venues", code, as_of=day) is not None', scope)
+    )
     views = mapping_views(sets, BUSINESS_DATE)
-    session = open_session({"trades": source}, ValidateLimits(), folder, views)
-    query = f"SELECT count(*) FROM trades WHERE {demand.sql}"
-    seconds, [(count,)] = timed(lambda: session.execute(query).fetchall())
+    session = open_session({"trades": source}, job.limits, folder, views)
+    seconds, sweep = timed(lambda: Passes(job, job.failing_rows).sweep("known", session))
     session.close()
-    return seconds, int(count)
+    return seconds, table.rows - sweep.counts["known"]
 
 
 def count_join(folder: Path) -> tuple[float, int]:

@@ -9,6 +9,7 @@ from typing import TypeGuard
 from openreg_airflow.language.arithmetic import comparable
 from openreg_airflow.language.codes import Codes
 from openreg_airflow.language.functions import FUNCTIONS, METHODS, NAMESPACES
+from openreg_airflow.language.look_up import JOINED, PREFIX
 from openreg_airflow.language.scope import nearest
 from openreg_airflow.language.signature import ArgumentError, Function, Parameter
 from openreg_airflow.language.types import BOOLEAN, DATE, STRING, Type
@@ -40,6 +41,8 @@ class Calls(Codes):
             hint = nearest(name, [*known] or FUNCTIONS, "functions")
             raise self.fault(node.func, f"there is no function {name}", hint)
         arguments = self._arguments(node, function, given)
+        if function.once or function.asks:
+            arguments = [self.reached(value) for value in arguments]
         try:
             sql, kind = function.apply(tuple(arguments))
         except ArgumentError as error:
@@ -116,7 +119,9 @@ class Calls(Codes):
         )
         predicate, _ = function.apply(asked_of)
         listed = ", ".join(f"{value.sql} AS {names[id(value)]}" for value in moving)
-        inner = f"SELECT {listed} FROM {named(self.scope.table)}"  # noqa: S608
+        found = any(PREFIX in value.sql for value in moving)
+        table = JOINED if found else named(self.scope.table)
+        inner = f"SELECT {listed} FROM {table}"  # noqa: S608
         chosen = ", ".join(names.values())
         asked = ", ".join(value.sql for value in moving)
         nulls = " OR ".join(f"{value.sql} IS NULL" for value in arguments)
@@ -170,13 +175,15 @@ class Calls(Codes):
             raise self.fault(node, message, self.scope.near(column, table))
         if instead := comparable(left.type, kind):
             raise self.fault(node, f"{left.type} cannot be compared with {kind}", instead)
+        left = self.reached(left)
         query = (
             f"SELECT DISTINCT {named(column)} FROM {named(table)} "  # noqa: S608 - quoted names
             f"WHERE {named(column)} IS NOT NULL"
         )
         # SQL says that even NULL is not in an empty table.
         sql = f"(CASE WHEN {left.sql} IS NULL THEN NULL ELSE {left.sql} IN ({query}) END)"
-        return Value(sql, BOOLEAN, node, columns=left.columns)
+        own = {column} if table == self.scope.table else set()
+        return Value(sql, BOOLEAN, node, columns=left.columns | own)
 
     def _written(self, node: ast.Call, name: str) -> str:
         """The only argument of a call, a text that is written down."""

@@ -22,6 +22,7 @@ from openreg_airflow.language.value import Value
 from openreg_airflow.sql_quoting import named
 
 if TYPE_CHECKING:
+    from openreg_airflow.language.look_up import LookUp
     from openreg_airflow.language.scope import Scope
 
 MAX_CHARACTERS = 10_000
@@ -44,10 +45,15 @@ class Condition:
     Attributes:
         sql: a boolean expression over the columns of the table; NULL where it is unknown.
         columns: the columns of the table that it reads, in alphabetical order.
+        joined: the same over the table with the columns of ``look_ups`` added.
+        look_ups: what is looked up in mapping sets as of a date of the row; one that needs another
+            comes after it.
     """
 
     sql: str
     columns: tuple[str, ...]
+    joined: str = ""
+    look_ups: tuple[LookUp, ...] = ()
 
 
 def compile_condition(text: str, scope: Scope) -> Condition:
@@ -56,16 +62,24 @@ def compile_condition(text: str, scope: Scope) -> Condition:
     Raises:
         ExpressionError: with the character at which it is wrong.
     """
-    value = _Compiler(text, scope).whole()
-    return Condition(value.sql, tuple(sorted(value.columns)))
+    compiler = _Compiler(text, scope)
+    value = compiler.whole()
+    columns = tuple(sorted(value.columns))
+    if not compiler.look_ups:
+        return Condition(value.sql, columns, value.sql)
+    compiler = _Compiler(text, scope, joining=True)
+    return Condition(value.sql, columns, compiler.whole().sql, tuple(compiler.look_ups))
 
 
 class _Compiler(Calls):
     """One walk over one condition."""
 
-    def __init__(self, text: str, scope: Scope) -> None:
+    def __init__(self, text: str, scope: Scope, *, joining: bool = False) -> None:
         self.text = text
         self.scope = scope
+        self.joining = joining
+        self.look_ups = {}
+        self.branches = []
         self._lines = text.splitlines()
         self._depth = 0
 
@@ -218,13 +232,20 @@ class _Compiler(Calls):
     def visit_ifexp(self, node: ast.IfExp) -> Value:
         """``a if c else b``; unknown when ``c`` is."""
         test = self._boolean(node.test, "if")
-        yes, no = self.visit(node.body), self.visit(node.orelse)
+        yes = self._branch(node.body, test.sql)
+        no = self._branch(node.orelse, f"NOT {test.sql}")
         kind = common(yes.type, no.type)
         if kind is None:
             message = f"the two results are {yes.type} and {no.type}"
             raise self.fault(node, message, "Both must be of one type.")
         sql = f"(CASE {test.sql} WHEN true THEN {yes.sql} WHEN false THEN {no.sql} END)"
         return Value(sql, kind, node, columns=_columns(test, yes, no))
+
+    def _branch(self, node: ast.expr, condition: str) -> Value:
+        self.branches.append(condition)
+        value = self.visit(node)
+        self.branches.pop()
+        return value
 
     def visit_subscript(self, node: ast.Subscript) -> Value:
         """A part of a text: ``x[0]``, ``x[:2]``, ``x[2:6]``, ``x[-2:]``."""

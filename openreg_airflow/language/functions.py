@@ -244,17 +244,18 @@ _GENERAL = (
     Function("business_day.valid", (_DAY, _CALENDAR),
              "Whether the day is a business day. Calendars cover 1999 to 2099; outside it is "
              "unknown.", (('business_day.valid(date("2026-04-03"))', False),), "Business days",
-             "is_business_day({0}, {1})", BOOLEAN),
+             "is_business_day({0}, {1})", BOOLEAN, asks=True),
     Function("business_day.add", (_DAY, Parameter("n", ("integer",)), _CALENDAR),
              "The n-th business day after the day, or before it when n is negative; n = 0 gives "
              "the day itself.",
              (('business_day.add(date("2026-04-02"), 1) == date("2026-04-07")', True),),
-             "Business days", "add_business_days({0}, CAST({1} AS INTEGER), {2})", DATE),
+             "Business days", "add_business_days({0}, CAST({1} AS INTEGER), {2})", DATE, asks=True),
     Function("business_day.between", (Parameter("first", ("date",)), Parameter("last", ("date",)),
                                       _CALENDAR),
              "Business days after the first day up to and with the last.",
              (('business_day.between(date("2026-04-02"), date("2026-04-07"))', 1),),
-             "Business days", "CAST(business_days_between({0}, {1}, {2}) AS BIGINT)", INTEGER),
+             "Business days", "CAST(business_days_between({0}, {1}, {2}) AS BIGINT)", INTEGER,
+             asks=True),
 )  # fmt: skip
 
 #: Every function by its name.

@@ -80,6 +80,7 @@ class Function:
         returns: the type of the result; None for the common type of the arguments.
         build: makes SQL and type where a template is not enough.
         once: whether it is costly and asked once for each distinct value of its arguments.
+        asks: whether its SQL is a macro that looks its arguments up in a table.
         method: whether it can also be written ``x.name()``.
         group: the heading in the manual.
     """
@@ -93,6 +94,7 @@ class Function:
     returns: Type | None = None
     build: Callable[[tuple[Value, ...]], Result] | None = None
     once: bool = False
+    asks: bool = False
     method: bool = False
 
     @property

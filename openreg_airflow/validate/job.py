@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from openreg_airflow.exception_queue.spec import RecordTable
+from openreg_airflow.language.look_up import LookUp
 from openreg_airflow.language.scope import CodeSet, columns_of
 from openreg_airflow.mapping_records import TypedColumn
 from openreg_airflow.records import Record
@@ -23,6 +24,8 @@ class Rule(Record):
         fault: why the rule does not fit the tables of the run.
         demand: what a condition demands of every row, in SQL; NULL where it is unknown.
         reads: the columns that the demand reads.
+        joined: the SELECT over the table with the columns of ``look_ups`` added.
+        look_ups: what a condition looks up in mapping sets as of a date of the row.
     """
 
     rule_id: str
@@ -31,6 +34,8 @@ class Rule(Record):
     fault: str | None = None
     demand: str | None = None
     reads: tuple[str, ...] = ()
+    joined: str = ""
+    look_ups: tuple[LookUp, ...] = ()
 
 
 class TableFile(Record):

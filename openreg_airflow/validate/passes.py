@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import duckdb
 
+from openreg_airflow.validate.joined import DatedSets
 from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError, parse
 from openreg_airflow.validate.sweep import Filter, Sweep, as_filter, groups
 
@@ -38,6 +40,7 @@ class Passes:
             for group in groups(dict(_filters(job, self._statements)))
             for rule_id in group
         }
+        self._sets = DatedSets()
         self._sweeps: dict[str, Sweep] = {}
         self._seconds: dict[str, float] = {}
         self._waited = 0.0
@@ -102,6 +105,7 @@ class Passes:
                 filters=group,
                 parameters={BUSINESS_DATE: self._job.business_date},
                 most=self._most,
+                sets=self._sets,
             )
         except (duckdb.InterruptException, duckdb.FatalException, duckdb.InternalException):
             raise
@@ -128,10 +132,12 @@ def _statements(job: Job) -> Iterator[tuple[str, Statement]]:
 
 def _filters(job: Job, statements: Mapping[str, Statement]) -> Iterator[tuple[str, Filter]]:
     """The rules that only filter a table of the job."""
+    looking = {rule.rule_id: rule for rule in job.rules if rule.look_ups}
     for rule_id, statement in statements.items():
-        one = None
+        one, rule = None, looking.get(rule_id)
         # What could just be read may be nested too deeply to be put together again.
         with suppress(RecursionError):
-            one = as_filter(statement.tree) if statement.tables else None
+            tree = parse(rule.joined).tree if rule is not None else statement.tree
+            one = as_filter(tree) if statement.tables else None
         if one is not None and one.table in job.tables:
-            yield rule_id, one
+            yield rule_id, replace(one, look_ups=rule.look_ups) if rule is not None else one

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from openreg_airflow.language.look_up import JOINED, PREFIX
 from openreg_airflow.sql_quoting import named, quoted
 from openreg_airflow.validate.patterns import quicken
 from openreg_airflow.validate.query import as_text
@@ -26,6 +27,9 @@ from openreg_airflow.validate.statement import functions, parser, syntax
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from openreg_airflow.language.look_up import LookUp
+    from openreg_airflow.validate.joined import DatedSets
 
 #: Rules that are evaluated in one pass.
 TOGETHER = 32
@@ -51,6 +55,8 @@ class Filter:
         shows_date: whether the columns have one.
         whole: whether the columns are those of the table, as they are.
         asks: whether the condition has a query of its own.
+        look_ups: what stands in the condition as columns that are not of the table, since the pass
+            joins the mapping sets in which they are found.
     """
 
     table: str
@@ -61,6 +67,7 @@ class Filter:
     shows_date: bool
     whole: bool
     asks: bool
+    look_ups: tuple[LookUp, ...] = ()
 
     def over(self, table: str) -> str:
         """The SELECT without its condition, over another table with the same columns."""
@@ -118,6 +125,7 @@ class Sweep:
         filters: by rule id; all of one table under one alias.
         parameters: the values of the parameters that the conditions use.
         most: most rows that will be asked of one rule.
+        sets: how the session's mapping sets are joined.
 
     Raises:
         duckdb.Error: a condition cannot be evaluated; which one is not known.
@@ -132,14 +140,19 @@ class Sweep:
         filters: Mapping[str, Filter],
         parameters: Mapping[str, Any],
         most: int,
+        sets: DatedSets,
     ) -> None:
         self._connection = connection
         self._filters = filters
+        self._sets = sets
+        look_ups = (look_up for one in filters.values() for look_up in one.look_ups)
+        self._look_ups = tuple(dict.fromkeys(look_ups))
         self._flags = f"openreg_flags_{number}"
         self._rows = f"openreg_rows_{number}"
         self._flag_of = {rule_id: f"openreg_flag_{place}" for place, rule_id in enumerate(filters)}
         self._source = f"read_parquet({quoted(str(file))})"
-        if (columns := all_columns(connection, file)) != "*":
+        columns = all_columns(connection, file)
+        if self._look_ups or columns != "*":
             self._source = f"(SELECT {columns}, {_ROW} FROM {self._source})"  # noqa: S608
         self._most = most
         self._conditions = {
@@ -204,25 +217,40 @@ class Sweep:
         The conditions are bound to the table as rules see it, which has fewer columns than its file
         has for us.
         """
-        first = next(iter(self._filters.values()))
+        table = named(next(iter(self._filters.values())).table)
+        before, source = self._joined(table)
         self._connection.execute(
-            f"SELECT * FROM {named(first.table)} AS {named(first.alias)} "  # noqa: S608
+            f"{before}SELECT * FROM {source} "  # noqa: S608
             f"WHERE {' OR '.join(self._conditions.values())} LIMIT 0",
             self._parameters,
         )
+        if self._look_ups:
+            self._connection.execute(f"SELECT * FROM {table} LIMIT 0")  # noqa: S608
         names = tuple(column[0] for column in self._connection.description or ())
-        ours = {_ROW, _TEXTS, *self._conditions}
-        if taken := ours.intersection(name.casefold() for name in names):
+        known = {name.casefold() for name in names}
+        taken = known.intersection((_ROW, _TEXTS, *self._conditions))
+        if self._look_ups:
+            taken |= {name for name in known if name.startswith(PREFIX)}
+        if taken:
             message = f"the table has a column {min(taken)}"
             raise duckdb.NotSupportedError(message)
         return names
+
+    def _joined(self, source: str) -> tuple[str, str]:
+        """The table with the look-ups of the filters: what stands before SELECT and after FROM."""
+        alias = next(iter(self._filters.values())).alias
+        if not self._look_ups:
+            return "", f"{source} AS {named(alias)}"
+        joined = self._sets.joined(self._connection, source, alias, self._look_ups)
+        # By a name, which subqueries of the conditions ask too.
+        before = f"WITH {JOINED} AS NOT MATERIALIZED (SELECT * FROM {joined}) "  # noqa: S608
+        return before, f"{JOINED} AS {named(alias)}"
 
     def _flag(self) -> None:
         """Note of every row that breaks a rule which ones it breaks."""
         conditions = self._conditions
         flags = ", ".join(f"coalesce({sql}, false) AS {flag}" for flag, sql in conditions.items())
-        first = next(iter(self._filters.values()))
-        source = f"{self._source} AS {named(first.alias)}"
+        before, source = self._joined(self._source)
         if any(one.asks for one in self._filters.values()):
             # Conditions stand inside once only, because a subquery that is repeated runs twice.
             found = f"SELECT * FROM (SELECT {_ROW}, {flags} FROM {source}) WHERE "  # noqa: S608
@@ -231,7 +259,8 @@ class Sweep:
             # Most rows break no rule: a filter is done with a row sooner than many columns are.
             found = f"SELECT {_ROW}, {flags} FROM {source} WHERE "  # noqa: S608
             found += " OR ".join(conditions.values())
-        self._connection.execute(f"CREATE TEMP TABLE {self._flags} AS {found}", self._parameters)
+        made = f"CREATE TEMP TABLE {self._flags} AS {before}{found}"
+        self._connection.execute(made, self._parameters)
 
     def _count(self) -> dict[str, int]:
         counts = ", ".join(f"count(*) FILTER ({name})" for name in self._flag_of.values())
@@ -265,13 +294,18 @@ class Sweep:
 
 
 def groups(filters: Mapping[str, Filter]) -> Iterator[dict[str, Filter]]:
-    """Filters that can be swept together: of one table under one name, not too many at once."""
-    together: dict[tuple[str, str], dict[str, Filter]] = {}
+    """Filters that can be swept together: of one table under one name, not too many at once.
+
+    Those with look-ups are swept by themselves: they read few columns, and a join would only carry
+    along what the others read.
+    """
+    together: dict[tuple[str, str, bool], dict[str, Filter]] = {}
     for rule_id, one in filters.items():
-        group = together.setdefault((one.table, one.alias), {})
+        key = (one.table, one.alias, bool(one.look_ups))
+        group = together.setdefault(key, {})
         group[rule_id] = one
         if len(group) == TOGETHER:
-            yield together.pop((one.table, one.alias))
+            yield together.pop(key)
     yield from together.values()
 
 

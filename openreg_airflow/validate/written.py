@@ -84,8 +84,13 @@ def _written(rule: Rule, tables: Mapping[str, Columns], sets: Mapping[str, CodeS
             found: dict[str, object] = {"sql": failing_rows(rule.spec, scope)}
         else:
             demand = demanded(rule.spec, scope)
-            sql = _breaking(rule.spec, scope, demand)
-            found = {"sql": sql, "demand": demand.sql, "reads": demand.columns}
+            found = {
+                "sql": _breaking(rule.spec, scope, demand.sql),
+                "demand": demand.sql,
+                "reads": demand.columns,
+                "joined": _breaking(rule.spec, scope, demand.joined),
+                "look_ups": demand.look_ups,
+            }
     except RuleFaultError as fault:
         place = f" (line {fault.line}, column {fault.column} of its {fault.key})"
         hint = f". {fault.hint}" if fault.hint else ""
@@ -100,7 +105,7 @@ def failing_rows(spec: RuleBody, scope: Scope) -> str:
         RuleFaultError: the rule does not fit the tables.
     """
     if spec.condition is not None:
-        return _breaking(spec, scope, demanded(spec, scope))
+        return _breaking(spec, scope, demanded(spec, scope).sql)
     if spec.unique is not None:
         return _unique(spec.unique, scope)
     if spec.row_count is not None:
@@ -113,9 +118,9 @@ def failing_rows(spec: RuleBody, scope: Scope) -> str:
     return _complete_days(spec.complete_days, scope)
 
 
-def _breaking(spec: RuleBody, scope: Scope, demand: Condition) -> str:
+def _breaking(spec: RuleBody, scope: Scope, demand: str) -> str:
     wrong = "IS NOT TRUE" if spec.unknown == "fail" else "IS FALSE"
-    return f"SELECT * FROM {named(scope.table)} WHERE ({demand.sql}) {wrong}"  # noqa: S608
+    return f"SELECT * FROM {named(scope.table)} WHERE ({demand}) {wrong}"  # noqa: S608
 
 
 def demanded(spec: RuleBody, scope: Scope) -> Condition:
@@ -129,7 +134,12 @@ def demanded(spec: RuleBody, scope: Scope) -> Condition:
         return condition
     when = _compiled(spec.when, "when", scope)
     columns = tuple(sorted({*condition.columns, *when.columns}))
-    return Condition(f"((NOT {when.sql}) OR {condition.sql})", columns)
+    return Condition(
+        f"((NOT {when.sql}) OR {condition.sql})",
+        columns,
+        f"((NOT {when.joined}) OR {condition.joined})",
+        tuple(dict.fromkeys((*when.look_ups, *condition.look_ups))),
+    )
 
 
 def _compiled(text: str, key: str, scope: Scope) -> Condition:
