@@ -97,6 +97,7 @@ def _references(
         return
     columns = (tables or {}).get(artifact.table)
     named = [("column", about.column), ("action", about.action)]
+    named += [("record", column) for column in about.names if about.record is not None]
     named += [("cancel_columns", column) for column in about.cancel_columns or ()]
     named += [("ignore", column) for column in about.ignore]
     for field, column in named:
@@ -104,6 +105,13 @@ def _references(
             error = unknown_column(artifact.table, column, list(columns))
             keys = (name, "references", field)
             yield Problem(message=error.message, hint=error.hint, keys=keys)
+    kind = (columns or {}).get(about.record_id or "", "string")
+    if about.derived and kind != "string":
+        yield Problem(
+            message=f"{about.record_id} is {kind}, not text",
+            hint="Derived cancellations are named by text: declare the record id as string.",
+            keys=(name, "references", "record"),
+        )
     if about.corrections != "by_action":
         return
     for relation in relations(writer(artifact.format), artifact, folder):

@@ -135,7 +135,8 @@ class ReferencesSpec(Section):
         if self.names == (self.action,) or len(set(self.names)) != len(self.names):
             message = "record names columns that together tell the rows of a file apart, each once"
             raise ValueError(message)
-        kept = {self.column, self.action, self.record_id, *(self.cancel_columns or self.names)}
+        copied = self.names if self.cancel_columns is None else self.cancel_columns
+        kept = {self.column, self.action, self.record_id, *copied}
         if lost := [name for name in self.names if self.derived and name not in kept]:
             message = f"record has {lost[0]}, which derived cancellations do not have: add it to "
             message += "cancel_columns"

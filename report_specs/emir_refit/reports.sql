@@ -1,5 +1,7 @@
 SELECT
     action,
+    uti || '-' || action || '-'
+        || row_number() OVER (PARTITION BY uti, action ORDER BY position) AS record_id,
     reporting_lei,
     reporting_kind,
     reporting_sector,

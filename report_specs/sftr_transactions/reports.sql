@@ -1,5 +1,7 @@
 SELECT
     action,
+    uti || '-' || action || '-'
+        || row_number() OVER (PARTITION BY uti, action ORDER BY position) AS record_id,
     reported_at,
     submitting_lei,
     reporting_lei,
