@@ -163,4 +163,8 @@ def _print(probes: list[Probe]) -> None:
         console.print(line, soft_wrap=True)
         if found.hint:
             console.print(Text(f"    hint: {found.hint}", "dim"), soft_wrap=True)
+    for found in probes:
+        if found.advice:
+            line = Text.assemble(f"{found.kind} ", (found.connection, "bold"), f": {found.advice}")
+            console.print(line, soft_wrap=True)
     console.print(f"{len(probes)} connections, {len(failed)} failed", highlight=False)

@@ -24,7 +24,9 @@ class Probe:
     Attributes:
         channel: the delivery channel of a destination; empty for a source.
         reports: the reports that name it.
+        whole: sources, as ``report/source``, that read a whole result at once.
         said: what answered, when it went well.
+        advice: what to do all the same.
         error: what is wrong; empty when nothing is.
     """
 
@@ -32,7 +34,9 @@ class Probe:
     kind: Literal["source", "files", "destination"]
     channel: str = ""
     reports: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
     said: str = ""
+    advice: str = ""
     error: str = ""
     hint: str = ""
     seconds: float = 0.0
@@ -45,19 +49,28 @@ class Probe:
 def wanted(specs: Iterable[ReportSpec]) -> list[Probe]:
     """Every connection that the specs name, once for each use, in the order of their names."""
     users: dict[tuple[str, Literal["source", "files", "destination"], str], set[str]] = {}
+    whole: dict[str, list[str]] = {}
     for spec in specs:
-        for source in spec.extract.sources.values():
+        for name, source in spec.extract.sources.items():
             if source.file is not None:
                 if source.file.connection is not None:
                     key = (source.file.connection, "files", "")
                     users.setdefault(key, set()).add(spec.id)  # type: ignore[arg-type]
                 continue
             users.setdefault((str(source.connection), "source", ""), set()).add(spec.id)
+            if source.partition is None or source.partition.part_rows is None:
+                whole.setdefault(str(source.connection), []).append(f"{spec.id}/{name}")
         for route in spec.deliver.routes.values() if spec.deliver else ():
             key = (route.connection, "destination", route.channel)
             users.setdefault(key, set()).add(spec.id)  # type: ignore[arg-type]
     return [
-        Probe(connection=name, kind=kind, channel=channel, reports=tuple(sorted(reports)))
+        Probe(
+            connection=name,
+            kind=kind,
+            channel=channel,
+            reports=tuple(sorted(reports)),
+            whole=tuple(sorted(whole.get(name, ()))) if kind == "source" else (),
+        )
         for (name, kind, channel), reports in sorted(users.items())
     ]
 
@@ -99,7 +112,8 @@ def _within(wanted: Probe, seconds: float) -> Probe:
 def _try(wanted: Probe, seconds: float) -> Probe:
     log_in = {"source": _source, "files": _files, "destination": _destination}[wanted.kind]
     try:
-        return replace(wanted, said=log_in(wanted, seconds))
+        said, advice = log_in(wanted, seconds)
+        return replace(wanted, said=said, advice=advice)
     except OpenRegError as error:
         where = f"{error.where}: " if error.where and error.where not in error.message else ""
         return replace(wanted, error=f"{where}{error.message}", hint=error.hint or "")
@@ -108,31 +122,34 @@ def _try(wanted: Probe, seconds: float) -> Probe:
         return replace(wanted, error=f"{type(error).__name__} from the driver")
 
 
-def _source(wanted: Probe, seconds: float) -> str:
+def _source(wanted: Probe, seconds: float) -> tuple[str, str]:
     from openreg_airflow.extract.connections import source_connection
-    from openreg_airflow.extract.reader import find_reader
+    from openreg_airflow.extract.reader import READ_IN_TURN, find_reader, keeps_results
 
     connection = source_connection(wanted.connection)
     session = find_reader(connection.conn_type).open(
         connection, timeout_seconds=max(int(seconds), 1)
     )
     try:
-        return session.server
+        if not wanted.whole or not keeps_results(session):
+            return session.server, ""
+        advice = f"the driver keeps the whole result of {', '.join(wanted.whole)} in memory."
+        return session.server, f"{advice} {READ_IN_TURN}"
     finally:
         session.close()
 
 
-def _files(wanted: Probe, seconds: float) -> str:
+def _files(wanted: Probe, seconds: float) -> tuple[str, str]:
     from openreg_airflow.extract.connections import file_connection
     from openreg_airflow.extract.files.places import opener
 
     opened = opener(file_connection(wanted.connection), (), silence_seconds=seconds)
     with opened() as place:
         place.check()
-        return place.server
+        return place.server, ""
 
 
-def _destination(wanted: Probe, seconds: float) -> str:
+def _destination(wanted: Probe, seconds: float) -> tuple[str, str]:
     from openreg_airflow.deliver.operator import airflow_connection
     from openreg_airflow.deliver.registry import load_channel
 
@@ -143,4 +160,4 @@ def _destination(wanted: Probe, seconds: float) -> str:
         hint = f"Use type {' or '.join(channel.connection_types)}."
         raise connection.refused(fault=fault, hint=hint)
     with channel.open(connection, timeout_seconds=seconds):
-        return f"{wanted.channel} {connection.host}"
+        return f"{wanted.channel} {connection.host}", ""

@@ -57,7 +57,7 @@ class ReportPool:
 
 def source_slots(source: SourceSpec) -> int:
     """The slots of its pool that a source's task takes: one for each session."""
-    return source.partition.parts if source.partition is not None else 1
+    return (source.partition.parts if source.partition is not None else None) or 1
 
 
 def source_pool(source: SourceSpec, slots: Slots) -> str | None:

@@ -22,9 +22,10 @@ from openreg_airflow.extract.parquet import ParquetSink
 from openreg_airflow.extract.part_reading import PartReading
 from openreg_airflow.extract.partition import check_query
 from openreg_airflow.extract.query import parse, read
-from openreg_airflow.extract.reader import find_reader
+from openreg_airflow.extract.reader import KEEPS_RESULT, find_reader
 from openreg_airflow.extract.reading import Reading
 from openreg_airflow.extract.shape import Shape
+from openreg_airflow.extract.sized_reading import SizedReading
 from openreg_airflow.records import Column, Extract
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class Extraction:
         )
         self._mark = Mark(spec.incremental, self.query) if spec.incremental else None
         self._declared = {name: arrow_type(kind) for name, kind in spec.columns.items()}
-        self._parts: PartReading | None = None
+        self._parts: PartReading | SizedReading | None = None
         if spec.partition is not None:
             check_query(self.query)
         self._reading = Reading(
@@ -199,6 +200,8 @@ class Extraction:
         if self._spec.partition is not None:
             return self._run_parts(path, started, started_at)
         with self._reading as reading:
+            if reading.keeps_results:
+                log.warning(KEEPS_RESULT, reading.server, self.query.file)
             shape = Shape(reading.columns, self._spec.columns, file=self.query.file)
             if self._mark is not None:
                 self._mark.check(shape.schema)
@@ -226,14 +229,7 @@ class Extraction:
             tempfile.TemporaryDirectory(dir=path.parent, prefix=_PARTS) as scratch,
             ExitStack() as stack,
         ):
-            self._parts = parts = PartReading(
-                self._spec,
-                self.query,
-                self._reader,
-                self._connection,
-                declared=self._declared,
-                scratch=Path(scratch),
-            )
+            self._parts = parts = self._part_reading(Path(scratch))
             sinks: list[ParquetSink] = []
             schemas: list[pa.Schema] = []
 
@@ -261,6 +257,13 @@ class Extraction:
         self._log_end(done, path)
         return done
 
+    def _part_reading(self, scratch: Path) -> PartReading | SizedReading:
+        given = (self._spec, self.query, self._reader, self._connection)
+        assert self._spec.partition is not None  # noqa: S101 - seen by the caller
+        if self._spec.partition.part_rows is not None:
+            return SizedReading(*given, declared=self._declared)
+        return PartReading(*given, declared=self._declared, scratch=scratch)
+
     def head(self, rows: int) -> Head:
         """Read the first rows and cancel the rest; nothing is written.
 
@@ -269,6 +272,8 @@ class Extraction:
             SourceUnavailableError: the source cannot be reached, is lost, or takes too long.
         """
         with self._reading as reading:
+            if reading.keeps_results:
+                log.warning(KEEPS_RESULT, reading.server, self.query.file)
             shape = Shape(reading.columns, self._spec.columns, file=self.query.file)
             batches: list[pa.RecordBatch] = []
             found = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError
 from openreg_airflow.extract.partition import bounds_query, part_queries, split
-from openreg_airflow.extract.reader import SharingReader, SharingSession
+from openreg_airflow.extract.reader import KEEPS_RESULT, SharingReader, SharingSession
 from openreg_airflow.extract.reading import Reading
 from openreg_airflow.extract.shape import Shape
 from openreg_airflow.extract.shared_session import Lent
@@ -65,8 +66,9 @@ class PartReading:
         self._declared = declared
         self._scratch = scratch
         self._running: set[Reading] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # cancel() may come from a signal handler
         self._stopped = False
+        self._deadline = 0.0
         self.server = ""
         self.splits: list[Bound] = []
 
@@ -91,6 +93,7 @@ class PartReading:
             SourceError: the source refuses, or a value does not fit its type.
             SourceUnavailableError: the source cannot be reached, is lost, or takes too long.
         """
+        self._deadline = time.monotonic() + self._spec.timeout_seconds
         with _Keeper(self._reader) as keeper:
             self.splits = self._splits(keeper)
             reader = self._same_state(keeper)
@@ -152,15 +155,20 @@ class PartReading:
         return path
 
     def _splits(self, keeper: _Keeper) -> list[Bound]:
-        column = self._partition.column
+        column, parts = self._partition.column, self._partition.parts
+        assert parts is not None  # noqa: S101 - seen by the caller
         query = bounds_query(self._query, column)
         with self._reading(query, keeper) as reading:
             self.server = reading.server
+            if reading.keeps_results:
+                log.warning(KEEPS_RESULT, self.server, "each part")
             shape = Shape(reading.columns, {}, file=query.file)
             batches = [self._bounds(shape, batch) for batch in reading]
-        [found] = pa.Table.from_batches(batches, shape.schema).to_pylist()
+        # By place, not by name: Oracle says LOW and HIGH.
+        ends = pa.Table.from_batches(batches, shape.schema).columns
+        [low], [high] = (end.to_pylist() for end in ends)
         try:
-            return split(found["low"], found["high"], self._partition.parts)
+            return split(low, high, parts)
         except TypeError as error:
             message = f"the column {column} is {error}, which cannot be divided into parts"
             hint = "Choose a column of whole numbers, decimals, dates or timestamps."
@@ -195,13 +203,14 @@ class PartReading:
             query,
             declared=self._declared,
             timeout_seconds=self._spec.timeout_seconds,
+            deadline=self._deadline,
         )
         with self._lock:
+            self._running.add(reading)
+        try:
             if self._stopped:
                 message = "the task was stopped, and the parts were not read"
                 raise SourceUnavailableError(message, where=query.file)
-            self._running.add(reading)
-        try:
             with reading:
                 yield reading
         finally:

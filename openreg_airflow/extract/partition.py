@@ -1,8 +1,9 @@
-"""Dividing one big query into parts by a column of its result.
+"""Dividing one big query into parts of equal width by a column of its result.
 
-The bounds of the column are asked for first, and divide it into parts of equal width. Every row is
-in exactly one part, also one that is written meanwhile beyond the bounds: the first part has no
-lower end, the last no upper end, and the first has the NULLs too.
+The bounds of the column are asked for first. Every row is in exactly one part, also one that is
+written meanwhile beyond the bounds: the first part has no lower end, the last no upper end, and the
+first has the NULLs too. Parts of equal numbers of rows are in
+:mod:`openreg_airflow.extract.sized_parts`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from openreg_airflow.errors import SpecError
 from openreg_airflow.extract.query import Added, Placeholder, Query
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from openreg_airflow.extract.spec import PartitionSpec, Value
 
 #: Parameters of a part: from the first on, before the second. No spec can declare such names.
 FROM, UNTIL = "_from", "_until"
-_ALIAS = "openreg_part"
+#: What the query is called within the query of a part.
+ALIAS = "openreg_part"
 _LONGEST_INTEGER = 2**63
 
-Bound = int | Decimal | date
+Bound = int | Decimal | date | str
 
 
 def check_query(query: Query) -> None:
@@ -44,7 +46,7 @@ def bounds_query(query: Query, column: str) -> Query:
     """The query for the least and the largest value of a column of another's result."""
     # The column's name is a plain word; the query is the author's own.
     before = Added(f"SELECT min({column}) AS low, max({column}) AS high FROM (")  # noqa: S608
-    return replace(query, pieces=(before, *query.pieces, Added(f"\n) {_ALIAS}")), ordered=True)
+    return replace(query, pieces=(before, *query.pieces, Added(f"\n) {ALIAS}")), ordered=True)
 
 
 def part_queries(query: Query, spec: PartitionSpec, splits: Sequence[Bound]) -> list[Query]:
@@ -55,29 +57,56 @@ def part_queries(query: Query, spec: PartitionSpec, splits: Sequence[Bound]) -> 
         spec: the ``partition`` section.
         splits: where a part ends and the next begins, ascending.
     """
+    return [
+        part_query(query, spec, *between(spec.column, low, high, len(query.text)))
+        for low, high in zip([None, *splits], [*splits, None], strict=True)
+    ]
+
+
+def part_query(
+    query: Query,
+    spec: PartitionSpec,
+    condition: Sequence[str | Placeholder],
+    values: Mapping[str, Value],
+) -> Query:
+    """The query of one part.
+
+    Args:
+        query: of the whole.
+        spec: the ``partition`` section.
+        condition: of the part's rows.
+        values: of the parameters in it.
+    """
     order = ", ".join(spec.order_by or (spec.column,))
-    queries = []
-    for low, high in zip([None, *splits], [*splits, None], strict=True):
-        condition, values = _condition(spec.column, low, high, len(query.text))
-        pieces = (
-            Added("SELECT * FROM ("),
-            *query.pieces,
-            Added(f"\n) {_ALIAS} WHERE "),
-            *condition,
-            Added(f" ORDER BY {order}"),
-        )
-        parameters = {**query.parameters, **values}
-        queries.append(replace(query, pieces=pieces, parameters=parameters, ordered=True))
-    return queries
+    pieces = (
+        Added("SELECT * FROM ("),
+        *query.pieces,
+        Added(f"\n) {ALIAS} WHERE "),
+        *condition,
+        Added(f" ORDER BY {order}"),
+    )
+    parameters = {**query.parameters, **values}
+    return replace(query, pieces=pieces, parameters=parameters, ordered=True)
 
 
-def _condition(
-    column: str, low: Bound | None, high: Bound | None, end: int
+def between(
+    column: str, low: Bound | None, high: Bound | None, end: int, *, nulls: bool = True
 ) -> tuple[list[str | Placeholder], dict[str, Value]]:
+    """The condition of the rows from one value up to another, and the values in it.
+
+    Args:
+        column: the partition's.
+        low: the part's least value; None for the first part, which has the NULLs too.
+        high: the least value of the next part; None for the last.
+        end: where the file of the query ends, for the place of a fault.
+        nulls: whether the first part has the NULLs, or another one has them.
+    """
     if low is None and high is None:
-        return [Added("1 = 1")], {}
+        return [Added("1 = 1" if nulls else f"{column} IS NOT NULL")], {}
     if low is None:
         assert high is not None  # noqa: S101 - seen above
+        if not nulls:
+            return [Added(f"{column} < "), Placeholder(UNTIL, end)], {UNTIL: high}
         below: list[str | Placeholder] = [Added(f"({column} < "), Placeholder(UNTIL, end)]
         return [*below, Added(f" OR {column} IS NULL)")], {UNTIL: high}
     above: list[str | Placeholder] = [Added(f"{column} >= "), Placeholder(FROM, end)]

@@ -21,6 +21,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from openreg_airflow.errors import SpecError
+from openreg_airflow.extract.spec import USUAL_PART_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -102,6 +103,24 @@ class Session(Protocol):
 
     def close(self) -> None:
         """End the session; does not raise."""
+
+
+def keeps_results(session: Session) -> bool:
+    """Whether a session's driver holds a whole result in memory before it gives the first row.
+
+    A session says so by an attribute of this name; without one, its rows stream.
+    """
+    return bool(getattr(session, "keeps_results", False))
+
+
+#: What to do about such a driver.
+READ_IN_TURN = (
+    f"Write `partition: {{column: KEY, rows: {USUAL_PART_ROWS}}}` into the source, where KEY is a "
+    "column of its result with few ties, and no ORDER BY into its SQL; memory then holds however "
+    "many rows there are. Or take a driver that streams."
+)
+#: For the log: the server, and the SQL file.
+KEEPS_RESULT = "The driver of %s keeps the whole result of %s in memory. " + READ_IN_TURN
 
 
 @runtime_checkable

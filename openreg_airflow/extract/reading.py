@@ -9,6 +9,7 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING, Self
 
 from openreg_airflow.errors import SourceUnavailableError
+from openreg_airflow.extract.reader import keeps_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +32,7 @@ _LAST_WAIT = 10.0
 class _Opened:
     server: str
     columns: tuple[SourceColumn, ...]
+    keeps_results: bool
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,18 @@ class Reading:
     batches, in Python, where a signal reaches it; :meth:`cancel` may be called from a signal
     handler.
 
+    Attributes:
+        server: product and version of the database.
+        columns: of the result.
+        keeps_results: see :func:`~openreg_airflow.extract.reader.keeps_results`.
+
     Args:
         reader: the database's reader.
         connection: where to read.
         query: what to read.
         declared: the Arrow types that the spec enforces, by column.
         timeout_seconds: wall time from the connection to the last batch.
+        deadline: of the monotonic clock, when this is one of several queries that share the time.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class Reading:
         *,
         declared: Mapping[str, pa.DataType],
         timeout_seconds: int,
+        deadline: float | None = None,
     ) -> None:
         self._reader = reader
         self._connection = connection
@@ -72,18 +81,20 @@ class Reading:
         self._stop: OpenRegError | None = None
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="openreg-read", daemon=True)
-        self._deadline = 0.0
+        self._deadline = deadline
         self.server = ""
+        self.keeps_results = False
         self.columns: tuple[SourceColumn, ...] = ()
 
     def __enter__(self) -> Self:
-        """Connect and start the query; ``server`` and ``columns`` are known afterwards.
+        """Connect and start the query; the attributes are known afterwards.
 
         Raises:
             SourceError: the source refuses.
             SourceUnavailableError: it cannot be reached, or the time is up.
         """
-        self._deadline = time.monotonic() + self._timeout
+        if self._deadline is None:
+            self._deadline = time.monotonic() + self._timeout
         self._thread.start()
         try:
             opened = self._next()
@@ -92,6 +103,7 @@ class Reading:
             raise
         if isinstance(opened, _Opened):
             self.server, self.columns = opened.server, opened.columns
+            self.keeps_results = opened.keeps_results
         return self
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
@@ -120,7 +132,8 @@ class Reading:
                 self._session = session
                 if self._stop is None:
                     stream = session.read(self._query, self._declared)
-                    self._queue.put(_Opened(session.server, stream.columns))
+                    keeps = keeps_results(session)
+                    self._queue.put(_Opened(session.server, stream.columns, keeps))
                     for batch in stream.batches:
                         if self._stop is not None:
                             break
@@ -132,6 +145,7 @@ class Reading:
         self._queue.put(_Ended(error))
 
     def _next(self) -> _Opened | pa.RecordBatch | _Ended:
+        assert self._deadline is not None  # noqa: S101 - set on entering
         while True:
             left = self._deadline - time.monotonic()
             if left <= 0 and self._stop is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from openreg_airflow.errors import SpecError
-from openreg_airflow.extract.reader import HoldingSession, find_reader
+from openreg_airflow.extract.reader import HoldingSession, find_reader, keeps_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +62,7 @@ class Lent:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.server = session.server
+        self.keeps_results = keeps_results(session)
 
     def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:
         """Start the query; see :class:`~.reader.Session`."""

@@ -42,6 +42,9 @@ _ENDS: dict[str, int | str] = {
 #: A column of a result that is written into SQL: a plain name, so it needs no quotes.
 ColumnName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=63)]
 
+#: Rows of a part that is read in turn: some 150 MB of 40 columns where a driver keeps them all.
+USUAL_PART_ROWS = 200_000
+
 #: Sources whose names make up the name of the task that reads them together.
 _NAMED_TOGETHER = 3
 
@@ -144,19 +147,46 @@ class CacheSpec(Section):
 
 
 class PartitionSpec(Section):
-    """That a query is read in parts, side by side, each over a connection of its own."""
+    """That a query is read in parts: side by side for speed, or one after the other for memory."""
 
     column: ColumnName = Field(
-        description="Column of the result that the parts divide: whole numbers, decimals, dates "
-        "or timestamps. Best one with an index and without ties."
+        description="Column of the result that the parts divide: whole numbers, decimals or dates; "
+        "timestamps for `parts`, text for `rows`. Best one with an index and without ties."
     )
-    parts: int = Field(ge=2, le=32, description="How many parts; as many sessions are opened.")
+    parts: int | None = Field(
+        default=None,
+        ge=2,
+        le=32,
+        description="Read so many parts side by side, each over a session of its own and as wide "
+        "as the others in the column's values.",
+    )
+    rows: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000_000,
+        description="Read parts of so many rows one after the other in one session, for drivers "
+        f"that keep a whole result in memory. Default without `parts`: {USUAL_PART_ROWS}.",
+    )
     order_by: tuple[ColumnName, ...] = Field(
         default=(),
         max_length=16,
         description="Columns that order the rows of a part; the partition's column when left out. "
         "The query itself has no ORDER BY.",
     )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.parts is not None and self.rows is not None:
+            message = (
+                "a partition has `parts`, read side by side, or `rows`, read in turn; not both"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def part_rows(self) -> int | None:
+        """Rows of a part when parts are read in turn; None when they are read side by side."""
+        return None if self.parts is not None else self.rows or USUAL_PART_ROWS
 
 
 class SourceSpec(Section):
@@ -194,7 +224,8 @@ class SourceSpec(Section):
     )
     partition: PartitionSpec | None = Field(
         default=None,
-        description="Read one big query in parts at the same time. Not for snapshots and files.",
+        description="Read one big query in parts: `parts` at the same time, but not for snapshots, "
+        "or parts of so many `rows` in turn. Not for files.",
     )
     timeout_seconds: int = Field(
         default=3600,
@@ -290,9 +321,16 @@ class ExtractSection(Section):
         if self.snapshot and cached:
             message = f"a snapshot cannot be cached: remove `cache` of {', '.join(cached)}"
             raise ValueError(message)
-        parted = [name for name, source in self.sources.items() if source.partition is not None]
+        parted = [
+            name
+            for name, source in self.sources.items()
+            if source.partition is not None and source.partition.parts is not None
+        ]
         if self.snapshot and parted:
-            message = f"a snapshot is read by one session: no `partition` of {', '.join(parted)}"
+            message = (
+                "a snapshot is read by one session: no `partition` with `parts` of "
+                f"{', '.join(parted)}; `rows` are read in turn"
+            )
             raise ValueError(message)
         return self
 

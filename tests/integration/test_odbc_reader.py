@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import threading
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -163,17 +164,18 @@ def test_driver_that_does_not_give_utf8_whole_is_asked_for_utf16(
 
 
 def test_driver_that_keeps_a_whole_result_is_warned_of(
-    mariadb: MariadbServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    mariadb_odbc: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if ODBC_DRIVERS["mariadb"] not in pyodbc.drivers():
-        unavailable("the ODBC driver for mariadb is not installed")
-    source = odbc_source(mariadb_source(mariadb, tmp_path), "mariadb")
-    with pyodbc.connect(connection_string(source.database.connection)) as probe:
+    with pyodbc.connect(connection_string(mariadb_odbc.database.connection)) as probe:
         old = str(probe.getinfo(pyodbc.SQL_DRIVER_VER)) < "03.02"
 
-    source.database.extract("SELECT 1 AS a")
+    mariadb_odbc.database.extract("SELECT 1 AS a")
+    said = "keeps the whole result of source.sql in memory. Write `partition: {column: KEY, rows: "
+    assert (said in caplog.text) is old
 
-    assert ("keeps a whole result in memory" in caplog.text) is old
+    caplog.clear()
+    source.database.extract("SELECT 1 AS a", partition={"column": "a"})
+    assert "in memory" not in caplog.text
 
 
 def test_decimal_below_one_is_refused_since_drivers_cut_it(postgres_odbc: Source) -> None:
@@ -203,17 +205,76 @@ def test_what_is_no_number_is_named_with_its_row(
     assert caught.value.where == "source.sql, column v, row 2"
 
 
-def test_day_that_is_none_is_refused_not_changed(mariadb: MariadbServer, tmp_path: Path) -> None:
+@pytest.fixture
+def mariadb_odbc(mariadb: MariadbServer, tmp_path: Path) -> Source:
     if ODBC_DRIVERS["mariadb"] not in pyodbc.drivers():
         unavailable("the ODBC driver for mariadb is not installed")
-    source = odbc_source(mariadb_source(mariadb, tmp_path), "mariadb")
+    return odbc_source(mariadb_source(mariadb, tmp_path), "mariadb")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("date", "0000-00-00"),
+        ("datetime(6)", "0000-00-00 00:00:00"),
+        ("datetime", "2026-00-00 12:00:00"),
+        ("time(6)", "-12:00:00.5"),
+        ("time", "24:00:00"),
+    ],
+)
+def test_time_that_is_none_is_refused_not_changed(
+    mariadb: MariadbServer, mariadb_odbc: Source, kind: str, value: str
+) -> None:
     mariadb.execute(
         "SET sql_mode = ''",
-        "CREATE TABLE t (row_no int, d date)",
-        "INSERT INTO t VALUES (1, NULL), (2, '0000-00-00')",
+        f"CREATE TABLE t (row_no int, v {kind})",
+        f"INSERT INTO t VALUES (1, NULL), (2, '{value}')",
     )
 
-    with pytest.raises(SourceError, match="does not fit date") as caught:
-        source.database.extract("SELECT d FROM t ORDER BY row_no")
+    with pytest.raises(SourceError, match=rf"{value}.* does not fit (date|time)") as caught:
+        mariadb_odbc.database.extract("SELECT v FROM t ORDER BY row_no")
 
-    assert caught.value.where == "source.sql, column d, row 2"
+    assert caught.value.where == "source.sql, column v, row 2"
+
+
+def test_numbers_without_sign_and_bits_arrive_as_they_are(mariadb_odbc: Source) -> None:
+    mariadb_odbc.execute(
+        "CREATE TABLE t (a int unsigned, b smallint unsigned, c tinyint unsigned, on_ bit(1),"
+        " off_ bit(1), raw blob)"
+    )
+    mariadb_odbc.execute(
+        "INSERT INTO t VALUES (4294967295, 65535, 255, b'1', b'0', repeat('x', 900))"
+    )
+
+    table = mariadb_odbc.database.extract("SELECT a, b, c, on_, off_, raw FROM t")
+
+    [row] = table.to_pylist()
+    assert list(row.values()) == [4294967295, 65535, 255, True, False, b"x" * 900]
+
+
+#: SQLite keeps any value in any column, whatever its type's name says.
+_KEPT = [
+    ("integer", 3_000_000_000, 3_000_000_000),
+    ("smallint", -70_000, -70_000),
+    ("integer", "abc", None),
+    ("boolean", 2, None),
+    ("date", "2026-02-30", None),
+    ("timestamp", "2026-01-05 12:00:00.123456", datetime(2026, 1, 5, 12, 0, 0, 123456)),  # noqa: DTZ001
+    ("timestamp", "yesterday", None),
+    ("time", "25:00:00", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "expected"), _KEPT)
+def test_what_sqlite_keeps_arrives_unchanged_or_is_refused(
+    database: Database, kind: str, value: Any, expected: Any
+) -> None:
+    with sqlite3.connect(database.connection.extra["Database"]) as given:
+        given.execute(f"CREATE TABLE kept (v {kind})")
+        given.execute("INSERT INTO kept VALUES (?)", [value])
+
+    if expected is None:
+        with pytest.raises(SourceError, match=rf"{value}.* does not fit"):
+            database.extract("SELECT v FROM kept")
+    else:
+        assert database.extract("SELECT v FROM kept").to_pylist() == [{"v": expected}]

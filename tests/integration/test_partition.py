@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError
-from openreg_airflow.extract import part_reading
+from openreg_airflow.extract import part_reading, sized_reading
 from tests.reader_databases import (
     Source,
     drop_postgres_login,
@@ -22,7 +22,7 @@ from tests.reader_databases import (
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.services.postgres import PostgresServer
@@ -219,3 +219,133 @@ def test_day_windows_of_a_date_column_are_whole_days(direct: Source) -> None:
     assert done.splits == ("2026-01-08", "2026-01-15", "2026-01-22")
     found = pq.read_table(direct.database.file).column("day").to_pylist()
     assert found.index(date(2026, 1, 8)) > found.index(date(2026, 1, 7))
+
+
+def test_rows_read_in_turn_come_once_whatever_the_column(source: Source) -> None:
+    fill(source, 500)
+    whole = source.database.extract("SELECT id, note FROM t ORDER BY id, note")
+    expected = sorted(map(str, whole.to_pylist()))
+
+    through_odbc = source.database.connection.conn_type == "odbc"
+    for column in ("price", "note") if through_odbc else ("id", "price", "day", "note"):
+        partition = {"column": column, "rows": 120, "order_by": [column, "note"]}
+        done = source.database.done("SELECT * FROM t -- all", partition=partition)
+        table = pq.read_table(source.database.file)
+
+        assert len(done.splits) >= 4
+        assert done.rows == 501
+        assert sorted(map(str, table.select(["id", "note"]).to_pylist())) == expected
+        first = source.database.file.read_bytes()
+
+    source.database.done("SELECT * FROM t -- all", partition=partition)
+    assert source.database.file.read_bytes() == first
+
+
+def write_before_parts(
+    source: Source, monkeypatch: pytest.MonkeyPatch, write: Callable[[], Any]
+) -> None:
+    """Do something between the count of the rows and the first part."""
+    parts = sized_reading.sized_parts
+
+    def written(*given: Any) -> Any:
+        write()
+        return parts(*given)
+
+    monkeypatch.setattr(sized_reading, "sized_parts", written)
+
+
+def test_parts_read_in_turn_see_one_state(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(source, 100)
+
+    def write() -> None:
+        source.execute("INSERT INTO t (id, note) VALUES (-99, 'new'), (5000, 'new'), (NULL, 'new')")
+        source.execute("DELETE FROM t WHERE note = 'x10'")
+
+    write_before_parts(source, monkeypatch, write)
+
+    table = source.database.extract(
+        "SELECT note FROM (SELECT * FROM t) s WHERE day <= :business_date OR day IS NULL",
+        partition={"column": "note", "rows": 30},
+    )
+
+    assert sorted(table.column("note").to_pylist()) == sorted(
+        ["none", *(f"x{n}" for n in range(100))]
+    )
+
+
+def test_table_without_transactions_that_is_written_meanwhile_is_refused(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = mariadb_source(request.getfixturevalue("mariadb"), tmp_path)
+    source.execute("CREATE TABLE m (id integer) ENGINE=MyISAM")
+    source.execute("INSERT INTO m SELECT seq FROM seq_1_to_50")
+    write_before_parts(source, monkeypatch, lambda: source.execute("INSERT INTO m VALUES (15)"))
+
+    with pytest.raises(SourceError, match="part 2 has 11 rows, and 10 were counted"):
+        source.database.done("SELECT id FROM m", partition={"column": "id", "rows": 10})
+
+
+def test_column_that_is_sorted_otherwise_than_compared_is_refused(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    source = mariadb_source(request.getfixturevalue("mariadb"), tmp_path)
+    source.execute("CREATE TABLE m (kind enum('z', 'b', 'm', 'a'))")
+    source.execute("INSERT INTO m VALUES ('z'), ('b'), ('m'), ('a')")
+
+    with pytest.raises(SourceError, match="were counted") as caught:
+        source.database.done("SELECT kind FROM m", partition={"column": "kind", "rows": 1})
+
+    assert "kind is not sorted as it is compared" in str(caught.value.hint)
+
+
+def test_lost_connection_between_parts_may_be_tried_again(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(source, 50)
+    write_before_parts(source, monkeypatch, source.break_sessions)
+
+    with pytest.raises(SourceUnavailableError):
+        source.database.done("SELECT * FROM t", partition={"column": "id", "rows": 10})
+
+    assert not list(source.database.folder.glob(".openreg-parts-*"))
+
+
+def test_killed_task_stops_the_part_that_is_read_in_turn(source: Source) -> None:
+    source.execute("CREATE TABLE few (id integer)")
+    source.execute("INSERT INTO few VALUES (1), (2), (3), (4)")
+    inner = source.spelling.sleep.replace("SELECT ", "", 1).rsplit(" AS ", 1)[0]
+    extraction = source.database.extraction(
+        f"SELECT id, {inner} AS slept FROM few", partition={"column": "id", "rows": 1}
+    )
+    errors: list[Exception] = []
+
+    def run() -> None:
+        try:
+            extraction.run(source.database.file)
+        except SourceUnavailableError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: source.active() >= 1)
+    extraction.cancel()
+    thread.join(60)
+
+    assert not thread.is_alive()
+    assert len(errors) == 1
+    wait_until(lambda: source.active() == 0)
+
+
+def test_time_limit_is_of_all_parts_together(direct: Source) -> None:
+    direct.execute("CREATE TABLE few (id integer)")
+    direct.execute("INSERT INTO few VALUES (1), (2)")
+    sleep = direct.spelling.sleep.replace("SELECT ", "", 1).rsplit(" AS ", 1)[0]
+    slow = re.sub(r"\(\d+\)", "(0.6)", sleep)
+
+    with pytest.raises(SourceUnavailableError, match="after 1 seconds"):
+        direct.database.done(
+            f"SELECT id, {slow} AS slept FROM few",
+            timeout_seconds=1,
+            partition={"column": "id", "rows": 1},
+        )
+    wait_until(lambda: direct.active() == 0)

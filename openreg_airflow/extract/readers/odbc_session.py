@@ -7,7 +7,6 @@ before it lets go of it. Its process can then just be ended.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
     from openreg_airflow.extract.query import Query
     from openreg_airflow.extract.spec import Value
-
-log = logging.getLogger(__name__)
 
 #: Logs in once more to stop a query; secrets go by its input, not its arguments.
 _CANCEL = (
@@ -75,6 +72,7 @@ class OdbcSession:
         assert self._process.stdout  # noqa: S101
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self.server = "ODBC"
+        self.keeps_results = False
 
     def begin(self, **login: Any) -> None:
         """Log in; learn what is read, and how a query is stopped.
@@ -89,12 +87,7 @@ class OdbcSession:
         answer = self._ask({"text": self._text, "login_seconds": LOGIN_SECONDS} | login)
         self.server, self._stop = str(answer["server"]), answer["stop"]
         self._product = find_product(str(answer["product"]))
-        if answer["keeps_all"]:
-            log.warning(
-                "This version of the ODBC driver for %s keeps a whole result in memory. "
-                "A newer one does not, nor does the database's own reader.",
-                self.server,
-            )
+        self.keeps_results = bool(answer["keeps_all"])
 
     def hold(self) -> None:
         """Keep all queries in one transaction over one state of the database.
