@@ -174,7 +174,7 @@ def test_driver_that_keeps_a_whole_result_is_warned_of(
     assert (said in caplog.text) is old
 
     caplog.clear()
-    source.database.extract("SELECT 1 AS a", partition={"column": "a"})
+    mariadb_odbc.database.extract("SELECT 1 AS a", partition={"column": "a"})
     assert "in memory" not in caplog.text
 
 
