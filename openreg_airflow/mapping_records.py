@@ -87,8 +87,8 @@ class MappingUse(Record):
         return ", ".join(shown) + (f" and {left:,} others" if left > 0 else "")
 
     def __str__(self) -> str:
-        found = f": {self.listed()}" if self.unmapped else ""
+        found = f" ({self.fallback}): {self.listed()}" if self.unmapped else ""
         return (
             f"{self.place}: {self.rows:,} rows looked up in {self.name}, {self.blank:,} without "
-            f"a key, {self.unmapped:,} unmapped ({self.fallback}){found}"
+            f"a key, {self.unmapped:,} unmapped{found}"
         )

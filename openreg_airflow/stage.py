@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from abc import abstractmethod
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -16,11 +17,13 @@ from openreg_airflow.records import RunKey
 from openreg_airflow.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
     from openreg_airflow.calendars.cut_off import Deadline
+
+log = logging.getLogger(__name__)
 
 #: Rendered by a macro that the Dag factory gives to every report's Dag.
 BUSINESS_DATE = "{{ business_date(dag_run, params) }}"
@@ -39,6 +42,9 @@ class StageMixin:
     """
 
     stage: ClassVar[str]
+    #: What to do about errors of a kind that bring no hint of their own; may name ``{report}`` and
+    #: ``{date}``.
+    advice: ClassVar[Mapping[type[OpenRegError], str]] = {}
     report_id: str
     business_date: str
 
@@ -49,8 +55,14 @@ class StageMixin:
     def execute(self, context: Context) -> Any:
         """Run the stage; an error of ours leaves with the report and the stage named."""
         try:
-            return self.run_stage(context, self.run_key(context))
+            run = self.run_key(context)
+            log.info(
+                "Report %s, business date %s: %s", run.report_id, run.business_date, self.stage
+            )
+            return self.run_stage(context, run)
         except OpenRegError as error:
+            if error.hint is None and (advice := self.advice.get(type(error))):
+                error.hint = advice.format(report=self.report_id, date=self.business_date)
             raise error.at(report=self.report_id, stage=self.stage)  # noqa: B904
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):

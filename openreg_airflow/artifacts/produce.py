@@ -180,13 +180,13 @@ class _Work:
         if split.bytes is None:
             return parts.by_records(self._records, split.records or 1)
         planned = parts.by_bytes(self._records, split.bytes, self._measure, split.records)
-        log.info("%d records go into %d files", self._records, len(planned))
+        log.info("%s records go into %d files", f"{self._records:,}", len(planned))
         return planned
 
     def write(self, part: Part, page: Page, folder: Path, target: Path, digest: Digest) -> str:
         """Write one file; see :meth:`~openreg_airflow.artifacts.writer.Writer.write`."""
         job = replace(self._job(part, page, folder), written=digest)
-        log.info("writing %s from %d records", job.filename, part.records)
+        log.info("writing %s from %s records", job.filename, f"{part.records:,}")
         outcome = self._writes.write(job, target)
         if digest.bytes != target.stat().st_size:
             digest.read(target)
@@ -237,13 +237,14 @@ class _Work:
 
 def _tell(made: Artifact, seconds: float) -> None:
     for file in made.files:
-        log.info("%s: %d bytes, SHA-256 %s", file.filename, file.bytes, file.sha256)
+        log.info("%s: %s bytes, SHA-256 %s", file.filename, f"{file.bytes:,}", file.sha256)
+    count = len(made.reports)
     log.info(
-        "artifact %s: %d records in %d files, %d bytes, version %d, schema check: %s, %.1f s",
+        "artifact %s: %s records in %s, %s bytes, version %d, schema check: %s, %.1f s",
         made.name,
-        made.records,
-        len(made.reports),
-        made.bytes,
+        f"{made.records:,}",
+        "1 file" if count == 1 else f"{count:,} files",
+        f"{made.bytes:,}",
         made.version,
         made.schema_check,
         seconds,

@@ -281,10 +281,10 @@ class _Attempt:
         file, outcome = self._file, self.outcome
         already_there = outcome is not None and outcome.already_there
         log.info(
-            "%s %s: %d bytes, %.1f s, SHA-256 %s",
+            "%s %s: %s bytes, %.1f s, SHA-256 %s",
             "already there:" if already_there else "delivered:",
             self.destination,
-            file.bytes,
+            f"{file.bytes:,}",
             self.seconds,
             file.sha256,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from openreg_airflow.errors import SourceError
 from openreg_airflow.stage import StageOperator
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from openreg_airflow.errors import OpenRegError
     from openreg_airflow.extract.cache import SharedResults
     from openreg_airflow.extract.engine import Extracted, Extraction
     from openreg_airflow.extract.files.extraction import FileExtraction
@@ -28,6 +30,10 @@ class SourceOperator(StageOperator):
     """
 
     stage: ClassVar[str] = "extract"
+    advice: ClassVar[Mapping[type[OpenRegError], str]] = {
+        SourceError: "Mend the query or the source. "
+        "`openreg extract {report} --business-date {date}` tries it without a run."
+    }
     ui_color = "#d8e8f5"
 
     def __init__(self, *, folder: Path, **kwargs: Any) -> None:

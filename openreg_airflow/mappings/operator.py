@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -154,6 +155,7 @@ class FillOperator(StageOperator):
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
         """Run the steps; raise when a value must have an entry and has none."""
         del context
+        started = time.perf_counter()
         from openreg_airflow.exception_queue.reasons import ReasonWriter
         from openreg_airflow.mapping_records import MappingSnapshot
         from openreg_airflow.mappings import fill
@@ -186,6 +188,11 @@ class FillOperator(StageOperator):
                 table: fill.dataset(pending.ref, rows, fillings[-1].schema)
                 for table, (pending, rows, fillings) in done.items()
             }
+            seconds = time.perf_counter() - started
+            for table in done:
+                made = tables[table]
+                self.log.info("%s: %s rows, %s bytes", table, f"{made.rows:,}", f"{made.bytes:,}")
+            self.log.info("filled %d columns in %.1f s", len(self.steps), seconds)
             if any(step.unmapped == "set_aside" for step in self.steps.values()):
                 tables = self._without_set_aside(run, tables, reasons_file)
         return {name: one.model_dump(mode="json") for name, one in tables.items()}

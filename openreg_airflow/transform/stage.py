@@ -7,14 +7,16 @@ from abc import abstractmethod
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from openreg_airflow.errors import TransformError
 from openreg_airflow.stage import StageMixin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from airflow.sdk import Context
 
+    from openreg_airflow.errors import OpenRegError
     from openreg_airflow.mapping_records import MappingSnapshot, MappingUse
     from openreg_airflow.records import Dataset, RunKey
     from openreg_airflow.transform.fence import Fence
@@ -29,6 +31,10 @@ class TransformStage(StageMixin):
     """One transform, wherever it runs; what all its operators have in common."""
 
     stage: ClassVar[str] = "transform"
+    advice: ClassVar[Mapping[type[OpenRegError], str]] = {
+        TransformError: "Mend the script or its input. "
+        "`openreg transform {report} --business-date {date}` tries it on a sample."
+    }
     folder: Path
     spec: TransformSection
     inputs: dict[str, Any]

@@ -68,7 +68,9 @@ class RulesOperator(StageOperator):
         """
         from openreg_airflow.validate import summary
 
-        log.info("%s in %.1f s.", summary.count(verdict), seconds)
+        wrong = verdict.blocking or verdict.warnings
+        level = logging.WARNING if wrong else logging.INFO
+        log.log(level, "%s in %.1f s.", summary.count(verdict), seconds)
         if standing := self.standing(run):
             log.info("The run is %s.", standing)
         if self.notify is not None:

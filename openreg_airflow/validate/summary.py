@@ -36,7 +36,7 @@ def lines(verdict: Verdict) -> Iterator[str]:
         yield from _details(result)
     for table, records in verdict.set_aside.items():
         yield f"Set aside: {records:,} records of {table}. See: openreg exceptions list"
-    if verdict.failures:
+    if verdict.failures and broken:
         yield f"Failing rows: {verdict.failures.uri}"
 
 

@@ -164,10 +164,23 @@ def test_bad_input_fails_at_once_and_a_retry_after_mending_succeeds(
     assert isinstance(caught.value, PermanentError)
     assert str(caught.value).startswith("report positions, stage extract, trades.sql")
     assert said in str(caught.value)
+    assert caught.value.hint
     assert not list((tmp_path / "workspace").rglob("*.parquet*"))
 
     (report / "trades.sql").write_text(QUERY)
     assert dataset(operator(report).execute(CONTEXT)).rows == 2
+
+
+def test_log_begins_with_the_business_date_and_an_error_tells_how_to_try_the_query(
+    report: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "openreg_airflow")
+    (report / "trades.sql").write_text("SELECT 1 AS one FROM nothing_of_that_name")
+    with pytest.raises(SourceError, match="no such table") as caught:
+        operator(report).execute(CONTEXT)
+    assert caplog.messages[0] == "Report positions, business date 2026-03-02: extract"
+    command = "`openreg extract positions --business-date 2026-03-02`"
+    assert command in str(caught.value.hint)
 
 
 def test_connection_that_does_not_exist_is_named(

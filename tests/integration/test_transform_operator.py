@@ -163,6 +163,7 @@ def test_failure_names_report_stage_and_line_and_goes_away_with_its_cause(
 
     text = str(caught.value)
     assert "report demo_report, stage transform, transform.py line 2: NameError" in text
+    assert "`openreg transform demo_report --business-date " in text
     assert isinstance(caught.value, PermanentError)
 
     (report / "transform.py").write_text(DOUBLE)

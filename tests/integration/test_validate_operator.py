@@ -141,6 +141,8 @@ def test_blocking_rule_stops_the_run_after_the_verdict_is_recorded(
         rows = pq.read_table(path).to_pylist(maps_as_pydicts="strict")
     assert [row["values"]["price"] for row in rows] == ["0", "-5"]
     assert "FAILED" in caplog.text
+    [told] = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert "blocked" in told.getMessage()
     assert "(isin=XS0000000001, price=0, day=2026-03-31)" in caplog.text
 
 

@@ -50,6 +50,11 @@ def test_the_log_shows_a_table_of_rules_and_samples_of_the_failed_ones() -> None
     assert summary.count(verdict) == "1 of 3 rules passed, 1 warned, 1 blocked"
 
 
+def test_no_file_of_failing_rows_is_named_when_none_failed() -> None:
+    verdict = Verdict(results=(result("id"),), failures=FAILURES)
+    assert not [line for line in summary.lines(verdict) if line.startswith("Failing rows")]
+
+
 def test_a_rule_that_could_not_be_evaluated_counts_as_failed() -> None:
     error = "Binder Error: no column prize"
     broken = result("broken", error=error, message=error)

@@ -52,7 +52,9 @@ def validate(
     if records is None:
         records = _whole(path, schema, record)
     seconds = time.monotonic() - begun
-    log.info("schema check: %d records, %d bytes valid in %.1f s", records, size, seconds)
+    log.info(
+        "schema check: %s records, %s bytes valid in %.1f s", f"{records:,}", f"{size:,}", seconds
+    )
     return records
 
 
