@@ -192,7 +192,10 @@ class _Run:
             )
             raise RuleFailedError(message)
         if sweep is not None:
-            failed, rows = self._swept(rule.rule_id, sweep, query, columns, statement)
+            if sweep.shown(rule.rule_id) is not None:
+                found = sweep.failing(rule.rule_id)
+                statement = replace(statement, sql=found, dated=False, ordered=True)
+            failed, rows = self._swept(rule.rule_id, sweep, columns, statement)
         else:
             failed, rows = self._alone(query, columns, statement)
         if not failed:
@@ -214,11 +217,11 @@ class _Run:
         self,
         rule_id: str,
         sweep: Sweep,
-        query: FailingRows,
         columns: tuple[str, ...],
         statement: Statement,
     ) -> _Found:
-        """What a pass with other rules found."""
+        """What a pass with other rules found; the statement gives all failing rows."""
+        query = self._query(statement)
         failed = sweep.counts[rule_id]
         if not failed or not sweep.fetched:
             return failed, query.first(columns, self._most)

@@ -206,6 +206,18 @@ class Sweep:
         name = f"{self._rows}_picked"
         return f"WITH {name} AS {picked} {self._filters[rule_id].over(name)}"
 
+    def failing(self, rule_id: str) -> str:
+        """SQL that gives all failing rows of a rule that shows whole rows, in order.
+
+        The rule's own SQL gives the same, but has to evaluate the condition again.
+        """
+        own = ", ".join(f"source.{named(name)}" for name in self._columns)
+        return (
+            f"SELECT {own} FROM {self._source} AS source "  # noqa: S608 - names are quoted
+            f"JOIN {self._flags} AS flags USING ({_ROW}) WHERE flags.{self._flag_of[rule_id]} "
+            f"ORDER BY {_ROW}"
+        )
+
     def close(self) -> None:
         """Give the memory back."""
         for table in (self._rows, self._flags):

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.language.compiler import compile_condition
 from openreg_airflow.language.scope import CodeSet, Scope, columns_of
 from openreg_airflow.mapping_records import TypedColumn
-from openreg_airflow.validate import joined, passes
+from openreg_airflow.validate import joined, passes, sweep
 from openreg_airflow.validate.engine import run_rules
 from openreg_airflow.validate.job import Job, MappingTable, Rule
 from openreg_airflow.validate.joined import DatedSets
@@ -387,6 +388,37 @@ def test_overlapping_entries_double_no_row(
     assert found["rule"] == failing
     assert result.failed == len(failing)
     assert swept(work) == [True]
+
+
+def test_more_rows_than_a_pass_may_fetch_come_in_the_order_of_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "MOST_FETCHED", 0)
+    work = asking(tmp_path, {"rule": 'mapping("s", k, as_of=d, value="n") == 1'}, SOME, HELD)
+
+    _, found = outcome(work)
+
+    assert found["rule"] == [3, 2, 1]
+
+
+def test_rows_that_a_pass_found_are_those_that_are_set_aside(tmp_path: Path) -> None:
+    # A rule by itself would take either entry, and the pass takes the one that began last.
+    twice: list[Entry] = [(("a",), None, None, ("a", 1)), (("a",), BEGIN, None, ("a", 0))]
+    condition = 'mapping("s", k, as_of=d, value="n") == 0'
+    spec = {"condition": condition, "severity": "correctable", "message": "row {id}"}
+    work = asking(tmp_path, {"rule": spec}, SOME, twice)
+    reasons = tmp_path / "reasons.parquet"
+    records = {"trades": RecordTable(key=("id",))}
+
+    _, found = outcome(work.model_copy(update={"records": records, "reasons": reasons}))
+
+    aside = pq.read_table(reasons).to_pylist()
+    assert found["rule"] == [3, 2, 1]
+    assert [(one["key"], one["message"]) for one in aside] == [
+        (["1"], "row 1"),
+        (["2"], "row 2"),
+        (["3"], "row 3"),
+    ]
 
 
 def test_table_with_a_column_of_our_names_is_judged_rightly(tmp_path: Path) -> None:
