@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from openreg_airflow.cli import app
+from openreg_airflow.extract.readers.sqlite import SqliteSession
 from tests.extraction import active
 from tests.services import free_port
 from tests.waiting import wait_until
@@ -213,6 +214,23 @@ def test_monitoring_reads_the_outcome_as_json(
     assert "cannot be reached" in found["venues_source"]["error"]
     assert "no Airflow connection" in found["regulator_sftp"]["error"]
     assert found["regulator_sftp"]["kind"] == "destination"
+
+
+def test_source_whose_driver_keeps_results_is_told_what_to_write(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SqliteSession, "keeps_results", True, raising=False)
+    venues = "{connection: venues_source, sql: venues.sql"
+    (folder / "report.yaml").write_text(
+        SPEC.replace(venues, f"{venues}, partition: {{column: venue}}")
+    )
+    define("venues_source", monkeypatch, conn_type="sqlite", host=str(folder.parent / "prices.db"))
+
+    done = CliRunner().invoke(app, ["connections", "test", str(folder)])
+
+    assert "keeps the whole result of prices/prices in memory." in done.output
+    assert "Write `partition: {column: KEY, rows: 200000}`" in done.output
+    assert "prices/venues" not in done.output
 
 
 def test_connection_that_hangs_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
