@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PLAN = """
 CREATE TABLE plan AS
 SELECT position, reference, cancels, event, digest, what, goes AS word,
-    CASE WHEN goes = word THEN needs WHEN stands THEN 'standing' ELSE 'known' END AS needs
+    CASE WHEN goes = word THEN needs WHEN stands THEN {standing} ELSE {known} END AS needs
 FROM (
     SELECT t.position, t.reference, t.word, t.cancels, t.needs, t.event, t.digest,
         NOT h.cancels AS stands, {goes} AS goes,
@@ -88,7 +88,10 @@ def make_plan(
         hint = "A cancellation cannot be taken back: report the record anew."
         raise ArtifactError(message, hint=hint)
     by_action = spec.corrections == "by_action"
-    database.execute(_PLAN.format(goes=_goes(spec) if by_action else "t.word"))
+    # What we told of a record that another system reported does not make it one of ours.
+    standing, known = ("uncancelled", "any") if spec.elsewhere else ("standing", "known")
+    goes = _goes(spec) if by_action else "t.word"
+    database.execute(_PLAN.format(goes=goes, standing=quoted(standing), known=quoted(known)))
     database.execute(_OLD, [not by_action, resubmission])
     if not resubmission and (row := database.execute(_UNTOLD).fetchone()):
         reference, event = row

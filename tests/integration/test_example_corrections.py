@@ -36,7 +36,7 @@ REPORTS = ("mifir_all_fields", "emir_refit", "sftr_transactions")
 RECORDS = {"mifir_all_fields": "FinInstrmRptgTxRpt/{*}Tx"}
 NAMES = {
     "mifir_all_fields": "TxId",
-    "emir_refit": "UnqTxIdr//{*}*",
+    "emir_refit": "UnqTxIdr",
     "sftr_transactions": "UnqTradIdr",
 }
 
@@ -97,7 +97,10 @@ class Firm:
 
     def report(self, tables: Tables) -> list[tuple[str, str]]:
         """Write and deliver it; what the delivered file says of which reference."""
-        run, artifact = self.run(tables)
+        return self.deliver(*self.run(tables))
+
+    def deliver(self, run: RunKey, artifact: Artifact) -> list[tuple[str, str]]:
+        """Deliver it; what the delivered file says of which reference."""
         DeliverOperator(
             task_id="deliver",
             report_id=self.report_id,
