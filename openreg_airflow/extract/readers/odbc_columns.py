@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
 from openreg_airflow.extract.reader import SourceColumn
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from openreg_airflow.extract.readers.odbc_products import Product
+
 _DIGITS_128 = 38
+#: More than any number or time is spelled with.
+_PLAIN_BYTES = 64
 
 
 def column(field: pa.Field) -> SourceColumn:
@@ -37,18 +46,36 @@ def column(field: pa.Field) -> SourceColumn:
     return SourceColumn(field.name, found, word)
 
 
-def transit(kind: pa.DataType, *, dates_as_text: bool) -> pa.DataType:
+def transit(kind: pa.DataType, product: Product) -> pa.DataType:
     """The type in which a column leaves the driver.
 
-    Text where the driver's own number could lose something: decimals, unsigned integers that the
-    driver calls signed, timestamps finer than a microsecond, and dates where the product asks.
+    Text or bytes where the driver's own value could be another one: decimals, integers (drivers
+    take those without a sign, and what SQLite keeps in a column, for smaller ones), timestamps
+    finer than a microsecond, and what the product asks for.
     """
-    if dates_as_text and pa.types.is_date(kind):
-        return pa.string()
+    if product.bits_as_numbers and pa.types.is_boolean(kind):
+        return pa.int64()
+    plain = pa.types.is_integer(kind) or pa.types.is_temporal(kind) or pa.types.is_boolean(kind)
+    if product.plain_as_bytes and plain:
+        return pa.binary()
     finer = pa.types.is_timestamp(kind) and kind.unit == "ns"
     finer = finer or (pa.types.is_time64(kind) and kind.unit == "ns")
-    if pa.types.is_decimal(kind) or kind == pa.int64() or finer:
+    as_text = pa.types.is_decimal(kind) or pa.types.is_integer(kind) or finer
+    if as_text or (product.dates_as_text and pa.types.is_date(kind)):
         return pa.string()
     if pa.types.is_fixed_size_binary(kind):
         return pa.binary()  # the length that the driver says is the longest, not each one's
     return pa.float64() if pa.types.is_floating(kind) else kind
+
+
+def room_for_bytes(columns: Iterable[pa.Field], widest: int) -> int:
+    """Bytes that a value needs which leaves the driver as bytes.
+
+    Args:
+        columns: as the driver describes them.
+        widest: bytes that a binary value may have.
+    """
+    binary = any(
+        pa.types.is_binary(f.type) or pa.types.is_fixed_size_binary(f.type) for f in columns
+    )
+    return widest if binary else min(widest, _PLAIN_BYTES)

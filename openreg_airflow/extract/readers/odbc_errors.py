@@ -92,9 +92,13 @@ def query_error(
         )
     if widest is not None and _TOO_WIDE.search(text):
         return SourceError(
-            f"a text or binary value is longer than the {widest} bytes that there is room for",
+            f"a text or binary value is longer than the {widest} bytes that there is room for, "
+            "or another value is longer than its type allows",
             where=where,
-            hint="Raise `max_text_size` in the extra of the connection.",
+            hint=(
+                "Raise `max_text_size` in the extra of the connection, or convert in the query "
+                "what is no value of its column's type."
+            ),
         )
     return SourceError(
         f"{product.called} refuses the query ({numbered}): {text}", where=where, hint=hint

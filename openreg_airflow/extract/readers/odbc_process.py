@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import closing
-from typing import IO, TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import arrow_odbc
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyodbc
 
 from openreg_airflow.errors import OpenRegError, SourceError, SourceUnavailableError
 from openreg_airflow.extract.reader import BATCH_BYTES
-from openreg_airflow.extract.readers.odbc_columns import transit
+from openreg_airflow.extract.readers.odbc_columns import room_for_bytes, transit
 from openreg_airflow.extract.readers.odbc_errors import connection_error, query_error
 from openreg_airflow.extract.readers.odbc_products import UNLIKE_LETTERS, Product, find_product
 from openreg_airflow.extract.readers.odbc_wire import (
@@ -35,6 +36,16 @@ if TYPE_CHECKING:
 _MOST_ROWS = 10_000
 #: Rows of this many bytes are sent together.
 _SENT_BYTES = 1 << 20
+
+
+@dataclass
+class _Room:
+    """A number of bytes that is read when buffers are made: after the columns are known."""
+
+    size: int
+
+    def __int__(self) -> int:
+        return self.size
 
 
 class OdbcWork:
@@ -132,13 +143,12 @@ class OdbcWork:
     def read(self, answers: IO[bytes], *, sql: str, values: Sequence[str], file: str) -> None:
         """Run a query and send its columns and its rows."""
         found: list[pa.Field] = []
+        room = _Room(self._widest)
 
         def remember(schema: pa.Schema) -> pa.Schema:
             found.extend(schema)
-            texts = self.product.dates_as_text
-            return pa.schema(
-                [pa.field(f.name, transit(f.type, dates_as_text=texts)) for f in schema]
-            )
+            room.size = room_for_bytes(schema, self._widest)
+            return pa.schema([pa.field(f.name, transit(f.type, self.product)) for f in schema])
 
         try:
             reader = self._connection.read_arrow_batches(
@@ -148,7 +158,7 @@ class OdbcWork:
                 # At least one row must fit, also one with several of the widest values.
                 max_bytes_per_batch=max(BATCH_BYTES, 8 * self._widest),
                 max_text_size=self._widest,
-                max_binary_size=self._widest,
+                max_binary_size=cast("int", room),
                 map_schema=remember,
                 query_timeout_sec=self._timeout if self.product.limits_queries else None,
                 payload_text_encoding=self._encoding,

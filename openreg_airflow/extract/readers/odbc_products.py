@@ -38,6 +38,10 @@ class Product:
         limits_queries: the driver itself can stop a query at a limit.
         dates_as_text: the driver makes another day or NULL of a day that is none, like -infinity or
             0000-00-00, unless it is asked for text.
+        plain_as_bytes: the driver makes another time or number, or NULL, of one that it does not
+            expect, like 0000-00-00 or 24:00:00, and stops at the room that it needs for it as text,
+            but gives it as it is when it is asked for bytes.
+        bits_as_numbers: the driver gives a single bit rightly only when it is asked for a number.
         several_results: a text of the database may hold several statements, and return more than
             one result.
         writes_files: a reading session may still write files, and executes some comments.
@@ -61,6 +65,8 @@ class Product:
     marks: Mapping[str, str] = field(default_factory=dict)
     limits_queries: bool = False
     dates_as_text: bool = False
+    plain_as_bytes: bool = False
+    bits_as_numbers: bool = False
     several_results: bool = False
     writes_files: bool = False
     speaks_utf8: str | None = None
@@ -136,7 +142,8 @@ _MARIADB = Product(
     session_id=_MYSQL.session_id,
     stop=_MYSQL.stop,
     marks=_MYSQL.marks,
-    dates_as_text=_MYSQL.dates_as_text,
+    plain_as_bytes=True,
+    bits_as_numbers=True,
     writes_files=_MYSQL.writes_files,
     speaks_utf8=_MYSQL.speaks_utf8,
     streams_since="03.02",
@@ -195,6 +202,7 @@ SQL_SERVER = Product(
 _SQLITE = Product(
     name="SQLite",
     marks={"decimal": "CAST(? AS numeric)", "integer": "CAST(? AS integer)"},
+    plain_as_bytes=True,
 )
 
 _KNOWN = (_POSTGRES, _MARIADB, _MYSQL, SQL_SERVER, _SQLITE)
