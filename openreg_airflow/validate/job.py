@@ -25,7 +25,7 @@ class Rule(Record):
         demand: what a condition demands of every row, in SQL; NULL where it is unknown.
         reads: the columns that the demand reads.
         joined: the SELECT over the table with the columns of ``look_ups`` added.
-        look_ups: what a condition looks up in mapping sets as of a date of the row.
+        look_ups: what the rule looks up in mapping sets as of a date of the row.
     """
 
     rule_id: str

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from openreg_airflow.language.arithmetic import comparable
 from openreg_airflow.language.compiler import Condition, compile_condition
 from openreg_airflow.language.fault import ExpressionError
+from openreg_airflow.language.look_up import LookUp
 from openreg_airflow.language.scope import (
     CodeSet,
     Columns,
@@ -82,6 +83,8 @@ def _written(rule: Rule, tables: Mapping[str, Columns], sets: Mapping[str, CodeS
     try:
         if rule.spec.condition is None:
             found: dict[str, object] = {"sql": failing_rows(rule.spec, scope)}
+            if rule.spec.references is not None:
+                found |= _joined_reference(rule.spec.references, scope)
         else:
             demand = demanded(rule.spec, scope)
             found = {
@@ -255,6 +258,19 @@ def _in_mapping(demand: References, scope: Scope) -> str:
         f"SELECT r.* FROM {named(scope.table)} AS r WHERE {present} "  # noqa: S608
         f"AND NOT EXISTS (SELECT 1 FROM {named(view)} AS o WHERE {' AND '.join(same)})"
     )
+
+
+def _joined_reference(demand: References, scope: Scope) -> dict[str, object]:
+    """The same rows in a pass that joins the set, when an entry must hold on a date of the row."""
+    codes = scope.codes(demand.mapping or "")
+    if demand.as_of is None or codes is None or codes.keys is None:
+        return {}
+    given = tuple(map(named, demand.columns))
+    one = LookUp(codes.dated_view, tuple(codes.keys), given, named(demand.as_of), None)
+    present = " AND ".join(f"{column} IS NOT NULL" for column in (*given, one.day))
+    missing = f"{present} AND {one.column} IS NOT TRUE"
+    sql = f"SELECT * FROM {named(scope.table)} WHERE {missing}"  # noqa: S608
+    return {"joined": sql, "look_ups": (one,)}
 
 
 def _complete_days(demand: CompleteDays, scope: Scope) -> str:

@@ -248,9 +248,23 @@ def test_rules_find_what_a_simple_model_finds(
         ]
         for text, says in CONDITIONS.items()
     }
+    references = {
+        number: {"columns": columns, "mapping": name, "as_of": "d"}
+        for number, (name, columns) in enumerate({"s": ["k"], "p": ["w", "k"]}.items())
+    }
+    for number, known in enumerate((one, two)):
+        columns = references[number]["columns"]
+        expected[f"references {number}"] = [
+            len(given_rows) - place
+            for place, row in enumerate(given_rows)
+            if known.has(row["d"], *(row[column] for column in columns)) is False
+        ]
     if backwards:
         single, pairs = single[::-1], pairs[::-1]
-    conditions = {text: {"condition": text, "unknown": unknown} for text in CONDITIONS}
+    conditions: dict[str, dict[str, Any]] = {
+        text: {"condition": text, "unknown": unknown} for text in CONDITIONS
+    }
+    conditions |= {f"references {number}": {"references": references[number]} for number in (0, 1)}
     folder = tmp_path_factory.mktemp("look_ups")
     work = asking(folder, conditions, rows(given_rows), single, pairs)
 
@@ -261,7 +275,7 @@ def test_rules_find_what_a_simple_model_finds(
         patch.setattr(passes, "as_filter", lambda _: None)
         _, found_alone = outcome(work)
 
-    assert {result.rule_id: result.error for result in results} == dict.fromkeys(CONDITIONS)
+    assert {result.rule_id: result.error for result in results} == dict.fromkeys(expected)
     assert found == expected
     assert {name: sorted(ids) for name, ids in found_alone.items()} == {
         name: sorted(ids) for name, ids in expected.items()
