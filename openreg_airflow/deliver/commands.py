@@ -23,7 +23,9 @@ _RED = typer.colors.RED
 Report = Annotated[str | None, typer.Option("--report", help="Only this report.")]
 Date = Annotated[
     datetime | None,
-    typer.Option("--date", formats=["%Y-%m-%d"], help="Only this business date."),
+    typer.Option(
+        "--business-date", "--date", formats=["%Y-%m-%d"], help="Only this business date."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -151,7 +153,7 @@ def _one_run(kept: tuple[KeptArtifact, ...], run: str) -> None:
     if len({each.run for each in kept}) > 1:
         runs = ", ".join(sorted({f"{e.run.report_id} {e.run.business_date}" for e in kept}))
         message = f"several runs have the id {run}: {runs}"
-        raise SpecError(message, hint="Add --report and --date.")
+        raise SpecError(message, hint="Add --report and --business-date.")
     gone = [each for each in kept if each.removed_at is not None]
     if gone:
         message = f"the files of run {run} were removed by the retention policy"
@@ -258,7 +260,7 @@ def _print_attempts(found: tuple[AttemptOfRun, ...]) -> None:
     for attempt in _doubtful(found):
         command = f"openreg deliver {shlex.quote(attempt.run_id)} --to {attempt.route}"
         command += f" --artifact {attempt.artifact} --report {attempt.report_id}"
-        command += f" --date {attempt.business_date}"
+        command += f" --business-date {attempt.business_date}"
         typer.echo(
             f"\nNobody knows whether {attempt.filename} was sent over route {attempt.route}. "
             "Ask the receiver.\n"

@@ -169,7 +169,7 @@ def test_attempts_are_listed_and_filtered(house: House) -> None:
     assert json.loads(openreg("deliveries", "--report", "other", "--json").stdout) == []
     day = str(RUN.business_date)
     assert len(json.loads(openreg("deliveries", "--date", day, "--json").stdout)) == 2
-    assert openreg("deliveries", "--date", "2020-01-01").exit_code == 0
+    assert openreg("deliveries", "--business-date", "2020-01-01").exit_code == 0
     assert "hunter2-horse" not in everything.output + failed.output
 
 

@@ -19,7 +19,9 @@ def verify(
     report: Annotated[str | None, typer.Option("--report", help="Only this report.")] = None,
     business_date: Annotated[
         datetime | None,
-        typer.Option("--date", formats=["%Y-%m-%d"], help="Only this business date."),
+        typer.Option(
+            "--business-date", "--date", formats=["%Y-%m-%d"], help="Only this business date."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
 ) -> None:

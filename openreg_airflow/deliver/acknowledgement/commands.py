@@ -18,7 +18,9 @@ def acks(
     report: Annotated[str | None, typer.Option("--report", help="Only this report.")] = None,
     business_date: Annotated[
         datetime | None,
-        typer.Option("--date", formats=["%Y-%m-%d"], help="Only this business date."),
+        typer.Option(
+            "--business-date", "--date", formats=["%Y-%m-%d"], help="Only this business date."
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Settled ones too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
