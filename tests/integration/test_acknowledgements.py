@@ -25,6 +25,8 @@ from openreg_airflow.exception_queue.reasons import ReasonWriter
 from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset
+from openreg_airflow.references import guard
+from openreg_airflow.references.spec import ReferencesSpec
 from openreg_airflow.store.acknowledgements import Acknowledgements
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.workspace import Workspace
@@ -209,6 +211,36 @@ def test_rejected_records_land_in_the_exception_queue_with_the_reason(desk: Desk
     assert balance.holds
     desk.look()
     assert len(desk.queue) == 2, "looking again changes nothing"
+
+
+def test_rejected_rows_of_a_correction_are_those_of_the_report(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = Workspace(desk.folder / "workspace")
+    rows = {"reference": ["T9", "T2", "T4"], "action": ["EROR", "CORR", "NEWT"]}
+    staged = {"position": [0, 1, 2], "origin": [None, 1, 3]}
+    tables = {}
+    for name, columns in (("written", rows), ("records", staged)):
+        with workspace.folder(RUN, "correction").writing(f"{name}.parquet") as pending:
+            pq.write_table(pa.table(columns), pending.path)
+        there = tuple(Column(name=column, type="any") for column in columns)
+        tables[name] = Dataset(**dict(pending.ref), rows=3, columns=there)
+    about = ReferencesSpec(column="reference", action="action", corrections="cancel_and_new")
+    told = guard.told(about, inner={}, target="t", resubmission=0, **tables)
+    [file] = desk.artifact.files
+    desk.artifact = desk.artifact.model_copy(
+        update={
+            "files": (file.model_copy(update={"records": 3}),),
+            "metadata": {"table": "transactions", "references": told},
+        }
+    )
+    records = [("T9", "RJCT", "C1", "no such trade"), ("T2", "RJCT", "C2", "no price")]
+    counts = {"ACPT": 1, "RJCT": 2}
+    desk.answer(auth031("PART", original=STEM, total=3, counts=counts, records=records))
+    desk.look(reference=None)
+    assert desk.standing == ("partly accepted", 1, 2, 0)
+    assert desk.queue == {"T2": ("pending", "no price")}
+    assert "the cancellation of T9 was rejected" in caplog.text
 
 
 def test_pending_records_are_followed_up_by_later_files(desk: Desk) -> None:

@@ -15,11 +15,18 @@ from openreg_airflow.deliver.acknowledgement.collect import Awaited, collect
 from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.errors import ArtifactError
+from openreg_airflow.exception_queue import claims
+from openreg_airflow.exception_queue.listing import Wanted, find
+from openreg_airflow.exception_queue.reasons import ReasonWriter
+from openreg_airflow.exception_queue.set_aside import set_aside
+from openreg_airflow.exception_queue.spec import RecordTable
+from openreg_airflow.exception_queue.take_back import Rejection, take_back
 from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset
 from openreg_airflow.references.names import refuse_alike
 from openreg_airflow.references.spec import ReferencesSpec
 from openreg_airflow.store.acknowledgements import Acknowledgements
 from openreg_airflow.workspace import Workspace
+from tests import exception_runs
 from tests.artifact_files import RUN, dataset, spec_of
 from tests.feedback_files import auth031
 from tests.new_store import new_store
@@ -143,6 +150,7 @@ def test_record_id_names_a_row(tmp_path: Path) -> None:
         (["A;rejected;x", "A;rejected;y"], ("received", 0, 2, 1), {0: "rejected", 1: "rejected"}),
         (["A;ok;", "A;rejected;x"], ("received", 1, 1, 1), {1: "rejected"}),
         (["A;rejected;x", "A;ok;"], ("received", 1, 1, 1), {1: "rejected"}),
+        (["A;ok;", "A;rejected;x", "A;rejected;y"], ("received", 1, 1, 1), {1: "rejected"}),
         (["A;pending;"], ("received", 1, 0, 2), {1: "pending"}),
         (["A;ok;"], ("received", 2, 0, 1), {}),
         (["A;ok;", "A;ok;", "B;ok;"], ("accepted", 3, 0, 0), {}),
@@ -262,6 +270,29 @@ def test_file_whose_record_ids_are_not_unique_gets_no_number(
             routes=routes,
             allocate=lambda *_: pytest.fail("it was given a number"),
         )
+
+
+def test_row_of_several_with_one_key_is_taken_back_alone(tmp_path: Path) -> None:
+    desk = exception_runs.Desk(tmp_path)
+    run, records = desk.key("run"), {"trades": RecordTable(key=("day",))}
+    table = desk.dataset(run, "trades", exception_runs.trades({"A": "1", "B": "2", "C": "3"}))
+    with ReasonWriter(tmp_path / "none.parquet"):
+        pass
+    given: dict[str, Any] = {"run": run, "records": records, "workspace": desk.workspace}
+    given |= {"store_url": desk.url}
+    set_aside(
+        stage="validate",
+        origin="rule",
+        tables={"trades": table},
+        reasons=tmp_path / "none.parquet",
+        **given,
+    )
+    claims.settle(desk.url, run)
+    key = (str(exception_runs.DAY),)
+    rejection = Rejection(table="trades", key=key, row=1, rule="X", message="no")
+    take_back(rejections=[rejection], numbered={"trades": table.sha256}, **given)
+    found = find(desk.url, Wanted(report_id=run.report_id))
+    assert [item.values["id"] for item in found] == ["B"]
 
 
 @pytest.mark.parametrize(
