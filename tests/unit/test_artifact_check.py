@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from openreg_airflow.artifacts.check import check
 from tests.artifact_files import spec_of
-
-if TYPE_CHECKING:
-    import pytest
 
 LAYOUT = '<d xmlns:r="urn:openreg:layout:1">\n <e r:each="rows"><a>{a}</a></e></d>'
 
@@ -70,10 +69,23 @@ def test_two_artifacts_of_one_name_are_refused(tmp_path: Path) -> None:
     assert problem.message == "artifacts a and b would have the same file name"
 
 
-def test_title_that_stands_twice_is_refused(tmp_path: Path) -> None:
-    section = {"a": spec_of(format="csv", columns={"x": {"title": "y"}, "y": {}})}
+@pytest.mark.parametrize(
+    ("format_", "what"),
+    [("csv", "the header"), ("excel", "the first row"), ("jsonl", "a line"),
+     ("parquet", "the file")],
+)  # fmt: skip
+def test_title_that_stands_twice_is_refused(tmp_path: Path, format_: str, what: str) -> None:
+    section = {"a": spec_of(format=format_, columns={"x": {"title": "y"}, "y": {}})}
     [problem] = check(section, tmp_path)
     assert problem.keys == ("a", "columns", "y")
+    assert problem.message == f"{what} would name 'y' twice"
+
+
+@pytest.mark.parametrize("format_", ["csv", "excel"])
+def test_titles_are_free_where_none_is_written(tmp_path: Path, format_: str) -> None:
+    columns = {"x": {"title": "y"}, "y": {}}
+    section = {"a": spec_of(format=format_, header=False, columns=columns)}
+    assert list(check(section, tmp_path)) == []
 
 
 def test_file_of_a_fault_is_found_from_any_folder(

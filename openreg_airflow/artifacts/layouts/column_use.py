@@ -51,6 +51,23 @@ def of_columns(table: str, columns: Mapping[str, Any] | None, *keys: str) -> Ite
         yield Use(table, name, (*keys, "columns", name), format=form)
 
 
+def alike_titles(columns: Mapping[str, Any] | None, what: str, *keys: str) -> Iterator[Problem]:
+    """Columns that would be written under the title of another one.
+
+    Args:
+        columns: a section's ``columns``.
+        what: names the columns in the file, as ``the header``.
+        *keys: the way to ``columns`` inside the artifact's section.
+    """
+    seen: set[str] = set()
+    for name, column in (columns or {}).items():
+        title = column.title or name
+        if title in seen:
+            message = f"{what} would name {title!r} twice"
+            yield Problem(message=message, keys=(*keys, "columns", name))
+        seen.add(title)
+
+
 def of_lines(table: str, lines: Iterable[str], *keys: str) -> Iterator[Use]:
     """Those of the sums in header and trailer records."""
     for place, line in enumerate(lines):

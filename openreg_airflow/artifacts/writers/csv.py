@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts.layouts.column_use import of_columns, of_lines
+from openreg_airflow.artifacts.layouts.column_use import alike_titles, of_columns, of_lines
 from openreg_airflow.artifacts.writer import Progress, batches
-from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from openreg_airflow.artifacts.formats.csv_spec import CsvArtifact
     from openreg_airflow.artifacts.layouts.column_use import Use
     from openreg_airflow.artifacts.writer import Job
+    from openreg_airflow.problem import Problem
 
 
 class CsvWriter:
@@ -53,10 +53,5 @@ class CsvWriter:
 
     def check(self, spec: CsvArtifact, folder: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Titles that would stand twice in the header."""
-        seen: set[str] = set()
-        for name, column in (spec.columns or {}).items():
-            title = column.title or name
-            if spec.header and title in seen:
-                message = f"the header would name {title!r} twice"
-                yield Problem(message=message, keys=("columns", name))
-            seen.add(title)
+        if spec.header:
+            yield from alike_titles(spec.columns, "the header")

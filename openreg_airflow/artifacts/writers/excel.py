@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.artifacts.formats.excel_spec import ExcelColumn
-from openreg_airflow.artifacts.layouts.column_use import of_columns
+from openreg_airflow.artifacts.layouts.column_use import alike_titles, of_columns
 from openreg_airflow.artifacts.writer import Progress, batches, unknown_column
 from openreg_airflow.errors import ArtifactError
 from openreg_airflow.problem import Problem
@@ -85,13 +85,8 @@ class ExcelWriter:
 
     def check(self, spec: ExcelArtifact, folder: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Titles that would stand twice in the first row, and too many columns."""
-        seen: set[str] = set()
-        for name, column in (spec.columns or {}).items():
-            title = column.title or name
-            if spec.header and title in seen:
-                message = f"the first row would name {title!r} twice"
-                yield Problem(message=message, keys=("columns", name))
-            seen.add(title)
+        if spec.header:
+            yield from alike_titles(spec.columns, "the first row")
         if len(spec.columns or ()) > _MOST_COLUMNS:
             message = f"an Excel sheet has at most {_MOST_COLUMNS} columns"
             yield Problem(message=message, keys=("columns",))

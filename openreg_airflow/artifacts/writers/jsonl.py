@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts.formats.json_spec import JsonColumn
 from openreg_airflow.artifacts.layouts import json_template
-from openreg_airflow.artifacts.layouts.column_use import of_columns, of_layout
+from openreg_airflow.artifacts.layouts.column_use import alike_titles, of_columns, of_layout
 from openreg_airflow.artifacts.layouts.layout import Layout
 from openreg_airflow.artifacts.validity.schema_search import NO_SCHEMA, VALID, for_job
 from openreg_airflow.artifacts.writers.json import check_schema, check_template
-from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from openreg_airflow.artifacts.formats.json_spec import JsonLinesArtifact
     from openreg_airflow.artifacts.layouts.column_use import Use
     from openreg_airflow.artifacts.writer import Job, Relation
+    from openreg_airflow.problem import Problem
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +69,7 @@ class JsonLinesWriter:
 
     def check(self, spec: JsonLinesArtifact, folder: Path) -> Iterator[Problem]:
         """Names that would stand twice in a line, faults of the template and of the schema."""
-        seen: set[str] = set()
-        for name, column in (spec.columns or {}).items():
-            title = column.title or name
-            if title in seen:
-                message = f"a line would hold {title!r} twice"
-                yield Problem(message=message, keys=("columns", name))
-            seen.add(title)
+        yield from alike_titles(spec.columns, "a line")
         if spec.template is not None:
             yield from check_template(folder / spec.template, spec.table)
         yield from check_schema(spec, folder)

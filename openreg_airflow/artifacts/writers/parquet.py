@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.artifacts.formats.parquet_spec import ParquetColumn
-from openreg_airflow.artifacts.layouts.column_use import of_columns
+from openreg_airflow.artifacts.layouts.column_use import alike_titles, of_columns
 from openreg_airflow.artifacts.writer import Progress, batch_rows, batches, unknown_column
-from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from openreg_airflow.artifacts.formats.parquet_spec import ParquetArtifact
     from openreg_airflow.artifacts.layouts.column_use import Use
     from openreg_airflow.artifacts.writer import Job
+    from openreg_airflow.problem import Problem
 
 #: A row group of long records has no more rows than this many batches.
 _BATCHES = 8
@@ -71,13 +71,7 @@ class ParquetWriter:
 
     def check(self, spec: ParquetArtifact, folder: Path) -> Iterator[Problem]:  # noqa: ARG002
         """Names that would stand twice in the file."""
-        seen: set[str] = set()
-        for name, column in (spec.columns or {}).items():
-            title = column.title or name
-            if title in seen:
-                message = f"the file would have two columns {title!r}"
-                yield Problem(message=message, keys=("columns", name))
-            seen.add(title)
+        yield from alike_titles(spec.columns, "the file")
 
 
 def _schema(

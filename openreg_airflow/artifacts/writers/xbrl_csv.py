@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from openreg_airflow.artifacts.layouts.column_use import of_columns, of_lines
+from openreg_airflow.artifacts.layouts.column_use import alike_titles, of_columns, of_lines
 from openreg_airflow.artifacts.validity import schema_search
 from openreg_airflow.artifacts.validity.schema_search import VALID
 from openreg_airflow.errors import ArtifactError
@@ -58,13 +58,7 @@ class XbrlCsvWriter:
     def check(self, spec: XbrlCsvArtifact, folder: Path) -> Iterator[Problem]:
         """Codes that would stand twice in a table, and taxonomy packages that are none."""
         for file, table in spec.tables.items():
-            seen: set[str] = set()
-            for name, column in (table.columns or {}).items():
-                title = column.title or name
-                if title in seen:
-                    message = f"{file}.csv would name {title!r} twice"
-                    yield Problem(message=message, keys=("tables", file, "columns", name))
-                seen.add(title)
+            yield from alike_titles(table.columns, f"{file}.csv", "tables", file)
         if spec.taxonomy is None:
             return
         import zipfile
