@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
+import time
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from openreg_airflow.errors import StorageError
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 KIND = "exception"
 #: Bytes of changes that wait in memory; what is more waits in a file.
 _IN_MEMORY = 4 << 20
+_PROGRESS = 5.0
+
+log = logging.getLogger(__name__)
 
 
 class Change(NamedTuple):
@@ -83,7 +88,11 @@ def subject(report_id: str, business_date: date, number: int) -> str:
 def _entries(
     actor: Actor, report_id: str, business_date: date, changes: Iterable[Change]
 ) -> Iterator[AuditEntry]:
-    for change in changes:
+    spoken = time.monotonic()
+    for number, change in enumerate(changes):
+        if time.monotonic() - spoken >= _PROGRESS:
+            spoken = time.monotonic()
+            log.info("%d changes of records are in the audit trail.", number)
         yield AuditEntry(
             actor=actor,
             action=change.action,

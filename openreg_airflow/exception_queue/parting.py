@@ -7,6 +7,8 @@ set aside wait in files of the scratch folder until they are asked for.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,11 +32,17 @@ if TYPE_CHECKING:
     from openreg_airflow.exception_queue.spec import RecordTable
 
 #: Rows that are read at a time, and records that are given at a time.
-_ROWS = 65_536
+_ROWS = 16_384
 _RECORDS = 1000
+#: Records after which the files of rows are mapped anew, which lets go of what was read of them.
+_MAPPED = 50_000
 #: Reasons that are kept of one record; a record of a thousand inner rows may have as many.
 MOST_REASONS = 100
-_MEMORY = "128MiB"
+_PROGRESS = 5.0
+_HELD = "aside_{}.arrow"
+_MEMORY = "96MiB"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +102,7 @@ class Parting:
             ":memory:",
             config={
                 "memory_limit": _MEMORY,
-                "threads": 2,
+                "threads": 1,
                 "temp_directory": str(scratch / "parting_spill"),
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
@@ -122,6 +130,16 @@ class Parting:
     def roots(self) -> tuple[str, ...]:
         """The tables of records."""
         return tuple(name for name, table in self._records.items() if table.key)
+
+    def watched(self) -> Iterator[AsideRecord]:
+        """The same as :meth:`records`, with a line in the log now and then."""
+        total = sum(map(self.aside, self.roots))
+        spoken = time.monotonic()
+        for number, one in enumerate(self.records(), start=1):
+            if time.monotonic() - spoken >= _PROGRESS:
+                spoken = time.monotonic()
+                log.info("%d of %d records are in the queue.", number, total)
+            yield one
 
     def aside(self, table: str) -> int:
         """How many rows of a table are set aside."""
@@ -168,7 +186,7 @@ class Parting:
     @cached_property
     def _numbers(self) -> dict[str, Any]:
         """The numbers of the rows that are set aside, sorted, by table."""
-        return {name: np.unique(rows) for name, (rows, _) in self._pairs.items()}
+        return {name: _distinct(rows) for name, (rows, _) in self._pairs.items()}
 
     def _find(self) -> None:
         self._require_columns()
@@ -300,7 +318,10 @@ class Parting:
         )
 
     def _records_of(self, name: str) -> Iterator[AsideRecord]:
-        held = {t: self._hold(t) for t in family(self._records, name) if self.aside(t)}
+        tables = [t for t in family(self._records, name) if self.aside(t)]
+        for table in tables:
+            self._hold(table)
+        held: dict[str, pa.Table] = {}
         numbers = self._numbers[name]
         reasons = self._reasons_of(name)
         repeated = self._repeated(name)
@@ -308,6 +329,8 @@ class Parting:
         key = self._records[name].key or ()
         for first in range(0, len(numbers), _RECORDS):
             part = numbers[first : first + _RECORDS]
+            if first % _MAPPED == 0:
+                held = {table: self._held(table) for table in tables}
             below = {t: self._below(t, held[t], part) for t in held if t != name}
             rows = held[name].slice(first, len(part)).to_pylist()
             again = np.isin(part, repeated).tolist()
@@ -346,14 +369,22 @@ class Parting:
         begin, end = np.searchsorted(owners, [part[0], part[-1] + 1])
         places = np.searchsorted(self._numbers[table], rows[begin:end])
         found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        taken = held.take(pa.array(places)).to_pylist()
+        if not len(places):
+            return found
+        # Arrow joins all pieces of a table before it takes of it.
+        low, high = int(places.min()), int(places.max())
+        taken = held.slice(low, high + 1 - low).take(pa.array(places - low)).to_pylist()
         for owner, row in zip(owners[begin:end].tolist(), taken, strict=True):
             found[owner].append(_encoded(row, table))
         return found
 
-    def _hold(self, table: str) -> pa.Table:
-        """The rows of a table that are set aside, as a file that is mapped into memory."""
-        path = self._scratch / f"aside_{table}.arrow"
+    def _held(self, table: str) -> pa.Table:
+        """The rows of a table that are set aside, from a file that is mapped into memory."""
+        return pa.ipc.open_file(pa.memory_map(str(self._scratch / _HELD.format(table)))).read_all()
+
+    def _hold(self, table: str) -> None:
+        """Write the rows of a table that are set aside to a file of their own."""
+        path = self._scratch / _HELD.format(table)
         aside = self._numbers[table]
         with opened(self._tables[table]) as file:
             schema = file.schema_arrow
@@ -364,7 +395,6 @@ class Parting:
                     first += batch.num_rows
                     if len(within):
                         writer.write_batch(batch.take(pa.array(within)))
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
     def _reasons_of(self, name: str) -> Iterator[list[dict[str, Any]]]:
         """The reasons of each record, in the order of the records."""
@@ -396,6 +426,12 @@ def _encoded(row: dict[str, Any], table: str) -> dict[str, Any]:
     except ValueRefusedError as error:
         message = f"a row of {table} cannot be set aside: {error}"
         raise PermanentError(message, hint="Declare a plain type for the column.") from error
+
+
+def _distinct(numbers: Any) -> Any:
+    """Numbers, sorted and each once; by sorting, where numpy would build a table of hashes."""
+    ordered = np.sort(numbers)
+    return ordered[np.flatnonzero(np.diff(ordered, prepend=-1))]
 
 
 def _within(numbers: Any, first: int, rows: int) -> Any:

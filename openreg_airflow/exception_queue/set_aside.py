@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from openreg_airflow.records import RunKey
     from openreg_airflow.workspace import Workspace
 
-_PROGRESS = 5.0
-
 log = logging.getLogger(__name__)
 
 
@@ -95,7 +93,7 @@ def set_aside(
             run,
             stage=stage,
             origin=origin,
-            records=_watched(parting.records(), parting),
+            records=parting.watched(),
             counts=counts,
             detail=kept_detail(local, handed_on, sources or {}),
         )
@@ -172,14 +170,3 @@ def hand_on(
             **pending.ref.model_dump(), rows=rows, columns=tables[name].columns
         )
     return handed_on
-
-
-def _watched(records: Iterator[AsideRecord], parting: Parting) -> Iterator[AsideRecord]:
-    """The records, with a line in the log now and then."""
-    total = sum(parting.aside(name) for name in parting.roots)
-    spoken = time.monotonic()
-    for number, one in enumerate(records, start=1):
-        if time.monotonic() - spoken >= _PROGRESS:
-            spoken = time.monotonic()
-            log.info("%d of %d records are in the queue.", number, total)
-        yield one

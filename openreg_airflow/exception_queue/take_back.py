@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
 from openreg_airflow.errors import PermanentError
-from openreg_airflow.exception_queue.changes import Change, audit
+from openreg_airflow.exception_queue.changes import Change, Changes, audit
 from openreg_airflow.exception_queue.intake import Intake
 from openreg_airflow.exception_queue.parting import Parting
 from openreg_airflow.exception_queue.reasons import ReasonWriter
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 #: The stage of items that were taken back.
 STAGE = "acknowledge"
+_CHUNK = 500
 
 
 class Rejection(Record):
@@ -122,7 +123,7 @@ def take_back(
         local = {name: path.absolute() for name, path in tables.items()}
         parting = stack.enter_context(Parting(records, local, reasons, scratch))
         with queue_transaction(store_url, write=True) as connection:
-            return Intake(connection, run, STAGE, "authority").take_back(parting.records())
+            return Intake(connection, run, STAGE, "authority").take_back(parting.watched())
 
 
 def _from_resubmission(
@@ -133,48 +134,43 @@ def _from_resubmission(
     taken: Mapping[str, Sequence[int]],
 ) -> int:
     """Records of a resubmission are items already: they wait again, as they were sent."""
-    of_date = (
-        ExceptionItem.report_id == run.report_id,
-        ExceptionItem.business_date == run.business_date,
-    )
     mine = (ExceptionItem.reported_by == run.run_id) | (ExceptionItem.claimed_by == run.run_id)
     wanted: dict[tuple[str, tuple[str | None, ...]], list[dict[str, Any]]] = {}
     for said in rejections:
         reason = {"rule": said.rule, "message": said.message, "table": said.table}
         wanted.setdefault((said.table, said.key), []).append(reason)
-    known = {number for numbers in taken.values() for number in numbers}
     found: set[tuple[str, tuple[str | None, ...]]] = set()
-    changes = []
-    rows = connection.execute(items().where(*of_date).order_by(ExceptionItem.id)).fetchall()
-    for row in rows:
-        one = item(row)
-        names = records[one.table].key or ()
-        place = (one.table, _key_as_sent(one, names))
-        if one.id not in known or place not in wanted:
-            continue
-        found.add(place)
-        done = connection.execute(
-            update(ExceptionItem)
-            .where(ExceptionItem.id == one.id, mine)
-            .values(
-                state="pending",
-                origin="authority",
-                claimed_by=None,
-                reported_by=None,
-                reasons=wanted[place],
-                rules=f"|{'|'.join(dict.fromkeys(r['rule'] for r in wanted[place]))}|",
-                version=ExceptionItem.version + 1,
-            )
-        )
-        if done.rowcount:
-            after = {"state": "pending", "rules": [r["rule"] for r in wanted[place]]}
-            before = {"state": one.state, "run": run.run_id}
-            changes.append(Change("take back", one.id, before, after))
-    if lost := [key for key in wanted if key not in found]:
-        message = f"run {run.run_id} reported no record {lost[0][1]} of {lost[0][0]}"
-        raise PermanentError(message)
-    audit(connection, Actor.of_task(run.report_id, run.run_id), run, changes)
-    return len(changes)
+    numbers = iter(sorted(number for numbers in taken.values() for number in numbers))
+    with Changes() as changes:
+        while chunk := tuple(islice(numbers, _CHUNK)):
+            query = items().where(ExceptionItem.id.in_(chunk)).order_by(ExceptionItem.id)
+            for one in map(item, connection.execute(query).fetchall()):
+                place = (one.table, _key_as_sent(one, records[one.table].key or ()))
+                if place not in wanted:
+                    continue
+                found.add(place)
+                done = connection.execute(
+                    update(ExceptionItem)
+                    .where(ExceptionItem.id == one.id, mine)
+                    .values(
+                        state="pending",
+                        origin="authority",
+                        claimed_by=None,
+                        reported_by=None,
+                        reasons=wanted[place],
+                        rules=f"|{'|'.join(dict.fromkeys(r['rule'] for r in wanted[place]))}|",
+                        version=ExceptionItem.version + 1,
+                    )
+                )
+                if done.rowcount:
+                    after = {"state": "pending", "rules": [r["rule"] for r in wanted[place]]}
+                    before = {"state": one.state, "run": run.run_id}
+                    changes.add(Change("take back", one.id, before, after))
+        if lost := [key for key in wanted if key not in found]:
+            message = f"run {run.run_id} reported no record {lost[0][1]} of {lost[0][0]}"
+            raise PermanentError(message)
+        audit(connection, Actor.of_task(run.report_id, run.run_id), run, changes)
+    return changes.count
 
 
 def _key_as_sent(one: Item, names: Sequence[str]) -> tuple[str | None, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from openreg_airflow.store.acknowledgements import RecordAnswer
 
 #: Records that are looked up at a time; each time the table's columns are read once.
-_RECORDS = 50_000
+_RECORDS = 20_000
 
 
 def with_origin(
@@ -34,7 +34,7 @@ def with_origin(
         The 0-based numbers; None for a derived cancellation, which is no row of the report.
     """
     waiting = iter(rejected)
-    with duckdb.connect(":memory:", config={"max_memory": "256MiB", "threads": 2}) as database:
+    with duckdb.connect(":memory:", config={"max_memory": "96MiB", "threads": 1}) as database:
         while chunk := list(islice(waiting, _RECORDS)):
             rows = pa.array([word.row for word in chunk], pa.int64())
             database.register("wanted", pa.table({"position": rows}))
@@ -61,7 +61,7 @@ def keyed(
     """
     wanted = ", ".join(f"CAST({named(name)} AS VARCHAR)" for name in columns)
     waiting = iter(rejected)
-    with duckdb.connect(":memory:", config={"max_memory": "256MiB", "threads": 2}) as database:
+    with duckdb.connect(":memory:", config={"max_memory": "96MiB", "threads": 1}) as database:
         database.execute("SET TimeZone = 'UTC'")
         while chunk := list(islice(waiting, _RECORDS)):
             chunk.sort(key=itemgetter(0))
