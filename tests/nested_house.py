@@ -115,11 +115,11 @@ class House:
         """Make and deliver."""
         return self.deliver(*self.make(rows, **more))
 
-    def reject(self, reference: str) -> None:
-        """Let the authority refuse a record of the last submission."""
+    def reject(self, reference: str, submission: int = -1) -> None:
+        """Let the authority refuse a record of a submission, the last one by default."""
         store = References(self.url)
-        [*_, last] = store.submissions("authority", RUN.report_id, RUN.business_date, "out")
-        store.reject(last.id, [[Said(-1, reference, True)]])
+        found = store.submissions("authority", RUN.report_id, RUN.business_date, "out")
+        store.reject(found[submission].id, [[Said(-1, reference, True)]])
 
 
 def tables(rows: Sequence[Row], header: str, at: str) -> dict[str, pa.Table]:

@@ -34,7 +34,8 @@ def corrected(order: Order, store: References) -> Order:
     """The order of what has to be sent, with a hash of what the authority is to have as target.
 
     The same tables again give the rows that were sent for them, so that a repeated run is known as
-    such; unless the authority rejected some since: these are reported anew.
+    such; unless the authority rejected some since, of this version or one before: these are
+    reported anew.
 
     Args:
         order: an artifact with corrections that are derived.
@@ -53,10 +54,14 @@ def corrected(order: Order, store: References) -> Order:
     before = store.submissions(*key)
     alike = [one for one in before if one.resubmission == order.resubmission]
     same = alike[-1] if alike and alike[-1].target == target else None
-    if same is not None and same.records is not None and not store.rejected(same.id):
-        log.info("version %d was made of the same tables", same.version)
-        tables = {**same.inner_tables, order.spec.table: same.written}
-        return _order(order, tables, same.records, target, before[: before.index(same)])
+    if same is not None and same.records is not None and not store.rejected([same.id]):
+        again = _again(order, same, same.records, target, before)
+        # A record of an older version, which this one left alone, may have been rejected late.
+        late = same.state == "delivered" and store.rejected([one.id for one in before])
+        if not late:
+            return again
+        tables, records = _derived(order, spec, store, before)
+        return _order(order, tables, records, target, before) if records.rows else again
     if table.rows == 0 and order.spec.when_empty == "fail":
         # An empty source is not a reason to cancel everything.
         return order
@@ -66,6 +71,19 @@ def corrected(order: Order, store: References) -> Order:
         raise ArtifactError(message, where=f"artifact {order.name}", hint=hint)
     tables, records = _derived(order, spec, store, before)
     return _order(order, tables, records, target, before)
+
+
+def _again(
+    order: Order,
+    same: Submission,
+    records: Dataset,
+    target: str,
+    before: tuple[Submission, ...],
+) -> Order:
+    """The order of a submission that was made of the same tables."""
+    log.info("version %d was made of the same tables", same.version)
+    tables = {**same.inner_tables, order.spec.table: same.written}
+    return _order(order, tables, records, target, before[: before.index(same)])
 
 
 def told_of(

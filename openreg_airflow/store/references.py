@@ -14,6 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy.orm import aliased
 
 from openreg_airflow.errors import ReferenceReuseError
 from openreg_airflow.records import Dataset, Record
@@ -250,11 +251,23 @@ class References(Store):
             for rows in found.partitions(_FETCH):
                 yield [Held(r[0], r[1], bool(r[2]), *r[3:]) for r in rows]
 
-    def rejected(self, submission: int) -> bool:
-        """Whether the authority rejected any record of a submission."""
+    def rejected(self, submissions: Sequence[int]) -> bool:
+        """Whether the authority rejected any record of submissions that none of them sent again.
+
+        Args:
+            submissions: ids of submissions of one artifact for one business date.
+        """
+        row, later = ReferenceRow, aliased(ReferenceRow)
+        again = (
+            select(later.id)
+            .where(later.submission_id.in_(submissions), later.id > row.id)
+            .where(later.scope == row.scope, later.reference == row.reference)
+            .where(later.event == row.event)
+        )
         query = (
-            select(ReferenceRow.id)
-            .where(ReferenceRow.submission_id == submission, ReferenceRow.rejected)
+            select(row.id)
+            .where(row.submission_id.in_(submissions), row.rejected)
+            .where(~again.correlate(row).exists())
             .limit(1)
         )
         with self._transaction(write=False) as connection:

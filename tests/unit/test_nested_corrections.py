@@ -167,6 +167,25 @@ def test_rejected_correction_goes_out_again(repository: House) -> None:
     assert repository.report(("NEWT", "A", 2, {})) == [("CORR", "A", 2, {})]
 
 
+def test_record_that_is_rejected_after_the_next_version_goes_out_again(repository: House) -> None:
+    repository.report(("NEWT", "A", 1, {}), ("NEWT", "B", 1, {}))
+    newest: list[Row] = [("NEWT", "A", 1, {}), ("NEWT", "B", 2, {})]
+    assert repository.report(*newest) == [("CORR", "B", 2, {})]
+    repository.reject("A", 0)
+    assert repository.report(*newest) == [("NEWT", "A", 1, {})]
+    _, again = repository.make(newest)
+    assert [file.records for file in again.files] == [1], "a repeated run is known as such"
+
+
+def test_late_rejection_of_what_is_gone_changes_no_repeated_run(repository: House) -> None:
+    repository.report(("NEWT", "A", 1, {}), ("NEWT", "B", 1, {}))
+    repository.reject("A")
+    newest: list[Row] = [("NEWT", "B", 2, {})]
+    run, made = repository.make(newest)
+    assert repository.deliver(run, made) == [("CORR", "B", 2, {})]
+    assert repository.make(newest)[1].files[0].sha256 == made.files[0].sha256
+
+
 def test_report_about_an_unknown_record_is_stopped(tmp_path: Path) -> None:
     house = House(tmp_path / "one", BY_ACTION)
     with pytest.raises(ReferenceReuseError, match="'A' is spoken of and was never reported"):
