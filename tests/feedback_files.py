@@ -25,15 +25,16 @@ def auth031(
         status: code of the file.
         original: what it calls the file that it answers.
         total: how many records it counts.
-        counts: how many by code.
+        counts: how many by code; all in the file's state when left out.
         records: reference, code, rule and text of each that it names.
     """
     statistics = ""
+    usual = "RJCT" if status in ("RJCT", "CRPT") else "ACPT"
     if total is not None:
         each = "".join(
             f"<NbOfRcrdsPerSts><DtldNbOfRcrds>{number}</DtldNbOfRcrds><DtldSts>{code}</DtldSts>"
             "</NbOfRcrdsPerSts>"
-            for code, number in (counts or {"ACPT": total}).items()
+            for code, number in (counts or {usual: total}).items()
         )
         statistics = f"<Sttstcs><TtlNbOfRcrds>{total}</TtlNbOfRcrds>{each}</Sttstcs>"
     named = "".join(

@@ -330,6 +330,15 @@ def test_answers_of_a_version_that_kept_them_in_the_store_are_gone_on_with(desk:
     assert desk.standing == ("partly accepted", 4, 0, 1)
 
 
+def test_tenth_answer_is_read_after_the_second(desk: Desk) -> None:
+    pending = [("T1", "PDNG", "CON-411", "instrument pending")]
+    desk.answer(auth031("PART", original=STEM, records=pending), f"{STEM}_FDB_2.xml")
+    rejected = [("T1", "RJCT", "CON-412", "unknown")]
+    desk.answer(auth031("PART", original=STEM, records=rejected), f"{STEM}_FDB_10.xml")
+    desk.look()
+    assert desk.standing == ("partly accepted", 4, 1, 0)
+
+
 def test_rules_of_one_record_on_several_lines_are_one_answer(desk: Desk) -> None:
     form = {"reference": "ref", "status": "state", "rule": "rule", "text": "why"}
     lines = "T2;nok;R7;bad price\nT2;nok;R3;no venue\nT2;nok;R7;bad price\n"
@@ -367,6 +376,7 @@ def test_a_name_that_leads_elsewhere_is_no_feedback(
     assert desk.store.files(RUN, "regulator", "transactions") == ()
 
 
+T2 = [("T2", "RJCT", "X", "")]
 T9 = [("T9", "RJCT", "X", "")]
 LONG = [("T" * 251, "ACPT", "", "")]
 TWICE = [("T1", "RJCT", "X", ""), ("T1", "PDNG", "X", "")]
@@ -383,7 +393,19 @@ TWICE = [("T1", "RJCT", "X", ""), ("T1", "PDNG", "X", "")]
         (auth031("ACPT", original=STEM, records=TWICE[:1]), "accepts .* lists rejected"),
         (
             auth031("PART", original=STEM, total=5, counts={"ACPT": 4, "RJCT": 1}),
-            "counts 1 rejected .* names 0",
+            "counts of .* 1 rejected records and names 0",
+        ),
+        (
+            auth031("PART", original=STEM, total=5, counts={"ACPT": 3, "RJCT": 1}, records=T2),
+            "counts of .* 3 accepted records, where 4 are left",
+        ),
+        (
+            auth031("RJCT", original=STEM, total=5, counts={"ACPT": 2, "RJCT": 3}),
+            "rejects .*, of which 2 records are accepted",
+        ),
+        (
+            auth031("RJCT", original=STEM, records=[("T1", "ACPT", "", "")]),
+            "rejects .*, of which 1 records are accepted",
         ),
         (auth031("ACPT")[:-20], "not well-formed"),
         ("<!DOCTYPE x [<!ENTITY y 'z'>]><x>&y;</x>", "document type"),

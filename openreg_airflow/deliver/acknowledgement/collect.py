@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NUMBER = re.compile(r"([0-9]+)")
 _NOT_IN_NAMES = re.compile(r"[^\w.\-]")
 
 
@@ -151,7 +152,7 @@ def _fetched(
     scratch: Path,
     known: tuple[FeedbackFile, ...],
 ) -> list[tuple[Path, str]]:
-    """The files that may answer and were not looked at before, in the order of their names."""
+    """The files that may answer and were not looked at before, as their names are counted."""
     answer, run = awaited.answer, awaited.run
     spec = awaited.spec.model_copy(
         update={
@@ -170,7 +171,7 @@ def _fetched(
         if names is None:
             message = f"folder {answer.folder} may not be listed"
             raise connection.refused(fault=f"cannot fetch: {message}", hint="Ask the authority.")
-        for name in sorted(names):
+        for name in sorted(names, key=_counted):
             if not _plain(name) or not any(
                 matches(name, answer.pattern, file.filename, run.business_date)
                 for file in awaited.artifact.reports
@@ -193,6 +194,13 @@ def _fetched(
             log.info("fetched %s, %d bytes", name, size)
             fetched.append((target, name))
     return fetched
+
+
+def _counted(name: str) -> list[tuple[int, int, str]]:
+    """The place of a name in its order: the tenth answer is newer than the second."""
+    return [
+        (0, int(part), part) if part.isdecimal() else (1, 0, part) for part in _NUMBER.split(name)
+    ]
 
 
 def _plain(name: str) -> bool:

@@ -57,9 +57,10 @@ def match(
     with Bench(name, answers, sent, answered, known, newest.parent) as bench:
         bench.refuse_unknown()
         bench.refuse_contradictions()
-        # Where nothing is said of the whole file, each accepted record is a word of its own.
-        silent = any(one.status in (None, "received") for one in answered.values())
-        counts = bench.write_newest(newest, accepted_too=silent)
+        # Where the whole file is not accepted, each accepted record is a word of its own.
+        taken = ("accepted", "partly accepted")
+        alone = any(one.status not in taken for one in answered.values())
+        counts = bench.write_newest(newest, accepted_too=alone)
     return [
         _standing(name, before, answered[before.position], counts[before.position], now)
         for before in standings
@@ -123,13 +124,22 @@ def _hold_counts(
     if feedback.status == "accepted" and counts["rejected"]:
         message = f"{name} accepts {before.filename} and lists rejected records of it"
         raise FeedbackError(message, hint=_ASK)
-    if feedback.counts is None or feedback.status in ("rejected", "corrupted"):
+    told = feedback.counts or {}
+    if feedback.status in ("rejected", "corrupted"):
+        # All its references would be used again, those of accepted records too.
+        if taken := counts["accepted"] or told.get("accepted", 0):
+            message = f"{name} rejects {before.filename}, of which {taken} records are accepted"
+            raise FeedbackError(message, hint=_ASK)
         return
-    told = {status: feedback.counts.get(status, 0) for status in ("rejected", "pending")}
-    here = {status: counts[status] for status in told}
-    if told != here:
-        message = (
-            f"{name} counts {told['rejected']} rejected and {told['pending']} pending records of "
-            f"{before.filename}, but names {here['rejected']} and {here['pending']}"
-        )
+    if feedback.counts is None:
+        return
+    wrong = [
+        f"{told.get(status, 0)} {status} records and names {counts[status]}"
+        for status in ("rejected", "pending")
+        if told.get(status, 0) != counts[status]
+    ]
+    if not wrong and told.get("accepted", counts["accepted"]) != counts["accepted"]:
+        wrong = [f"{told['accepted']} accepted records, where {counts['accepted']} are left"]
+    if wrong:
+        message = f"{name} counts of {before.filename} {', '.join(wrong)}"
         raise FeedbackError(message, hint=_ASK)
