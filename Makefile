@@ -13,11 +13,11 @@ BENCHMARK_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up down test test-unit test-integration test-e2e lint types format \
-	schema lock dist clean benchmark-artifacts benchmark-dag-parse benchmark-deliver benchmark-mappings \
-	benchmark-sandbox benchmark-validate
+	schema lock dist clean benchmark-artifacts benchmark-dag-parse benchmark-deliver benchmark-extract \
+	benchmark-mappings benchmark-sandbox benchmark-validate
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
 
 install: $(INSTALLED) ## Set up .venv with pinned and hashed dependencies
 
@@ -99,6 +99,9 @@ benchmark-dag-parse: install ## Measure Dag parsing beside dag-factory
 
 benchmark-deliver: install ## Measure deliveries beside the providers' hooks, OpenSSH and curl
 	@$(BIN)/python -m benchmarks.deliver $(BENCHMARK_ARGS)
+
+benchmark-extract: install $(TEST_PACKAGES) ## Measure reading databases beside the providers' hooks
+	@$(BIN)/python -m benchmarks.extract $(BENCHMARK_ARGS)
 
 benchmark-mappings: install ## Measure look-ups in mapping sets beside DuckDB, pandas and a dict
 	@$(BIN)/python -m benchmarks.mappings $(BENCHMARK_ARGS)
