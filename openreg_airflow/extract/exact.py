@@ -26,6 +26,9 @@ _FAITHFUL_DIGITS = 15
 #: Digits that Arrow's two kinds of decimals hold.
 _DIGITS_128, _DIGITS_256 = 38, 76
 
+#: Why a date or timestamp is not carried.
+NO_DAY = "it is infinite, or outside the years 1 to 9999"
+
 _EPOCH = date(1970, 1, 1)
 _FIRST_DAY = (date(1, 1, 1) - _EPOCH).days
 _LAST_DAY = (date(9999, 12, 31) - _EPOCH).days
@@ -312,8 +315,7 @@ def _check_range(array: pa.Array) -> None:
     found = pc.min_max(array.view(numbers))
     least, most = found["min"].as_py(), found["max"].as_py()
     if least is not None and not (low <= least and most <= high):
-        message = "it is infinite, or outside the years 1 to 9999"
-        raise UnfitError("24:00 is not a time of day" if pa.types.is_time64(kind) else message)
+        raise UnfitError("24:00 is not a time of day" if pa.types.is_time64(kind) else NO_DAY)
 
 
 _CONVERTERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[..., pa.Array]], ...] = (

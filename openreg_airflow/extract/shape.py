@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.errors import SourceError
 from openreg_airflow.extract.exact import (
+    NO_DAY,
     UNBOUNDED_DECIMAL,
     NeverFitsError,
     UnfitError,
@@ -146,6 +147,8 @@ class Shape:
     ) -> SourceError:
         shown = _show(value)
         special = shown.strip("'").lower().lstrip("+-") in ("nan", "inf", "infinity")
+        if special and pa.types.is_temporal(target):
+            special, error = False, UnfitError(NO_DAY)
         reason = str(error) or (_NOT_FINITE if special else "")
         message = (
             f"the value {shown} does not fit {spelled(target)}{': ' if reason else ''}{reason}"

@@ -6,7 +6,8 @@ import os
 import signal
 import sqlite3
 import threading
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -109,8 +110,6 @@ def test_driver_that_crashes_is_worth_another_try(postgres_odbc: Source, number:
 
 
 def test_driver_that_is_not_installed_is_named(database: Database) -> None:
-    from dataclasses import replace
-
     missing = replace(database.connection, extra={"driver": "No Such Driver"})
 
     with pytest.raises(SourceError, match=r"No Such Driver|Can't open lib|refuses"):
@@ -192,9 +191,15 @@ def test_decimal_below_one_is_refused_since_drivers_cut_it(postgres_odbc: Source
         ("CAST('-Infinity' AS double precision)", "decimal(18,5)"),
         ("CAST('-infinity' AS date)", None),
         ("CAST('-infinity' AS timestamp)", None),
+        ("CAST('infinity' AS timestamp)", None),
+        ("CAST('infinity' AS timestamptz)", "timestamp_utc"),
+        ("CAST('12026-01-05 10:00:00' AS timestamp)", None),
+        ("CAST('12026-01-05' AS date)", None),
+        ("CAST('2026-01-05 BC' AS date)", None),
+        ("CAST(12.34 AS money)", None),
     ],
 )
-def test_what_is_no_number_is_named_with_its_row(
+def test_what_is_no_number_or_day_is_named_with_its_row(
     postgres_odbc: Source, value: str, declared: str | None
 ) -> None:
     sql = f"SELECT CASE WHEN n = 2 THEN {value} END AS v FROM generate_series(1, 3) n ORDER BY n"
@@ -203,6 +208,61 @@ def test_what_is_no_number_is_named_with_its_row(
         postgres_odbc.database.extract(sql, columns={"v": declared} if declared else {})
 
     assert caught.value.where == "source.sql, column v, row 2"
+
+
+def test_times_and_numbers_of_postgres_keep_their_values_and_order(postgres_odbc: Source) -> None:
+    table = postgres_odbc.database.extract(
+        'SELECT g AS "a ""b"" ?", CAST(\'9999-12-31 23:59:59\' AS timestamp(0)) AS t,'
+        " CAST('2026-01-05 10:00:00.123456+05:30' AS timestamptz) AS i,"
+        " CAST('0001-01-01' AS date) AS d,"
+        " CAST(3000000000 AS oid) AS o, CAST(0.1 AS real) AS r"
+        " FROM generate_series(1, 3) g WHERE g <> :other ORDER BY g DESC -- the last first",
+        columns={"i": "timestamp_utc"},
+        **parameter("other", 2),
+    )
+
+    assert table.column_names == ['a "b" ?', "t", "i", "d", "o", "r"]
+    rows = [tuple(row.values()) for row in table.to_pylist()]
+    instant = datetime(2026, 1, 5, 4, 30, 0, 123456, tzinfo=UTC)
+    rest = (datetime(9999, 12, 31, 23, 59, 59), instant, date(1, 1, 1), 3_000_000_000, 0.1)  # noqa: DTZ001
+    assert rows == [(3, *rest), (1, *rest)]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_query_that_the_database_cannot_spell_says_what_is_wrong_with_it(
+    postgres_odbc: Source, held: bool
+) -> None:
+    source = postgres_odbc.database
+    with (
+        SharedSession(source.connection, timeout_seconds=60) as reader,
+        pytest.raises(SourceError, match="syntax error") as caught,
+    ):
+        source.extraction("SELECT a FROM", reader=reader if held else None).run(source.file)
+
+    assert caught.value.where == "source.sql"
+
+
+def test_relative_of_postgres_spells_its_times_by_the_driver(
+    postgres: PostgresServer, postgres_odbc: Source
+) -> None:
+    postgres.execute("CREATE SCHEMA relative")
+    postgres.execute(
+        "CREATE FUNCTION relative.version() RETURNS text LANGUAGE sql AS"
+        " $$ SELECT 'PostgreSQL 8.0.2 on i686-pc-linux-gnu, Relative 1.0' $$"
+    )
+    extra = dict(postgres_odbc.database.connection.extra)
+    source = postgres_odbc.reached(
+        login=postgres.user,
+        password=postgres.password,
+        extra=extra | {"ConnSettings": "SET search_path = relative, pg_catalog, public"},
+    )
+    good, bad = "2026-01-05 10:00:00.123456", "12026-01-05 10:00:00"
+
+    table = source.database.extract(f"SELECT CAST('{good}' AS timestamp) AS v")
+
+    assert table.to_pylist() == [{"v": datetime.fromisoformat(good)}]
+    with pytest.raises(SourceError, match="'0000-00-00 00:00:00' does not fit timestamp"):
+        source.database.extract(f"SELECT CAST('{bad}' AS timestamp) AS v")
 
 
 @pytest.fixture

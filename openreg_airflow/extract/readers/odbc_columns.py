@@ -51,7 +51,8 @@ def transit(kind: pa.DataType, product: Product) -> pa.DataType:
 
     Text or bytes where the driver's own value could be another one: decimals, integers (drivers
     take those without a sign, and what SQLite keeps in a column, for smaller ones), timestamps
-    finer than a microsecond, and what the product asks for.
+    finer than a microsecond, and what the product asks for. Timestamps that its database does not
+    spell are text of the driver, in which the years after 9999 are not today but none.
     """
     if product.bits_as_numbers and pa.types.is_boolean(kind):
         return pa.int64()
@@ -60,6 +61,7 @@ def transit(kind: pa.DataType, product: Product) -> pa.DataType:
         return pa.binary()
     finer = pa.types.is_timestamp(kind) and kind.unit == "ns"
     finer = finer or (pa.types.is_time64(kind) and kind.unit == "ns")
+    finer = finer or (pa.types.is_timestamp(kind) and product.spells_times is not None)
     as_text = pa.types.is_decimal(kind) or pa.types.is_integer(kind) or finer
     if as_text or (product.dates_as_text and pa.types.is_date(kind)):
         return pa.string()

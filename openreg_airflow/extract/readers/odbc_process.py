@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyodbc
 
 from openreg_airflow.errors import OpenRegError, SourceError, SourceUnavailableError
-from openreg_airflow.extract.reader import BATCH_BYTES
 from openreg_airflow.extract.readers.odbc_columns import room_for_bytes, transit
 from openreg_airflow.extract.readers.odbc_errors import connection_error, query_error
 from openreg_airflow.extract.readers.odbc_products import UNLIKE_LETTERS, Product, find_product
+from openreg_airflow.extract.readers.odbc_spelling import describing, is_spelled, spelling
 from openreg_airflow.extract.readers.odbc_wire import (
     WireError,
     error_message,
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _MOST_ROWS = 10_000
+#: Room of a batch in the driver, of which only what values need is ever touched; there are two.
+#: Each batch costs something a column, and with texts of unknown length 16 MB are a hundred rows.
+_BUFFER_BYTES = 48 << 20
 #: Rows of this many bytes are sent together.
 _SENT_BYTES = 1 << 20
 
@@ -97,10 +100,14 @@ class OdbcWork:
         self._run(begin)
         self.stop = self._how_to_stop()
         self._encoding = self._text_encoding()
+        self._holds = False
+        spells = self.product.spells_times
+        self._spells_times = spells is not None and self._number(spells) == 1
 
     def hold(self) -> None:
         """See one state of the database from now on; its product knows how."""
         self._run(self.product.hold or ())
+        self._holds = True
 
     def _run(self, statements: Sequence[str]) -> None:
         try:
@@ -114,13 +121,16 @@ class OdbcWork:
         product = self.product
         if product.session_id is None or product.stop is None:
             return None
+        return product.stop.format(id=self._number(product.session_id))
+
+    def _number(self, query: str) -> int:
         try:
             [batch] = self._connection.read_arrow_batches(
-                product.session_id, batch_size=1, fetch_concurrently=False
+                query, batch_size=1, fetch_concurrently=False
             )
         except arrow_odbc.Error as error:
             raise query_error(error, f"connection {self._conn_id}", self.product) from error
-        return product.stop.format(id=int(batch.column(0)[0].as_py()))
+        return int(batch.column(0)[0].as_py())
 
     def _text_encoding(self) -> arrow_odbc.TextEncoding:
         """UTF-8 where driver and locale prove to give it whole."""
@@ -142,21 +152,22 @@ class OdbcWork:
 
     def read(self, answers: IO[bytes], *, sql: str, values: Sequence[str], file: str) -> None:
         """Run a query and send its columns and its rows."""
+        told = self._described(sql, values, file) if self._spells_times else None
         found: list[pa.Field] = []
         room = _Room(self._widest)
 
         def remember(schema: pa.Schema) -> pa.Schema:
-            found.extend(schema)
+            found.extend(schema if told is None else _as_told(told, schema, file))
             room.size = room_for_bytes(schema, self._widest)
             return pa.schema([pa.field(f.name, transit(f.type, self.product)) for f in schema])
 
         try:
             reader = self._connection.read_arrow_batches(
-                sql,
+                (told and spelling(sql, told)) or sql,
                 batch_size=_MOST_ROWS,
                 parameters=list(values) or None,
                 # At least one row must fit, also one with several of the widest values.
-                max_bytes_per_batch=max(BATCH_BYTES, 8 * self._widest),
+                max_bytes_per_batch=max(_BUFFER_BYTES, 8 * self._widest),
                 max_text_size=self._widest,
                 max_binary_size=cast("int", room),
                 map_schema=remember,
@@ -166,6 +177,39 @@ class OdbcWork:
         except arrow_odbc.Error as error:
             raise query_error(error, file, self.product) from error
         send(answers, {"columns": schema_text(pa.schema(found))})
+        self._send_rows(answers, reader, file)
+        self._check_still_there(file)
+        send(answers, {})
+
+    def _described(self, sql: str, values: Sequence[str], file: str) -> pa.Schema | None:
+        """The columns of a query that the database then spells the times of.
+
+        None where it does not take this; the query then runs as it is, and says what is wrong.
+        """
+        found: list[pa.Schema] = []
+
+        def remember(schema: pa.Schema) -> pa.Schema:
+            found.append(schema)
+            return pa.schema([pa.field(f.name, pa.string()) for f in schema])
+
+        try:
+            list(
+                self._connection.read_arrow_batches(
+                    describing(sql),
+                    batch_size=1,
+                    parameters=list(values) or None,
+                    max_text_size=1,
+                    map_schema=remember,
+                    fetch_concurrently=False,
+                )
+            )
+        except arrow_odbc.Error as error:
+            if self._holds:  # the driver has ended the transaction, and with it the state
+                raise query_error(error, file, self.product) from error
+            return None
+        return found[0]
+
+    def _send_rows(self, answers: IO[bytes], reader: arrow_odbc.BatchReader, file: str) -> None:
         try:
             with pa.ipc.new_stream(answers, reader.schema) as stream:
                 for batch in _gathered(reader):
@@ -177,8 +221,6 @@ class OdbcWork:
         if more:  # its rows stand in the way of any other statement
             message = "the query returns more than one result"
             raise SourceError(message, where=file, hint="Leave one query in the file.")
-        self._check_still_there(file)
-        send(answers, {})
 
     def _check_still_there(self, file: str) -> None:
         """Believe in the end of the rows only when the session has not ended before it."""
@@ -188,6 +230,17 @@ class OdbcWork:
         except arrow_odbc.Error as error:
             message = f"the connection was lost before the end of the rows was certain: {error}"
             raise SourceUnavailableError(" ".join(message.split()), where=file) from error
+
+
+def _as_told(told: pa.Schema, schema: pa.Schema, file: str) -> list[pa.Field]:
+    """The columns that arrive; those that the database spells are what they were told to be."""
+    if told.names != schema.names:
+        message = "the columns of the query changed while it began"
+        raise SourceUnavailableError(message, where=file)
+    return [
+        before if is_spelled(before.type) else after
+        for before, after in zip(told, schema, strict=True)
+    ]
 
 
 def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

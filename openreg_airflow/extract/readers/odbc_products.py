@@ -42,6 +42,8 @@ class Product:
             expect, like 0000-00-00 or 24:00:00, and stops at the room that it needs for it as text,
             but gives it as it is when it is asked for bytes.
         bits_as_numbers: the driver gives a single bit rightly only when it is asked for a number.
+        spells_times: a query that gives 1 where the database can be asked for days and timestamps
+            as text, by a query around the one that is read, and keeps that one's order.
         several_results: a text of the database may hold several statements, and return more than
             one result.
         writes_files: a reading session may still write files, and executes some comments.
@@ -67,6 +69,7 @@ class Product:
     dates_as_text: bool = False
     plain_as_bytes: bool = False
     bits_as_numbers: bool = False
+    spells_times: str | None = None
     several_results: bool = False
     writes_files: bool = False
     speaks_utf8: str | None = None
@@ -82,12 +85,21 @@ class Product:
         return text, self.marks.get(kind, "?").format(scale=scale)
 
 
+#: PostgreSQL sorts a query in FROM where it says ORDER BY, and does nothing to its rows afterwards.
+#: Its relatives, which may divide a query among machines, call themselves otherwise or add to it.
+_KEEPS_ORDER = (
+    "SELECT CAST((version() ~ '^PostgreSQL [1-9][0-9][.0-9]* on '"
+    " OR version() ~ '^PostgreSQL [1-9][0-9][.0-9]* [(](Debian|Ubuntu) ')"
+    " AND NOT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus') AS integer)"
+)
+
 _POSTGRES = Product(
     name="PostgreSQL",
     # Without it the driver keeps the whole result in memory.
     options={"UseDeclareFetch": "1", "Fetch": "10000", "MaxLongVarcharSize": "{widest}"},
     begin=(
         "SET TIME ZONE 'UTC'",
+        "SET datestyle = 'ISO'",
         "SET statement_timeout = '{seconds}s'",
         "SET synchronize_seqscans = off",
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
@@ -103,6 +115,7 @@ _POSTGRES = Product(
         "string": "CAST(? AS text)",
     },
     dates_as_text=True,
+    spells_times=_KEEPS_ORDER,
     speaks_utf8=f"SELECT convert_from(decode('{_AS_HEX}', 'hex'), 'UTF8')",
 )
 
