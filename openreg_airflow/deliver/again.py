@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from openreg_airflow.deliver.delivery import (
@@ -17,7 +18,9 @@ from openreg_airflow.deliver.delivery import (
 from openreg_airflow.deliver.journal import LedgerJournal
 from openreg_airflow.deliver.routing import facts_of, holds
 from openreg_airflow.errors import OpenRegError
+from openreg_airflow.references.answers import free_rejected
 from openreg_airflow.references.guard import ReferenceGuard
+from openreg_airflow.store.acknowledgements import Acknowledgements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     Connect = Callable[[str], Connection]
 
 log = logging.getLogger(__name__)
+
+#: How long an answer is waited for where the route does not say.
+_WAIT_HOURS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +191,9 @@ def send_again(
 ) -> tuple[Receipt, ...]:
     """Deliver once more, whatever was delivered before; who and why goes to the audit trail first.
 
+    What the authority answered to files that are sent once more counts no more; they are awaited
+    anew.
+
     Args:
         delivery: what, and where to.
         connect: gives a connection by its name.
@@ -201,7 +210,7 @@ def send_again(
         destination = channel.destination(connection, delivery.spec.folder, file.filename)
         entry = ledger_entry(delivery, file, destination, connection.account)
         store.note_again(actor, entry, reason)
-    return deliver(
+    receipts = deliver(
         Delivery(
             run=delivery.run,
             route=delivery.route,
@@ -213,6 +222,27 @@ def send_again(
         workspace=workspace,
         store=store,
     )
+    if delivery.spec.acknowledgement is not None:
+        _await_again(delivery, receipts, Acknowledgements(store.url))
+    return receipts
+
+
+def _await_again(
+    delivery: Delivery, receipts: tuple[Receipt, ...], answers: Acknowledgements
+) -> None:
+    """Let what was said of an earlier sending count no more for files that were sent once more."""
+    sent = {receipt.filename for receipt in receipts if not receipt.already_there}
+    reports = enumerate(delivery.artifact.reports, 1)
+    positions = {position for position, file in reports if file.filename in sent}
+    if positions:
+        answer = delivery.spec.acknowledgement
+        hours = (answer.wait_hours if answer else None) or _WAIT_HOURS
+        due_at = datetime.now(UTC) + timedelta(hours=hours)
+        answers.await_again(delivery.run, delivery.route, delivery.artifact.name, positions, due_at)
+        log.info("what was answered before counts no more for %d files", len(positions))
+    if delivery.spec.reports:
+        # What was not sent once more is as free as it was.
+        free_rejected(delivery.run, delivery.route, delivery.artifact, answers)
 
 
 def note_delivered(

@@ -209,6 +209,8 @@ def _send(wanted: list[Delivery], here: Settings, reason: str, *, already_there:
         for receipt in receipts:
             how = "is there already" if receipt.already_there else "sent"
             typer.echo(f"{how}: {receipt.destination}, {receipt.bytes} bytes")
+        if delivery.spec.acknowledgement and not all(each.already_there for each in receipts):
+            typer.echo("Clear the task that waits for the answer: earlier answers count no more.")
 
 
 def _print_findings(found: list[Finding]) -> None:

@@ -18,7 +18,7 @@ from openreg_airflow.store.acknowledgement_models import (
 from openreg_airflow.store.store import Store, _of_run, _put, _record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from sqlalchemy import ColumnElement, Connection, Select
 
@@ -162,6 +162,42 @@ class Acknowledgements(Store):
                 ).first()
                 if there is None:
                     _put(connection, AcknowledgementRow, run, [one.model_dump()])
+
+    def await_again(
+        self, run: RunKey, route: str, artifact: str, positions: Collection[int], due_at: datetime
+    ) -> None:
+        """Forget what was said of files that were sent once more; their answers are awaited anew.
+
+        Args:
+            run: the run that delivered.
+            route: the route that it delivered over.
+            artifact: what it delivered.
+            positions: of the files.
+            due_at: until when an answer is waited for at least.
+        """
+        found = [
+            one.model_copy(
+                update={
+                    "state": "awaited",
+                    "accepted": 0,
+                    "rejected": 0,
+                    "pending": one.sent,
+                    "answered_at": None,
+                    "text": "",
+                    "due_at": max(one.due_at, due_at),
+                }
+            )
+            for one in self.of_run(run, route, artifact)
+            if one.position in positions
+        ]
+        answer = RecordAnswerRow
+        with self._transaction(write=True) as connection:
+            _put(connection, AcknowledgementRow, run, [one.model_dump() for one in found])
+            connection.execute(
+                delete(answer)
+                .where(*_of_run(answer, run), answer.route == route, answer.artifact == artifact)
+                .where(answer.position.in_(positions))
+            )
 
     def refuse(self, run: RunKey, file: FeedbackFile) -> None:
         """Note a file that is no answer to what was sent."""

@@ -19,13 +19,15 @@ from dag_factory.load import load
 from openreg_airflow.artifacts.operator import ArtifactOperator
 from openreg_airflow.column_types import arrow_type
 from openreg_airflow.deliver.acknowledgement.operator import AcknowledgeOperator
-from openreg_airflow.deliver.again import dry_run
+from openreg_airflow.deliver.again import dry_run, send_again
 from openreg_airflow.deliver.delivery import Delivery
 from openreg_airflow.deliver.operator import DeliverOperator, airflow_connection
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.errors import ReferenceReuseError
 from openreg_airflow.records import Artifact, Column, Dataset, RunKey
 from openreg_airflow.store import Store
+from openreg_airflow.store.acknowledgements import Acknowledgements
+from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.deliveries import Deliveries
 from openreg_airflow.validate.finished.operator import CheckArtifactsOperator
 from openreg_airflow.workspace import Workspace
@@ -206,6 +208,50 @@ def test_correction_goes_out_as_cancellation_and_new_report(firm: Firm) -> None:
     third = firm.run(T2=98)
     firm.deliver(*third)
     assert firm.sent(third[1]) == [("Cxl", "T1"), ("Cxl", "T3"), ("New", "T2")]
+
+
+@pytest.mark.parametrize("taken_away", [True, False])
+def test_earlier_answers_count_no_more_for_a_file_that_is_sent_again(
+    firm: Firm, taken_away: bool
+) -> None:
+    run, artifact = firm.run(T1=100, T2=101)
+    receipts = firm.deliver(run, artifact)
+    [file] = artifact.files
+    told = {"original": file.filename, "total": 2}
+    rejected = [("T1", "RJCT", "CON-412", "not in data")]
+    counts = {"ACPT": 1, "RJCT": 1}
+    firm.answer(run, artifact, receipts, auth031("PART", counts=counts, records=rejected, **told))
+    if taken_away:
+        (firm.outbox / "in" / file.filename).unlink()
+    answer = {"pattern": "FDB_*.xml", "folder": "out"}
+    spec = {"channel": "folder", "connection": "outbox", "folder": "in", "acknowledgement": answer}
+    url = f"sqlite:///{firm.folder / 'store.db'}"
+    send_again(
+        Delivery(
+            run=run,
+            route="regulator",
+            spec=RouteSpec.model_validate(spec),
+            artifact=artifact,
+        ),
+        connect=airflow_connection,
+        workspace=Workspace(firm.folder / "workspace"),
+        store=Deliveries(url),
+        actor=Actor("ada", "command line"),
+        reason="they lost it",
+    )
+    [standing] = Acknowledgements(url).of_run(run, "regulator", "transactions")
+    second = firm.run(T1=99, T2=101)
+    if not taken_away:
+        # Nothing was sent: the rejection stands as it did.
+        assert (standing.state, standing.rejected) == ("partly accepted", 1)
+        firm.deliver(*second)
+        assert firm.sent(second[1]) == [("New", "T1")]
+        return
+    assert (standing.state, standing.pending) == ("awaited", 2)
+    [found] = firm.answer(run, artifact, receipts, auth031("ACPT", **told))
+    assert (found["accepted"], found["rejected"]) == (2, 0)
+    firm.deliver(*second)
+    assert firm.sent(second[1]) == [("Cxl", "T1"), ("New", "T1")]
 
 
 def test_reused_reference_is_stopped_before_delivery(firm: Firm) -> None:

@@ -50,6 +50,8 @@ class Bench:
         answered: positions from 1 of the files that it answers.
         known: what earlier files said, as :class:`.WordFile` wrote it; None for nothing.
         scratch: a private folder for temporary files.
+        unheard: positions of files of which nothing is known, whatever was said before: they were
+            sent once more since.
 
     Raises:
         StorageError: the scratch folder's disk is full, or a file cannot be read.
@@ -63,6 +65,8 @@ class Bench:
         answered: Collection[int],
         known: Path | None,
         scratch: Path,
+        *,
+        unheard: Collection[int] = (),
     ) -> None:
         self._name = name
         self._sent = sent
@@ -77,7 +81,7 @@ class Bench:
         )
         try:
             self._run("SET TimeZone = 'UTC'")
-            self._load(answers, known)
+            self._load(answers, known, sorted(unheard))
         except BaseException:
             self._db.close()
             raise
@@ -88,7 +92,7 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    def _load(self, answers: Path, known: Path | None) -> None:
+    def _load(self, answers: Path, known: Path | None, unheard: list[int]) -> None:
         columns = "reference AS name, status, rules, text"
         self._run(f"CREATE TABLE answers AS SELECT {columns} FROM read_parquet($1)", answers)  # noqa: S608
         self._load_sent()
@@ -97,8 +101,10 @@ class Bench:
             return
         self._run(
             "CREATE TABLE known AS SELECT CASE WHEN row < 0 THEN (SELECT max(s.row) FROM sent s "  # noqa: S608
-            f"WHERE s.name = reference) ELSE row END AS row, {_WORDS} FROM read_parquet($1)",
+            f"WHERE s.name = reference) ELSE row END AS row, {_WORDS} FROM read_parquet($1) "
+            "WHERE NOT list_contains($2::INTEGER[], position)",
             known,
+            unheard,
         )
 
     def _load_sent(self) -> None:

@@ -54,7 +54,8 @@ def match(
         StorageError: the disk is full.
     """
     answered = answered_files(feedback, name, sent, spec)
-    with Bench(name, answers, sent, answered, known, newest.parent) as bench:
+    unheard = {one.position for one in standings if one.state == "awaited"}
+    with Bench(name, answers, sent, answered, known, newest.parent, unheard=unheard) as bench:
         bench.refuse_unknown()
         bench.refuse_contradictions()
         # Where the whole file is not accepted, each accepted record is a word of its own.
