@@ -136,8 +136,11 @@ def _filters(job: Job, statements: Mapping[str, Statement]) -> Iterator[tuple[st
     for rule_id, statement in statements.items():
         one, rule = None, looking.get(rule_id)
         # What could just be read may be nested too deeply to be put together again.
-        with suppress(RecursionError):
+        with suppress(RecursionError, RuleSqlError):
             tree = parse(rule.joined).tree if rule is not None else statement.tree
             one = as_filter(tree) if statement.tables else None
-        if one is not None and one.table in job.tables:
-            yield rule_id, replace(one, look_ups=rule.look_ups) if rule is not None else one
+        if one is None or one.table not in job.tables:
+            continue
+        if rule is not None:
+            one = replace(one, look_ups=rule.look_ups, dated=statement.dated)
+        yield rule_id, one

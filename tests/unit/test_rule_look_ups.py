@@ -318,6 +318,7 @@ def swept(work: Job) -> list[bool]:
         ('mapping("s", k, as_of=d, value="v") in table("trades").w', [3, 2, 1]),
         ('mapping("s", mapping("s", "a", as_of=e, value="v"), as_of=d, value="v") != "x"', [3, 1]),
         ('k in mapping("s", as_of=business_date)', [2, 1]),
+        ('mapping("s", k, as_of=business_date, value="n") == 2', [3, 2, 1]),
         # What a branch that is not taken cannot make of a row does not matter.
         ('k in mapping("s", as_of=date(w)) if k == "b" else k == "a"', [2, 1]),
         ('mapping("s", str(date(w)), as_of=d, value="n") is None if k == "b" else True', [2]),
@@ -342,6 +343,7 @@ def test_look_up_is_made_in_a_pass(tmp_path: Path, condition: str, failing: list
     [
         'k in mapping("s", as_of=date(w)) if k == "b" else k == "a"',
         'mapping("s", str(date(w)), as_of=d, value="n") is None if k == "b" else k == "a"',
+        'k == "a" if k != "b" else (k in mapping("s", as_of=date(w)) if date(w) < d else False)',
         'str(date(w)) not in mapping("s") if k == "b" else k == "a"',
         'str(date(w)) not in table("trades").k if k == "b" else k == "a"',
         'not lei.valid(str(date(w))) if k == "b" else k == "a"',
@@ -463,6 +465,28 @@ def test_rules_in_sql_see_no_column_of_a_look_up(tmp_path: Path) -> None:
     values = failing_rows(work)[-1]["values"]
     assert found["own"] == [4, 3, 2, 1]
     assert list(values) == ["id", "k", "w", "d", "e"]
+
+
+def test_rules_that_look_nothing_up_are_not_joined_with_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[set[str]] = []
+
+    def noted(*given: Any, **named: Any) -> sweep.Sweep:
+        made.append(set(named["filters"]))
+        return sweep.Sweep(*given, **named)
+
+    monkeypatch.setattr(passes, "Sweep", noted)
+    conditions = {
+        "plain": 'w == "a"',
+        "looking": 'k in mapping("s", as_of=d)',
+        "also": 'mapping("s", k, as_of=d, value="n") == 1',
+        "today": 'k in mapping("s")',
+    }
+
+    outcome(asking(tmp_path, conditions, SOME, HELD))
+
+    assert made == [{"plain", "today"}, {"looking", "also"}]
 
 
 VALUES = columns_of({"v": "string", "n": "integer"})
