@@ -324,10 +324,16 @@ def test_answers_of_a_version_that_kept_them_in_the_store_are_gone_on_with(desk:
     desk.waits()
     with transaction(connect_engine(parse_url(desk.store_url)), write=True) as connection:
         connection.execute(sa.text("UPDATE openreg_feedback_file SET words = NULL"))
+        connection.execute(sa.text('UPDATE openreg_record_answer SET "row" = -1'))
     final = [("T1", "ACPT", "", "")]
     desk.answer(auth031("PART", original=STEM, records=final), f"{STEM}_FDB_2.xml")
     desk.waits()
     assert desk.standing == ("partly accepted", 4, 0, 1)
+    known = desk.store.answers(RUN, "regulator", "transactions")
+    assert [(a.reference, a.row, a.status) for a in known] == [
+        ("T1", 0, "accepted"),
+        ("T2", -1, "pending"),
+    ]
 
 
 def test_tenth_answer_is_read_after_the_second(desk: Desk) -> None:
