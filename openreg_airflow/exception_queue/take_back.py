@@ -14,6 +14,7 @@ from openreg_airflow.exception_queue.intake import Intake
 from openreg_airflow.exception_queue.parting import Parting
 from openreg_airflow.exception_queue.reasons import ReasonWriter
 from openreg_airflow.exception_queue.rows import item, items, queue_transaction
+from openreg_airflow.exception_queue.sent_keys import SentKeys
 from openreg_airflow.records import Dataset, Record
 from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.exception_models import ExceptionCount, ExceptionItem
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from openreg_airflow.exception_queue.item import Item
     from openreg_airflow.exception_queue.spec import RecordTable
     from openreg_airflow.records import RunKey
     from openreg_airflow.workspace import Workspace
@@ -141,11 +141,11 @@ def _from_resubmission(
         wanted.setdefault((said.table, said.key), []).append(reason)
     found: set[tuple[str, tuple[str | None, ...]]] = set()
     numbers = iter(sorted(number for numbers in taken.values() for number in numbers))
-    with Changes() as changes:
+    with Changes() as changes, SentKeys(connection, records) as keys:
         while chunk := tuple(islice(numbers, _CHUNK)):
             query = items().where(ExceptionItem.id.in_(chunk)).order_by(ExceptionItem.id)
-            for one in map(item, connection.execute(query).fetchall()):
-                place = (one.table, _key_as_sent(one, records[one.table].key or ()))
+            for one, key in keys.of([*map(item, connection.execute(query).fetchall())]):
+                place = (one.table, key)
                 if place not in wanted:
                     continue
                 found.add(place)
@@ -171,9 +171,3 @@ def _from_resubmission(
             raise PermanentError(message)
         audit(connection, Actor.of_task(run.report_id, run.run_id), run, changes)
     return changes.count
-
-
-def _key_as_sent(one: Item, names: Sequence[str]) -> tuple[str | None, ...]:
-    """A record's key as text, with what was amended of it."""
-    row, _ = one.amended()
-    return tuple(None if row[name] is None else str(row[name]) for name in names)

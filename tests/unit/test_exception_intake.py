@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tracemalloc
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,19 +12,34 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
-from openreg_airflow.exception_queue import changes, intake, parting
+from openreg_airflow.deliver.acknowledgement.rejected import keyed
+from openreg_airflow.exception_queue import (
+    changes,
+    claims,
+    decisions,
+    intake,
+    parting,
+    resubmission,
+)
 from openreg_airflow.exception_queue.intake import Intake
+from openreg_airflow.exception_queue.listing import Wanted, find
 from openreg_airflow.exception_queue.parting import AsideRecord, Parting
 from openreg_airflow.exception_queue.reasons import ReasonWriter
 from openreg_airflow.exception_queue.rows import queue_transaction
+from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
+from openreg_airflow.exception_queue.take_back import Rejection, take_back
 from openreg_airflow.store import audit
+from openreg_airflow.store.acknowledgements import RecordAnswer
+from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.audit_trail import verify
 from tests.exception_runs import Desk, trades
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from openreg_airflow.records import Dataset, RunKey
 
 
 @pytest.fixture
@@ -129,3 +145,52 @@ def test_records_with_the_same_key_are_told_apart_and_others_are_not_counted(
         ("D", ("same",), 2),
         ("E", (None,), 2),
     ]
+
+
+def test_rejected_resubmission_is_found_by_a_key_of_any_type(desk: Desk) -> None:
+    """An instant, a number and a boolean are other texts in an item than in the file's table."""
+    records = {"trades": RecordTable(key=("id", "at", "sure", "size", "price"))}
+    table = trades({"A": "1.50", "B": "2"}).drop(["at"])
+    for name, values in {
+        "at": pa.array([datetime(2026, 3, 31, 22, 5, tzinfo=UTC)] * 2),
+        "sure": pa.array([True, None]),
+        "size": pa.array([1e20, 0.1]),
+    }.items():
+        table = table.append_column(name, values)
+    run, again = desk.key("run"), desk.key("again")
+    made = desk.dataset(run, "trades", table)
+    with ReasonWriter(desk.folder / "reasons.parquet"):
+        pass
+    common: dict[str, Any] = {
+        "records": records,
+        "workspace": desk.workspace,
+        "store_url": desk.url,
+    }
+    set_aside(
+        run=run,
+        stage="validate",
+        origin="rule",
+        tables={"trades": made},
+        reasons=desk.folder / "reasons.parquet",
+        **common,
+    )
+
+    def rejected(by: RunKey, sent: Dataset) -> int:
+        word = RecordAnswer(
+            route="regulator", artifact="a", reference="A", position=1, status="rejected", row=0
+        )
+        with desk.workspace.open_local(sent) as path:
+            said = [
+                Rejection(table="trades", key=key, rule="CON-412", message="unknown")
+                for _, key, _ in keyed(path, records["trades"].naming, [(0, word), (1, word)])
+            ]
+        return take_back(run=by, rejections=said, **common)
+
+    assert rejected(run, made) == 2
+    waiting = list(find(desk.url, Wanted(report_id="desk")))
+    decisions.release(desk.url, decisions.numbered(waiting), Actor("anna", "test"), "their error")
+    taken = resubmission.take(again, records, desk.workspace, desk.url)
+    assert taken is not None
+    claims.settle(desk.url, again)
+    assert rejected(again, taken.tables["trades"]) == 2
+    assert rejected(again, taken.tables["trades"]) == 0
