@@ -220,8 +220,10 @@ def rule(folder: Path) -> tuple[float, int]:
     from openreg_airflow.validate.passes import Passes
     from openreg_airflow.validate.session import mapping_views, open_session
     from openreg_airflow.validate.spec import RuleSpec, ValidateLimits
+    from openreg_airflow.validate.statement import functions
     from openreg_airflow.validate.written import written
 
+    functions()  # As the process of the rules does while it waits for its job.
     source, snapshot = folder / "trades.parquet", _snapshot(folder)
     table = TableFile(path=source, rows=pq.read_metadata(source).num_rows)
     demand = RuleSpec(
