@@ -202,3 +202,11 @@ def test_an_answer_is_awaited_behind_everything_else(tmp_path: Path) -> None:
 
     alone = dag_of(tmp_path, {"regulator": OUT | {"acknowledgement": answer}})
     assert alone.get_task("acknowledge").trigger_rule.value == "all_success"
+
+
+def test_an_artifact_is_told_by_what_answers_name_its_rows(tmp_path: Path) -> None:
+    answer = {"pattern": "{stem}_FDB_*.xml", "reference": "record_id"}
+    routes = {"regulator": OUT | {"acknowledgement": answer}, "archive": OUT | {"folder": "b"}}
+    task: Any = dag_of(tmp_path, routes).get_task("artifact")
+    names = {route: told["names"] for route, told in task.routes.items()}
+    assert names == {"regulator": ["record_id"], "archive": []}
