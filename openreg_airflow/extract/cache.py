@@ -40,7 +40,7 @@ _LEASE = 60.0
 #: Seconds between looks for what another task is reading.
 _POLL = 1.0
 #: Changes when the same query would give another file.
-_VERSION = 1
+_VERSION = 2
 #: A key must not let anybody try out passwords quickly: a connection's extra may hold one.
 _ROUNDS = 100_000
 
