@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.language.compiler import compile_condition
+from openreg_airflow.language.look_up import JOINED
 from openreg_airflow.language.scope import CodeSet, Scope, columns_of
 from openreg_airflow.mapping_records import TypedColumn
 from openreg_airflow.validate import joined, passes, sweep
@@ -534,6 +535,17 @@ def test_shared_look_up_is_joined_once(
     sql = DatedSets().joined(session, "trades", "trades", [one for each in found for one in each])
 
     assert sql.count("JOIN") == joins
+
+
+def test_distinct_values_of_a_look_up_are_asked_of_the_joined_table() -> None:
+    text = 'lei.valid(mapping("s", k, as_of=d, value="v")) and lei.valid(w)'
+
+    condition = compile_condition(text, SCOPE)
+
+    # Of the table itself, each row would be asked for the values of all others.
+    assert condition.joined.count(f"FROM {JOINED}") == 1
+    assert condition.joined.count('FROM "trades"') == 1
+    assert JOINED not in condition.sql
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,17 @@ def test_a_condition_that_cannot_be_evaluated_fails_and_names_the_row(tmp_path: 
     assert not zero.passed
 
 
+def test_the_row_is_named_where_a_condition_reads_another_column_of_its_own_table(
+    tmp_path: Path,
+) -> None:
+    condition = '100 / (number - 7) < 1000 and transaction_id not in table("trades").venue'
+
+    [result] = run_rules(job(tmp_path, rule("own", condition=condition)))
+
+    assert result.error is not None
+    assert "first at row 8 (number=7, transaction_id=T0007, venue=XETR)" in result.error
+
+
 def test_a_text_that_looks_like_the_business_date_hides_no_error(tmp_path: Path) -> None:
     looks = 'venue != "$business_date" and 100 / number > 0'
     asks = 'business_date > date("2000-01-01") and 100 / number > 0'
