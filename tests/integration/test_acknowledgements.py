@@ -217,8 +217,8 @@ def test_rejected_rows_of_a_correction_are_those_of_the_report(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     workspace = Workspace(desk.folder / "workspace")
-    rows = {"reference": ["T9", "T2", "T4"], "action": ["EROR", "CORR", "NEWT"]}
-    staged = {"position": [0, 1, 2], "origin": [None, 1, 3]}
+    rows = {"reference": ["T9", "T4", "T2"], "action": ["EROR", "NEWT", "CORR"]}
+    staged = {"position": [0, 1, 2], "origin": [None, 3, 1]}
     tables = {}
     for name, columns in (("written", rows), ("records", staged)):
         with workspace.folder(RUN, "correction").writing(f"{name}.parquet") as pending:
