@@ -62,7 +62,10 @@ def _finding(detail: ErrorDetails, file: Path, places: Places) -> Finding:
     steps = [step for step in keys if step != "[key]"]
     place = places.of(steps, key=at_key)
     message, hint = _words(detail, keys)
-    dotted = ".".join(str(step) for step in keys if step != "[key]")
+    there = places.steps(steps)
+    if detail["type"] == "missing":
+        there.append(keys[-1])
+    dotted = ".".join(map(str, there))
     return Finding(
         file, place.line, place.column, f"{dotted}: {message}" if dotted else message, hint
     )

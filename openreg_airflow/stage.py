@@ -79,8 +79,14 @@ class StageMixin:
         """The run that this task belongs to.
 
         Raises:
-            SpecError: the business date that the run was started with is not a date.
+            SpecError: the business date that the run was started with is not a date, or it was
+                started with a parameter that there is not, which could be the misspelt date.
         """
+        given, dag = getattr(context["dag_run"], "conf", None) or {}, context.get("dag")
+        if dag is not None and (unknown := sorted(set(given) - set(dag.params))):
+            message = f"the run was started with {', '.join(unknown)}, which is no parameter here"
+            hint = f"Start a run anew; the parameters are {', '.join(sorted(dag.params))}."
+            raise SpecError(message, hint=hint)
         try:
             day = date.fromisoformat(self.business_date)
         except ValueError as error:

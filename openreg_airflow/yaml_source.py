@@ -146,6 +146,15 @@ class Places:
             place = Place(at.start_mark.line + 1, at.start_mark.column + 1)
         return place
 
+    def steps(self, keys: Sequence[str | int]) -> list[str | int]:
+        """Those of ``keys`` that the text has; see :meth:`of` for the others."""
+        node, there = self._root, []
+        for step in keys:
+            if (found := _child(node, step)) is not None:
+                there.append(step)
+                node = found[1]
+        return there
+
     def inside(self, keys: Sequence[str | int], line: int, column: int) -> Place:
         """The place of a character of the text that ``keys`` lead to.
 

@@ -183,6 +183,17 @@ def test_log_begins_with_the_business_date_and_an_error_tells_how_to_try_the_que
     assert command in str(caught.value.hint)
 
 
+def test_run_with_a_misspelt_parameter_reads_nothing(report: Path) -> None:
+    run = SimpleNamespace(run_id="manual__1", conf={"busines_date": "2026-03-01"})
+    known = SimpleNamespace(params={"business_date": None})
+    with pytest.raises(SpecError, match="started with busines_date, which is no") as caught:
+        operator(report).execute({"dag_run": run, "dag": known})
+    assert caught.value.hint == "Start a run anew; the parameters are business_date."
+
+    run.conf = {"business_date": "2026-03-02"}
+    assert dataset(operator(report).execute({"dag_run": run, "dag": known})).rows == 2
+
+
 def test_connection_that_does_not_exist_is_named(
     report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,7 +111,7 @@ def test_every_error_is_reported_at_once_in_order_of_lines(folder: Path) -> None
         (1, "title: this key is missing"),
         (3, "titel: unknown key"),
         (4, "owner: text was expected, not 7"),
-        (16, "artifacts.trades.csv.quoting: 'mostly' is not one of minimal, text, all, none"),
+        (16, "artifacts.trades.quoting: 'mostly' is not one of minimal, text, all, none"),
     ]
     assert found[1][3] == "Did you mean title?"
     assert found[2][3] == "Put the value in quotes."
