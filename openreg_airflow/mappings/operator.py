@@ -192,7 +192,7 @@ class FillOperator(StageOperator):
             for table in done:
                 made = tables[table]
                 self.log.info("%s: %s rows, %s bytes", table, f"{made.rows:,}", f"{made.bytes:,}")
-            self.log.info("filled %d columns in %.1f s", len(self.steps), seconds)
+            self.log.info("map steps done in %.1f s", seconds)
             if any(step.unmapped == "set_aside" for step in self.steps.values()):
                 tables = self._without_set_aside(run, tables, reasons_file)
         return {name: one.model_dump(mode="json") for name, one in tables.items()}
