@@ -159,5 +159,6 @@ def _destination(wanted: Probe, seconds: float) -> tuple[str, str]:
         fault = f"is of type {connection.type!r}, which channel {wanted.channel} cannot use"
         hint = f"Use type {' or '.join(channel.connection_types)}."
         raise connection.refused(fault=fault, hint=hint)
+    connection.refuse_unsound()
     with channel.open(connection, timeout_seconds=seconds):
         return f"{wanted.channel} {connection.host}", ""

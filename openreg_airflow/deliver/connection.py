@@ -44,6 +44,25 @@ class Connection:
             return str(self.extra.get("endpoint_url") or "")
         return self.login or ""
 
+    def refuse_unsound(self) -> None:
+        """See that no secret stands where it would be shown, and none breaks a protocol's line.
+
+        Raises:
+            DeliveryRefusedError: the host has more than a host, or a secret a control character.
+        """
+        hint = "Put login and password into their own fields, a token into the extra's headers."
+        if any(not c.isprintable() or c in "@?# " for c in self.host or ""):
+            raise self.refused(fault="has more than a host in its host", hint=hint)
+        endpoint = str(self.extra.get("endpoint_url") or "")
+        if any(mark in endpoint for mark in "@?#"):
+            raise self.refused(fault="has more than an address in its endpoint_url", hint=hint)
+        for name, value in (("login", self.login), ("password", self.password)):
+            if any(ord(c) < 32 or ord(c) == 127 for c in value or ""):
+                raise self.refused(
+                    fault=f"has a line break or another control character in its {name}",
+                    hint="It was perhaps copied with the end of its line: type it in again.",
+                )
+
     def refused(self, *, fault: str, hint: str) -> DeliveryRefusedError:
         """The error for a connection that cannot be used as it is.
 

@@ -212,7 +212,7 @@ def channel_for(spec: RouteSpec, connection: Connection) -> tuple[Channel, Conne
     """The route's channel, and the connection if the channel can use it.
 
     Raises:
-        DeliveryRefusedError: the connection is of another type.
+        DeliveryRefusedError: the connection is of another type, or would show a secret.
         SpecError: there is no such channel.
     """
     channel = load_channel(spec.channel)
@@ -220,6 +220,7 @@ def channel_for(spec: RouteSpec, connection: Connection) -> tuple[Channel, Conne
         fault = f"is of type {connection.type!r}, which channel {spec.channel} cannot use"
         hint = f"Use type {' or '.join(channel.connection_types)}."
         raise connection.refused(fault=fault, hint=hint)
+    connection.refuse_unsound()
     return channel, connection
 
 

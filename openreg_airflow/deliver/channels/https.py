@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import re
 import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
@@ -41,6 +42,9 @@ _NO_LOOKING = (401, 403, 405, 501)
 #: Refusals that pass: time-out, locked, too early, too many requests, no room.
 _FOR_NOW = (408, 423, 425, 429, 507)
 
+#: What the name of a header is made of (RFC 9110, section 5.6.2).
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
 log = logging.getLogger(__name__)
 
 
@@ -68,9 +72,7 @@ class HttpsChannel:
         login = connection.login
         with httpx.Client(
             auth=httpx.BasicAuth(login, connection.password or "") if login else None,
-            headers={
-                str(k): str(v) for k, v in dict(connection.extra.get("headers") or {}).items()
-            },
+            headers=_headers(connection),
             verify=trust(connection),
             timeout=timeout_seconds,
             follow_redirects=False,
@@ -91,6 +93,7 @@ class HttpsSession:
         self._base = _base(connection)
         #: Whether the server refused to be asked what it has.
         self.blind = False
+        self._locked_out = False
 
     def deliver(self, parcel: Parcel, folder: str, verify: Verify) -> Outcome:
         """Upload one parcel."""
@@ -98,7 +101,16 @@ class HttpsSession:
 
     def look(self, parcel: Parcel, folder: str) -> str:
         """Say what delivering it would find and do."""
-        return look_for(self, parcel, _path(folder, parcel.filename))
+        said = look_for(self, parcel, _path(folder, parcel.filename))
+        if self._locked_out:
+            name = self._connection.id
+            message = (
+                f"{self._base} refuses the login of connection {name}, or lets nobody look: "
+                "401 Unauthorized"
+            )
+            hint = f"Check login, password and headers of connection {name}."
+            raise DeliveryRefusedError(message, hint=hint)
+        return said
 
     def undone(self, temporary: str | None, path: str) -> bool:  # noqa: ARG002 - of the interface
         """Whether the server lets us look; the idempotency key covers what it has taken since."""
@@ -110,6 +122,7 @@ class HttpsSession:
             answer = self._client.head(f"{self._base}/{path}")
         length = answer.headers.get("Content-Length", "")
         self.blind = answer.status_code in _NO_LOOKING
+        self._locked_out = answer.status_code == httpx.codes.UNAUTHORIZED
         if answer.status_code == httpx.codes.OK and length.isdigit():
             return int(length)
         if answer.status_code not in (200, 404, 410, *_NO_LOOKING):
@@ -192,6 +205,30 @@ class HttpsSession:
             if isinstance(cause := _certificate_error(error), ssl.SSLCertVerificationError):
                 raise untrusted(self._base, self._connection, cause) from error
             raise faults.unreachable(self._base, step, error) from error
+
+
+def _headers(connection: Connection) -> dict[str, str]:
+    """The headers of every request.
+
+    Raises:
+        DeliveryRefusedError: one of them cannot be sent; the library would say so with its value.
+    """
+    given = connection.extra.get("headers") or {}
+    if not isinstance(given, dict):
+        raise connection.refused(fault="has headers that are no JSON object", hint="Correct them.")
+    found = {str(name): str(value) for name, value in given.items()}
+    for name, value in found.items():
+        if not _TOKEN.fullmatch(name):
+            raise connection.refused(
+                fault=f"has a header with a name that none can have, of {len(name)} characters",
+                hint="A name has letters, digits and hyphens.",
+            )
+        if value != value.strip() or not value.isascii() or not value.isprintable():
+            raise connection.refused(
+                fault=f"has a header {name} with a character that none can have",
+                hint="It was perhaps copied with the end of its line: type it in again.",
+            )
+    return found
 
 
 def _blocks(parcel: Parcel) -> Iterator[bytes]:

@@ -53,6 +53,11 @@ class MailChannel:
         for name, value in (("host", connection.host), ("from_email", _sender(connection))):
             if not value:
                 raise connection.refused(fault=f"has no {name}", hint=f"Fill in {name}.")
+        if not f"{connection.login or ''}{connection.password or ''}".isascii():
+            raise connection.refused(
+                fault="has a login or password with characters outside ASCII",
+                hint="They cannot be sent to a mail server: have them changed.",
+            )
         session = MailSession(connection, timeout_seconds)
         try:
             session.connect()
