@@ -47,9 +47,10 @@ class OtherNames:
 def other_names(spec: ReportSpec) -> list[OtherNames]:
     """Every answer that does not name records as the ``references`` of its artifact do.
 
-    By another column, or by fewer or more values than there are columns.
+    By another column, by one that is not there, or by fewer or more values than there are columns.
     """
     found = []
+    declared = spec.columns() or {}
     for route, wanted in (spec.deliver.routes if spec.deliver else {}).items():
         answer = wanted.acknowledgement
         if answer is None:
@@ -64,6 +65,13 @@ def other_names(spec: ReportSpec) -> list[OtherNames]:
                 known = " nor ".join(dict.fromkeys((about.column, ", ".join(about.names))))
                 fault = f"{by} is not {known}, by which artifacts.{name}.references names records"
                 hint = "Name them alike, or leave `reference` out: it is that of `references` then."
+                found.append(OtherNames((*keys, "reference"), fault, hint))
+                continue
+            there = declared.get(spec.artifacts[name].table)
+            if there and about is None and (lost := [c for c in columns if c not in there]):
+                fault = f"table {spec.artifacts[name].table} of artifacts.{name} has no column "
+                fault += lost[0]
+                hint = f"Its columns are {', '.join(there)}."
                 found.append(OtherNames((*keys, "reference"), fault, hint))
             elif len(columns) > 1 and answer.parser == "auth031":
                 fault = f"an auth.031 names a record by one value, artifacts.{name} by {by}"

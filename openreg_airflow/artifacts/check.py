@@ -106,7 +106,7 @@ def _references(
             keys = (name, "references", field)
             yield Problem(message=error.message, hint=error.hint, keys=keys)
     kind = (columns or {}).get(about.record_id or "", "string")
-    if about.derived and kind != "string":
+    if about.derived and kind not in ("string", "any"):
         yield Problem(
             message=f"{about.record_id} is {kind}, not text",
             hint="Derived cancellations are named by text: declare the record id as string.",

@@ -125,3 +125,17 @@ def test_references_name_columns_that_are_there(tmp_path: Path) -> None:
     assert ignored.keys == ("a", "references", "ignore")
     plain = about | {"column": "id", "ignore": []}
     assert list(check({"a": xml(references=plain)}, tmp_path, columns)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("string", None), ("any", None), ("integer", "number is integer, not text"), (None, "number")],
+)
+def test_record_id_of_derived_corrections_is_text(
+    tmp_path: Path, kind: str | None, said: str | None
+) -> None:
+    (tmp_path / "layout.xml").write_text(LAYOUT)
+    about = {"column": "a", "action": "b", "record": "number", "corrections": "cancel_and_new"}
+    columns = {"a": "string", "b": "string"} | ({"number": kind} if kind else {})
+    found = [p.message for p in check({"a": xml(references=about)}, tmp_path, {"rows": columns})]
+    assert [said in message for message in found] == ([True] if said else [])

@@ -95,6 +95,20 @@ def test_answer_has_a_value_for_each_column_that_names_a_row(
         assert [said in message for _, _, message, _ in problems(folder, text)] == [True]
 
 
+def test_answer_names_records_by_columns_that_are_there(folder: Path) -> None:
+    transform = "transform: {script: t.py, tables: {trades: {columns: {id: string, uti: string}}}}"
+    text = GOOD.replace("validate:", f"{transform}\nvalidate:").replace(
+        "artifacts: [trades]}",
+        "artifacts: [trades], acknowledgement: {pattern: F, reference: uti}}",
+    )
+    (folder / "report.yaml").write_text(text)
+    load(folder)
+    [(line, _, message, hint)] = problems(folder, text.replace("reference: uti", "reference: row"))
+    assert line == len(text.splitlines())
+    assert message.endswith("table trades of artifacts.trades has no column row")
+    assert hint == "Its columns are id, uti."
+
+
 def test_a_right_spec_loads(folder: Path) -> None:
     (folder / "report.yaml").write_text(GOOD)
     spec = load(folder)
