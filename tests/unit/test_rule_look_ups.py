@@ -394,9 +394,10 @@ def test_overlapping_entries_double_no_row(
     twice: list[Entry] = [
         (("a",), None, None, ("a", 1)),
         (("a",), BEGIN, None, ("a", 0)),
-        (("a",), BEGIN, BEGIN, ("a", 3)),
         (("b",), BEGIN, None, ("b", 0)),
         (("b",), BEGIN, None, ("b", 0)),
+        # One that ends before it begins holds on no date, and hides no other.
+        (("b",), BEGIN + timedelta(3), BEGIN + timedelta(1), ("b", 3)),
     ]
     work = asking(tmp_path, {"rule": condition}, SOME, twice)
 
