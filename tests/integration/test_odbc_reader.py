@@ -265,6 +265,18 @@ def test_relative_of_postgres_spells_its_times_by_the_driver(
         source.database.extract(f"SELECT CAST('{bad}' AS timestamp) AS v")
 
 
+@pytest.mark.parametrize("password", ["100%+%41", " p;w}d={x 'y\" "])
+def test_password_may_be_any_text(
+    postgres: PostgresServer, postgres_odbc: Source, password: str
+) -> None:
+    login = postgres_odbc.database.connection.login
+    postgres.execute(f'ALTER ROLE "{login}" PASSWORD %s', [password])
+
+    table = postgres_odbc.elsewhere(password=password).extract("SELECT 1 AS a")
+
+    assert table.to_pylist() == [{"a": 1}]
+
+
 @pytest.fixture
 def mariadb_odbc(mariadb: MariadbServer, tmp_path: Path) -> Source:
     if ODBC_DRIVERS["mariadb"] not in pyodbc.drivers():

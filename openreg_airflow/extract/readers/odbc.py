@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _WIDEST = 8_192
 WIDEST_OPTION = "max_text_size"
 
+#: PostgreSQL's driver decodes a password as a URL's, unless it stands in braces.
+_DECODED = "%+"
+
 #: What an extra may hold that is not for the driver.
 _NOT_THE_DRIVERS = frozenset(
     {"driver", "dsn", "connect_kwargs", "sqlalchemy_scheme", "placeholder", WIDEST_OPTION}
@@ -91,14 +94,21 @@ def connection_string(connection: SourceConnection) -> str:
     driver = f"DRIVER={{{str(extra['driver']).strip('{} ')}}};" if extra.get("driver") else ""
     options = {k: v for k, v in connection.extra.items() if k.lower() not in _NOT_THE_DRIVERS}
     return driver + "".join(
-        f"{key}={quoted(value)};" for key, value in (parts | options).items() if value is not None
+        f"{key}={quoted(value, _DECODED if key == 'PWD' else '')};"
+        for key, value in (parts | options).items()
+        if value is not None
     )
 
 
-def quoted(value: object) -> str:
-    """A value as ODBC has it; in braces only if it must be, since drivers keep them in some."""
+def quoted(value: object, more: str = "") -> str:
+    """A value as ODBC has it; in braces only if it must be, since drivers keep them in some.
+
+    Args:
+        value: is spelled as text.
+        more: letters that need braces beside those of ODBC.
+    """
     text = str(value)
-    plain = text == text.strip() and not set(text) & set("[]{}(),;?*=!@")
+    plain = text == text.strip() and not set(text) & set("[]{}(),;?*=!@" + more)
     return text if plain and text else "{" + text.replace("}", "}}") + "}"
 
 
