@@ -55,7 +55,7 @@ def broken_dag(dag_id: str, error: Exception) -> DAG:
         dag_id=dag_id,
         dag_display_name=f"{dag_id} (spec has errors)",
         description=f"Broken spec: {first}"[:1000],
-        doc_md=f"## This report's spec cannot be used\n\n```text\n{message}\n```\n",
+        doc_md=f"## This report's spec cannot be used\n\n{_documentation(error, message)}\n",
         schedule=None,
         tags={"openreg", TAG},
     ) as dag:
@@ -64,9 +64,28 @@ def broken_dag(dag_id: str, error: Exception) -> DAG:
             report_id=dag_id,
             message=message,
             retries=0,
-            doc_md=f"```text\n{message}\n```",
+            doc_md=_documentation(error, message),
         )
     return dag
+
+
+def _documentation(error: Exception, message: str) -> str:
+    """What is wrong, as Markdown that the UI's narrow windows wrap."""
+    if not isinstance(error, InvalidSpecError) or not error.findings:
+        return "\n\n".join(map(_escaped, message.splitlines()))
+    folder = error.findings[0].file.parent
+    items = [
+        f"- **{_escaped(found.file.name)}, line {found.line}, column {found.column}**: "
+        + _escaped(found.message)
+        + (f" *{_escaped(found.hint)}*" if found.hint else "")
+        for found in error.findings
+    ]
+    return "\n".join([f"In {_escaped(str(folder))}:", "", *items])
+
+
+def _escaped(text: str) -> str:
+    """A text in which nothing is Markdown, nor HTML."""
+    return re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
 
 
 def allowed_id(folder_name: str) -> str:

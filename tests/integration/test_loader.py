@@ -153,12 +153,23 @@ def test_a_broken_spec_hides_no_other_and_shows_its_error(root: Path) -> None:
     assert set(dags) == {"alpha", "beta"}
     broken = dags["alpha"]
     assert "openreg-broken" in broken.tags
-    assert "titel: unknown key" in (broken.doc_md or "")
+    shown = "- **report.yaml, line 4, column 1**: titel: unknown key *Did you mean title?*\n"
+    assert shown in (broken.doc_md or "")
     assert broken.timetable.can_be_scheduled is False
     (task,) = broken.tasks
     assert isinstance(task, SpecErrorOperator)
     with pytest.raises(SpecError, match=r"report\.yaml:4:1: titel: unknown key"):
         task.execute({})
+
+
+def test_what_a_broken_spec_says_is_no_markdown_in_the_ui(root: Path) -> None:
+    spec = root / "alpha" / "report.yaml"
+    text = spec.read_text()
+    assert "severity: blocking" in text
+    spec.write_text(text.replace("severity: blocking", 'severity: "<img src=x> [a](b) *c*"', 1))
+    shown = load_dags([root])["alpha"].doc_md or ""
+    assert r"'\<img src=x\> \[a\](b) \*c\*' is not one of" in shown
+    assert r"validate.rules.price\_positive.severity" in shown
 
 
 def test_folders_that_are_no_reports_stay_visible(root: Path) -> None:
