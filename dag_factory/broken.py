@@ -77,7 +77,7 @@ def _documentation(error: Exception, message: str) -> str:
     items = [
         f"- **{_escaped(found.file.name)}, line {found.line}, column {found.column}**: "
         + _escaped(found.message)
-        + (f" *{_escaped(found.hint)}*" if found.hint else "")
+        + (f" ({_escaped(found.hint)})" if found.hint else "")
         for found in error.findings
     ]
     return "\n".join([f"In {_escaped(str(folder))}:", "", *items])

@@ -153,7 +153,7 @@ def test_a_broken_spec_hides_no_other_and_shows_its_error(root: Path) -> None:
     assert set(dags) == {"alpha", "beta"}
     broken = dags["alpha"]
     assert "openreg-broken" in broken.tags
-    shown = "- **report.yaml, line 4, column 1**: titel: unknown key *Did you mean title?*\n"
+    shown = "- **report.yaml, line 4, column 1**: titel: unknown key (Did you mean title?)\n"
     assert shown in (broken.doc_md or "")
     assert broken.timetable.can_be_scheduled is False
     (task,) = broken.tasks
