@@ -321,10 +321,10 @@ class Extraction:
 
     def _log_end(self, done: Extracted, path: Path) -> None:
         log.info(
-            "%d rows, %d columns, %d bytes of Parquet from %s in %.2f s; SQL SHA-256 %s, %s",
-            done.rows,
+            "%s rows, %d columns, %s bytes of Parquet from %s in %.2f s; SQL SHA-256 %s, %s",
+            f"{done.rows:,}",
             len(done.columns),
-            path.stat().st_size,
+            f"{path.stat().st_size:,}",
             done.server,
             done.seconds,
             done.query.sha256,

@@ -354,7 +354,7 @@ def test_evidence_is_returned_and_logged(
     assert done.query.sha256 in caplog.text
     assert ":business_date = 2026-03-02" in caplog.text
     assert "has no ORDER BY" in caplog.text
-    assert f"{database.file.stat().st_size} bytes of Parquet from SQLite" in caplog.text
+    assert f"{database.file.stat().st_size:,} bytes of Parquet from SQLite" in caplog.text
 
 
 @pytest.mark.parametrize("declared", [None, "decimal(18,5)", "integer"])

@@ -143,7 +143,9 @@ class FileExtraction:
         for line in read.text.splitlines():
             log.info("Read %s", line)
         size = path.stat().st_size
-        log.info("%d rows, %d bytes of Parquet in %.2f s", done.rows, size, done.seconds)
+        log.info(
+            "%s rows, %s bytes of Parquet in %.2f s", f"{done.rows:,}", f"{size:,}", done.seconds
+        )
         return done
 
     def head(self, rows: int) -> Head:
