@@ -361,6 +361,20 @@ def test_branch_that_is_not_taken_is_not_evaluated(tmp_path: Path, condition: st
     assert sorted(found["rule"]) == [1, 2]
 
 
+def test_when_looks_up_too(tmp_path: Path) -> None:
+    spec = {
+        "condition": 'mapping("s", k, as_of=e, value="n") == 1',
+        "when": 'k in mapping("s", as_of=d)',
+        "unknown": "pass",
+    }
+    work = asking(tmp_path, {"rule": spec}, SOME, HELD)
+
+    _, found = outcome(work)
+
+    assert found == {"rule": [4]}
+    assert swept(work) == [True]
+
+
 def test_error_of_a_look_up_is_that_of_its_rule_alone(tmp_path: Path) -> None:
     conditions = {
         "good": 'mapping("s", k, as_of=d, value="n") == 1',
