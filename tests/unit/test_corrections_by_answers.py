@@ -124,7 +124,7 @@ B0: list[Row] = [("NEWT", "B", 0, {}), ("VALU", "B", 0, {})]
 
 
 @settings(
-    max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=1, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(history=st.lists(st.tuples(trades(), REFUSED), min_size=2, max_size=3))
 @example(history=[([*A0, *B0], {("NEWT", "A")}), ([*A1, *B0], {("VALU", "A")}), (B0, set())])
