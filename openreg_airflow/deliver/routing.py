@@ -16,7 +16,7 @@ from openreg_airflow.language.scope import Scope, columns_of
 if TYPE_CHECKING:
     from openreg_airflow.deliver.spec import RouteSpec
     from openreg_airflow.records import Artifact, RunKey
-    from openreg_airflow.store import Store
+    from openreg_airflow.store.deliveries import Deliveries
 
 #: What a condition can speak of, with its type.
 FACTS: dict[str, str] = {
@@ -63,13 +63,14 @@ def facts_of(run: RunKey, artifact: Artifact) -> dict[str, Any]:
 
 
 def not_taken(
-    name: str, spec: RouteSpec, run: RunKey, artifact: Artifact, store: Store
+    name: str, spec: RouteSpec, run: RunKey, artifact: Artifact, store: Deliveries
 ) -> str | None:
     """Why a route is not taken in a run, or None.
 
     Raises:
         DeliveryRefusedError: the condition cannot be decided, or the route stands in for one that
-            was refused: what the other side refused is not sent elsewhere without a person.
+            was refused, or may have delivered: without a person nothing that the other side
+            refused is sent elsewhere, and nothing that it may have.
     """
     if spec.when is not None and not holds(spec.when, facts_of(run, artifact)):
         return f"the condition does not hold: {spec.when}"
@@ -95,7 +96,46 @@ def not_taken(
         message = f"route {spec.instead_of} was refused, not down: {first.error}"
         hint = "Mend that route and clear its task, or send with openreg deliver."
         raise DeliveryRefusedError(message, where=f"route {name}", hint=hint)
+    _refuse_half_way(name, spec.instead_of, run, artifact, store)
     return None
+
+
+def _refuse_half_way(
+    name: str, primary: str, run: RunKey, artifact: Artifact, store: Deliveries
+) -> None:
+    """See that nothing of an artifact went over the route that another one stands in for.
+
+    Raises:
+        DeliveryRefusedError: something did, or may have: the authority would have it twice.
+    """
+    from openreg_airflow.store.deliveries import content_of
+
+    contents = {
+        content_of(
+            run,
+            artifact.name,
+            artifact.content or file.document_sha256 or file.sha256,
+            file.part,
+            file.role,
+        )
+        for file in artifact.files
+    }
+    known = store.of_contents(primary, sorted(contents))
+    if sent := [entry for entry in known if entry.state == "delivered"]:
+        message = (
+            f"route {primary} delivered {sent[0].filename} before its destination was down, "
+            f"{len(sent)} of {len(artifact.files)} files"
+        )
+        hint = "Ask the receiver, then send what is wanted with openreg deliver."
+    elif open_ := [entry for entry in known if entry.state == "publishing"]:
+        message = f"nobody knows yet whether route {primary} delivered {open_[0].filename}"
+        hint = (
+            "When its destination answers again, clear the task of that route: it finds out. Or "
+            "ask the receiver, and say what is so with openreg deliver."
+        )
+    else:
+        return
+    raise DeliveryRefusedError(message, where=f"route {name}", hint=hint)
 
 
 def check_condition(text: str) -> ExpressionError | None:

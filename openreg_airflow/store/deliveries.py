@@ -26,6 +26,8 @@ from openreg_airflow.store.models import Attempt
 from openreg_airflow.store.store import Store, _put, _record
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import ColumnElement, Connection
 
     from openreg_airflow.records import RunKey
@@ -114,6 +116,13 @@ class Deliveries(Store):
         """What carries a sequence number, oldest first."""
         with self._transaction(write=False) as connection:
             return _entries(connection, Delivered.sequence == sequence, Delivered.number == number)
+
+    def of_contents(self, route: str, contents: Sequence[str]) -> tuple[LedgerEntry, ...]:
+        """What is known of some files at the places of a route, oldest first."""
+        with self._transaction(write=False) as connection:
+            return _entries(
+                connection, Delivered.route == route, Delivered.content.in_(list(contents))
+            )
 
     def put(self, entry: LedgerEntry) -> None:
         """Note how it stands with a file at a destination."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from dag_factory.build import build_dag
 from dag_factory.load import load
 from dag_factory.scaffold import scaffold
+from openreg_airflow.deliver.connection import Connection
+from openreg_airflow.deliver.delivery import Delivery, ledger_entry
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, SpecError
 from openreg_airflow.pools import Slots
-from tests.delivery_house import RUN, House, make_house, route
+from tests.delivery_house import RUN, House, make_house, route, start_victim
 from tests.services import free_port
 
 if TYPE_CHECKING:
@@ -118,6 +121,41 @@ def test_nothing_stands_in_for_a_refused_route_and_the_run_fails(house: House) -
         run(house, connection="misspelt")
     with pytest.raises(DeliveryRefusedError, match="regulator was refused, not down"):
         run(house, "archive", instead_of="regulator", primary="failed")
+    assert sent(house) == []
+
+
+@pytest.mark.parametrize("point", ["before publish", "after publish"])
+def test_nothing_stands_in_for_a_route_that_may_have_delivered(house: House, point: str) -> None:
+    outbox = Connection(id="outbox", type="fs", extra={"path": str(house.folder.parent / "outbox")})
+    victim = start_victim(house, outbox, kill=point, channel="folder", folder="in")
+    assert victim.wait(60) == -signal.SIGKILL
+    before = sent(house)
+    with pytest.raises(DeliveryRefusedError, match="nobody knows yet whether route regulator"):
+        run(house, "archive", folder="spare", instead_of="regulator", primary="failed")
+    assert sent(house) == before
+    # The route's own task finds out, and then there is nothing to stand in for.
+    run(house, last_try=False)
+    with pytest.raises(AirflowSkipException, match="route regulator delivered"):
+        run(house, "archive", folder="spare", instead_of="regulator", primary="failed")
+    assert sent(house) == ["in/DEMO_DATTRA_DE_20260302.xml"]
+
+
+def test_nothing_stands_in_for_a_route_that_delivered_a_part(house: House) -> None:
+    [first] = house.artifact.files
+    second = first.model_copy(update={"part": 2, "filename": "DEMO_2.xml"})
+    both = house.artifact.model_copy(update={"files": (first, second), "content": "c" * 64})
+    with pytest.raises(DeliveryError):
+        run(house, artifact=both.model_dump(mode="json"), channel="ftp", connection="down")
+    wanted = Delivery(run=RUN, route="regulator", spec=route(), artifact=both)
+    house.ledger.put(ledger_entry(wanted, first, "ftp://regulator/in/1.xml", "a"))
+    with pytest.raises(DeliveryRefusedError, match="before its destination was down, 1 of 2 files"):
+        run(
+            house,
+            "archive",
+            artifact=both.model_dump(mode="json"),
+            instead_of="regulator",
+            primary="failed",
+        )
     assert sent(house) == []
 
 
