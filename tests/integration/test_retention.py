@@ -41,7 +41,7 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def route(**changes: Any) -> dict[str, Any]:
-    return {"when": None, "instead_of": None, "acknowledged": False} | changes
+    return {"when": None, "instead_of": None, "acknowledged": False, "names": []} | changes
 
 
 def artifact(folder: Path, routes: dict[str, Any] | None) -> Artifact:
