@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -112,6 +113,17 @@ class LocalAirflow:
         }
         ours = {f"AIRFLOW__{key}": value for key, value in options.items()}
         return {**inherited, "AIRFLOW_HOME": str(self.home), **ours}
+
+    def note_environment(self) -> Path:
+        """Write the settings of this Airflow as a file that a shell can read; its owner only may.
+
+        ``airflow`` and ``openreg`` then speak of this Airflow in that shell.
+        """
+        ours = {k: v for k, v in self.environment().items() if k.startswith("AIRFLOW")}
+        file = self.home / "environment.sh"
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in ours.items()]
+        self._write_secret(file, "".join(lines))
+        return file
 
     def prepare(self, connections: Mapping[str, Mapping[str, Any]]) -> None:
         """Create the tables, the admin and the connections; safe to repeat.

@@ -48,6 +48,8 @@ def up(site: Site, console: Console, port: int) -> None:
     console.print(f"  user admin, password {airflow.password}", highlight=False)
     console.print(f"  the regulator's inbox: {site.inbox}")
     console.print(f"  logs: {site.airflow_home / 'logs'}")
+    settings = airflow.note_environment()
+    console.print(f"  openreg's commands on it, in a shell: . {settings}", soft_wrap=True)
     console.print("  stop it with: make down")
 
 

@@ -90,6 +90,21 @@ def test_a_process_number_that_was_given_away_is_left_alone(airflow: LocalAirflo
             process.kill()
 
 
+def test_a_shell_can_take_over_the_settings(tmp_path: Path) -> None:
+    home = tmp_path / "it's here"
+    home.mkdir()
+    airflow = LocalAirflow(home, dags=tmp_path, specs=tmp_path, port=8080)
+    file = airflow.note_environment()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    script = '. "$1" && exec python3 -c "import json, os; print(json.dumps(dict(os.environ)))"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", file], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    wanted = {k: v for k, v in airflow.environment().items() if k.startswith("AIRFLOW")}
+    assert wanted == {k: v for k, v in found.items() if k in wanted}
+
+
 def test_secrets_are_generated_once_and_readable_by_their_owner_only(
     airflow: LocalAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
