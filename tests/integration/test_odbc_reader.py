@@ -277,6 +277,21 @@ def test_password_may_be_any_text(
     assert table.to_pylist() == [{"a": 1}]
 
 
+def test_word_that_the_driver_takes_for_no_tls_is_refused(postgres_odbc: Source) -> None:
+    extra = dict(postgres_odbc.database.connection.extra)
+    plain = postgres_odbc.elsewhere(extra=extra | {"SSLmode": "REQUIRE"})
+
+    with pytest.raises(SpecError, match="SSLmode 'REQUIRE' is none of the driver's words"):
+        plain.extract("SELECT 1 AS a")
+
+
+def test_part_that_would_end_the_connection_string_is_refused(database: Database) -> None:
+    ended = replace(database.connection, password="a\0b")  # noqa: S106
+
+    with pytest.raises(SpecError, match="character of code 0"):
+        connection_string(ended)
+
+
 @pytest.fixture
 def mariadb_odbc(mariadb: MariadbServer, tmp_path: Path) -> Source:
     if ODBC_DRIVERS["mariadb"] not in pyodbc.drivers():

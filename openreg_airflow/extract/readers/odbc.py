@@ -46,6 +46,7 @@ class OdbcReader:
         Raises:
             SourceError: the driver, the login, the database or the options are refused.
             SourceUnavailableError: the server cannot be reached or takes no more sessions.
+            SpecError: the connection names no driver, or an option that it cannot mean.
         """
         session = OdbcSession(connection_string(connection), refuse)
         try:
@@ -54,6 +55,7 @@ class OdbcReader:
                 widest=widest_value(connection, _WIDEST),
                 timeout_seconds=timeout_seconds,
             )
+            check_tls(connection, session.product)
         except BaseException:
             session.close()
             raise
@@ -73,11 +75,31 @@ def refuse(query: Query, product: Product) -> None:
         refuse_other_statements(query)
 
 
+def check_tls(connection: SourceConnection, product: Product) -> None:
+    """Refuse a word for TLS that the product's driver takes for none, before anything is read.
+
+    Raises:
+        SpecError: the connection's extra has such a word.
+    """
+    for key, value in connection.extra.items():
+        word = str(value)
+        if (
+            product.tls_initials
+            and key.lower() == "sslmode"
+            and word[:1] not in product.tls_initials
+        ):
+            message = (
+                f"connection {connection.conn_id}: {key} {word!r} is none of the driver's words"
+            )
+            hint = "Write it in small letters, for example `require`: of others it makes no TLS."
+            raise SpecError(message, hint=hint)
+
+
 def connection_string(connection: SourceConnection) -> str:
     """ODBC's connection string, with the parts in OdbcHook's order.
 
     Raises:
-        SpecError: neither a driver nor a DSN is named.
+        SpecError: neither a driver nor a DSN is named, or a part would end the string.
     """
     extra = {key.lower(): value for key, value in connection.extra.items()}
     if not extra.get("driver") and not extra.get("dsn"):
@@ -93,11 +115,15 @@ def connection_string(connection: SourceConnection) -> str:
     }
     driver = f"DRIVER={{{str(extra['driver']).strip('{} ')}}};" if extra.get("driver") else ""
     options = {k: v for k, v in connection.extra.items() if k.lower() not in _NOT_THE_DRIVERS}
-    return driver + "".join(
+    text = driver + "".join(
         f"{key}={quoted(value, _DECODED if key == 'PWD' else '')};"
         for key, value in (parts | options).items()
         if value is not None
     )
+    if "\0" in text:  # what follows it, port or TLS for example, would not be asked for
+        message = f"connection {connection.conn_id} has a character of code 0 in a part"
+        raise SpecError(message, hint="Write the login, password and extra anew.")
+    return text
 
 
 def quoted(value: object, more: str = "") -> str:

@@ -52,6 +52,7 @@ class Product:
             where only UTF-16 is known to lose nothing.
         streams_since: the first version of the driver, as ODBC spells it, that does not keep a
             whole result in memory; empty when each one streams.
+        tls_initials: of the words for ``SSLmode``, where the driver takes any other for no TLS.
         passing: the server's numbers of errors after which another try may succeed.
         hints: what to do about an error, by the server's number.
     """
@@ -74,6 +75,7 @@ class Product:
     writes_files: bool = False
     speaks_utf8: str | None = None
     streams_since: str = ""
+    tls_initials: str = ""
     passing: frozenset[int] = frozenset()
     hints: Mapping[int, str] = field(default_factory=dict)
 
@@ -116,6 +118,7 @@ _POSTGRES = Product(
     },
     dates_as_text=True,
     spells_times=_KEEPS_ORDER,
+    tls_initials="daprv",  # disable, allow, prefer, require, verify
     speaks_utf8=f"SELECT convert_from(decode('{_AS_HEX}', 'hex'), 'UTF8')",
 )
 

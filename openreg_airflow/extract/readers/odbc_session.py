@@ -89,6 +89,11 @@ class OdbcSession:
         self._product = find_product(str(answer["product"]))
         self.keeps_results = bool(answer["keeps_all"])
 
+    @property
+    def product(self) -> Product:
+        """The database product, once the session has begun."""
+        return self._product
+
     def hold(self) -> None:
         """Keep all queries in one transaction over one state of the database.
 
