@@ -114,11 +114,19 @@ class SizedReading:
         with self._reading(sizes_query(self._query, self._partition), session) as reading:
             self.server = reading.server
             shape = Shape(reading.columns, {}, file=self._query.file)
-            batches = [shape.convert(batch, rows_before=0) for batch in reading]
+            batches = [self._ends(shape, batch) for batch in reading]
         columns = pa.Table.from_batches(batches, shape.schema).columns
         sizes: Iterator[tuple[Any, ...]] = zip(*(c.to_pylist() for c in columns), strict=True)
         counted = ((low, int(valued), int(everyone)) for low, valued, everyone in sizes)
         return sized_parts(self._query, self._partition, counted)
+
+    def _ends(self, shape: Shape, batch: pa.RecordBatch) -> pa.RecordBatch:
+        try:
+            return shape.convert(batch, rows_before=0)
+        except SourceError as error:
+            message = f"a value of {self._partition.column} cannot bound a part: {error.message}"
+            hint = "Leave such rows out in the query, or choose another column."
+            raise SourceError(message, where=self._query.file, hint=hint) from error
 
     def _check(self, number: int, part: SizedPart, rows: int, *, held: bool) -> None:
         """Believe in a part only when it has the rows that were counted."""

@@ -185,6 +185,8 @@ def test_value_that_is_no_bound_is_named_with_the_column_of_the_parts(
 
     with pytest.raises(SourceError, match="largest price cannot divide it: the value 'nan'"):
         source.database.done(sql, partition={"column": "price", "parts": 2})
+    with pytest.raises(SourceError, match="a value of price cannot bound a part: the value 'nan'"):
+        source.database.done(sql, partition={"column": "price", "rows": 1})
     drop_postgres_login(postgres)
 
 

@@ -18,6 +18,7 @@ from openreg_airflow.extract import sized_reading
 from openreg_airflow.extract.query import Query, parse
 from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.extract.readers.sqlite import SqliteReader, SqliteSession
+from openreg_airflow.extract.shared_session import SharedSession
 from openreg_airflow.extract.sized_parts import sized_parts, sizes_query
 from openreg_airflow.extract.spec import ExtractSection, PartitionSpec
 from openreg_airflow.pools import source_slots
@@ -123,6 +124,7 @@ def test_parts_that_would_not_bound_memory_are_refused(sizes: list[Any], said: s
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     with closing(sqlite3.connect(tmp_path / "source.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")  # so that others can write meanwhile
         connection.execute("CREATE TABLE t (id INTEGER, lei TEXT, price TEXT, day DATE)")
         rows = [
             (n * n, f"5299{n % 97:03d}", f"{n}.50", f"2026-01-{n % 28 + 1:02d}") for n in range(500)
@@ -231,6 +233,18 @@ def test_window_of_dates_is_typed_as_the_day(database: Database) -> None:
     )
 
     assert table.column("day").to_pylist()[1] == date(2026, 1, 1)
+
+
+def test_parts_of_a_snapshot_see_the_state_of_its_first_query(database: Database) -> None:
+    with SharedSession(database.connection, timeout_seconds=60) as reader:
+        database.extraction("SELECT count(*) AS n FROM t", reader=reader).run(database.file)
+        with closing(sqlite3.connect(str(database.connection.host))) as other:
+            other.execute("DELETE FROM t WHERE id > 100")
+            other.commit()
+        parts = {"column": "id", "rows": 100}
+        done = database.extraction(SQL, reader=reader, partition=parts).run(database.file)
+
+    assert done.rows == 501
 
 
 def test_partition_by_rows_takes_one_slot_and_goes_with_a_snapshot() -> None:
