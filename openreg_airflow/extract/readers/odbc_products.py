@@ -207,7 +207,8 @@ SQL_SERVER = Product(
         229: "Let the connection's login read this, or correct the query.",
         3952: (
             "Let an administrator run ALTER DATABASE ... SET ALLOW_SNAPSHOT_ISOLATION ON, or set "
-            "`snapshot: false`, or set `isolation_level` in the extra of the connection."
+            "`snapshot: false` (in a partition: `parts`, not `rows`), or set `isolation_level` in "
+            "the extra of the connection."
         ),
         4060: "Check the connection's database (its schema) and what its login may open.",
         18456: "Check the connection's login and password.",
