@@ -213,7 +213,14 @@ class Acknowledgements(Store):
     ) -> None:
         """Note what a file says, all of it or nothing; answers are taken batch by batch."""
         waiting = iter(answers)
+        row = FeedbackFileRow
         with self._transaction(write=True) as connection:
+            # One that was refused before is the newest now.
+            connection.execute(
+                delete(row)
+                .where(*_of_run(row, run), row.route == file.route, row.artifact == file.artifact)
+                .where(row.sha256 == file.sha256, row.result == "refused")
+            )
             _put(connection, FeedbackFileRow, run, [file.model_dump()])
             _put(connection, AcknowledgementRow, run, [one.model_dump() for one in standings])
             while batch := [answer.model_dump() for answer in islice(waiting, _BATCH)]:

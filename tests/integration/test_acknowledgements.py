@@ -69,12 +69,14 @@ class Desk:
         *,
         delivered: datetime | None = None,
         stand_in: str | None = None,
+        resumed: bool = False,
         **spec: Any,
     ) -> Any:
         """What the task does when it looks now: returns, defers or fails.
 
         Args:
             delivered: when; now when left out.
+            resumed: it has waited, and was not started by anybody.
             stand_in: how the task ended that delivers instead, and nothing was delivered.
             spec: of the acknowledgement.
         """
@@ -95,7 +97,8 @@ class Desk:
         )
         states = {RUN.run_id: {"spare": stand_in}}
         ti = SimpleNamespace(get_task_states=lambda **_: states)
-        return operator.execute({"dag_run": SimpleNamespace(run_id=RUN.run_id), "ti": ti})  # type: ignore[typeddict-item]
+        begin: Any = operator.look_again if resumed else operator.execute
+        return begin({"dag_run": SimpleNamespace(run_id=RUN.run_id), "ti": ti})
 
     def waits(self, **spec: Any) -> TaskDeferred:
         with pytest.raises(TaskDeferred) as caught:
@@ -334,6 +337,23 @@ def test_answers_of_a_version_that_kept_them_in_the_store_are_gone_on_with(desk:
         ("T1", 0, "accepted"),
         ("T2", -1, "pending"),
     ]
+
+
+def test_refused_file_is_read_when_the_spec_was_mended_and_the_task_cleared(desk: Desk) -> None:
+    records = [("T2", "RJCT", "CON-412", "unknown"), ("T3", "PDNG", "CON-411", "")]
+    desk.answer(auth031("PART", original=STEM, records=records))
+    desk.waits(reference="price")
+    assert len(desk.refused) == 1
+    desk.waits(original="{stem}", resumed=True)
+    assert desk.standing == ("awaited", 0, 0, 5)
+    desk.answer(auth031("RCVD", original=STEM), f"{STEM}_FDB_0.xml")
+    desk.waits(resumed=True)
+    desk.waits()
+    assert (desk.standing, desk.refused) == (("partly accepted", 3, 1, 1), [])
+    final = [("T3", "ACPT", "", "")]
+    desk.answer(auth031("PART", original=STEM, records=final), f"{STEM}_FDB_2.xml")
+    desk.look()
+    assert desk.standing == ("partly accepted", 4, 1, 0)
 
 
 def test_tenth_answer_is_read_after_the_second(desk: Desk) -> None:

@@ -101,11 +101,13 @@ def collect(
     workspace: Workspace,
     store: Acknowledgements,
     reject: Reject,
+    afresh: bool = False,
 ) -> Collected:
     """Look once whether the authority has answered, and take what it says.
 
     A file that is no answer is refused and kept; it never counts as a yes, and the next look goes
-    on waiting. Files that were looked at before are not fetched again.
+    on waiting. Files that were looked at before are not fetched again; those that were refused are
+    when a person asks for it, since the spec may have been mended.
 
     Args:
         awaited: what is awaited.
@@ -114,6 +116,7 @@ def collect(
         store: where answers are kept.
         reject: is given the rejected records, once through and perhaps none, before the file
             counts as read: a task that dies in between gives them again.
+        afresh: look at refused files once more.
 
     Raises:
         DeliveryRefusedError: the place refuses.
@@ -139,7 +142,8 @@ def collect(
     refused: list[FeedbackFile] = []
     if not all(standing.settled for standing in store.of_run(*place)):
         with workspace.scratch_folder() as scratch:
-            for path, name in _fetched(awaited, connect, scratch, store.files(*place)):
+            known = [file for file in store.files(*place) if not afresh or file.result == "read"]
+            for path, name in _fetched(awaited, connect, scratch, known):
                 file = _take(awaited, path, name, workspace, store, reject)
                 if file.result == "refused":
                     refused.append(file)
@@ -150,7 +154,7 @@ def _fetched(
     awaited: Awaited,
     connect: Callable[[str], Connection],
     scratch: Path,
-    known: tuple[FeedbackFile, ...],
+    known: list[FeedbackFile],
 ) -> list[tuple[Path, str]]:
     """The files that may answer and were not looked at before, as their names are counted."""
     answer, run = awaited.answer, awaited.run

@@ -69,6 +69,7 @@ class AcknowledgeOperator(StageOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self._waited = False
         self.stand_in = stand_in
         self.route = route
         self.spec = spec
@@ -80,6 +81,7 @@ class AcknowledgeOperator(StageOperator):
 
     def look_again(self, context: Context, event: Any = None) -> Any:  # noqa: ARG002
         """Go on after a wait."""
+        self._waited = True
         return self.execute(context)
 
     def run_stage(self, context: Context, run: RunKey) -> list[dict[str, Any]]:
@@ -99,6 +101,8 @@ class AcknowledgeOperator(StageOperator):
             workspace=self.workspace,
             store=store,
             reject=partial(self.take_back, awaited),
+            # Somebody who clears the task may have mended why a file was refused.
+            afresh=not self._waited,
         )
         if self.spec.reports:
             free_rejected(run, self.route, awaited.artifact, store)
