@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from openreg_airflow.mappings import fill
+from openreg_airflow.mappings.needed import entries_for
 from openreg_airflow.mappings.snapshot import take
 from openreg_airflow.mappings.stored_sets import StoredSets
 from openreg_airflow.workspace import Workspace
@@ -84,9 +85,10 @@ def filled(  # noqa: PLR0917 - all are needed
         if table not in tables:
             continue
         schema = pq.read_schema(tables[table]).remove_metadata()
-        fillings = []
+        fillings: list[fill.Filling] = []
         for name, step in own.items():
-            entries = fill.entries_of(snapshots[step.set_], Path(snapshots[step.set_].uri))
+            snapshot, earlier = snapshots[step.set_], [one.step for one in fillings]
+            entries = entries_for(step, snapshot, Path(snapshot.uri), tables[table], earlier)
             fillings.append(fill.Filling(name, step, entries, schema, business_date))
             schema = fillings[-1].schema
         made[table] = into / f"{table}.parquet"

@@ -230,14 +230,16 @@ class FillOperator(StageOperator):
     ) -> list[Filling]:
         import pyarrow.parquet as pq
 
-        from openreg_airflow.mappings.fill import Filling, entries_of
+        from openreg_airflow.mappings.fill import Filling
+        from openreg_airflow.mappings.needed import entries_for
 
         schema = pq.read_schema(source).remove_metadata()
-        fillings = []
+        fillings: list[Filling] = []
         for name, step in steps.items():
             snapshot = snapshots[step.set_]
             with self.workspace.open_local(snapshot) as path:
-                entries = entries_of(snapshot, path)
+                earlier = [one.step for one in fillings]
+                entries = entries_for(step, snapshot, path, source, earlier)
             fillings.append(Filling(name, step, entries, schema, run.business_date))
             schema = fillings[-1].schema
         return fillings
