@@ -214,51 +214,35 @@ def _send(wanted: list[Delivery], here: Settings, reason: str, *, already_there:
 
 
 def _print_findings(found: list[Finding]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(header_style="bold")
-    for title in ("route", "artifact", "file", "to", "what would happen"):
-        table.add_column(title, overflow="fold")
+    lines = []
     for each in found:
         said = f"{each.said}\n{each.hint}".strip() if each.refused else each.said
-        table.add_row(
-            Text(each.route),
-            Text(each.artifact),
-            Text(each.filename),
-            Text(each.destination),
-            Text(said, "bold red" if each.refused else ""),
-        )
-    Console().print(table)
+        lines.append((f"route {each.route}, artifact {each.artifact}: {each.filename}", "bold"))
+        lines.append((f"    to {each.destination}", ""))
+        lines.append((_indented(said), "bold red" if each.refused else ""))
+    _print_lines(lines)
 
 
 def _print_attempts(found: tuple[AttemptOfRun, ...]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
     if not found:
-        console.print("no attempt to deliver is on record")
+        typer.echo("no attempt to deliver is on record")
         return
-    table = Table(header_style="bold")
-    for title in ("when", "report", "date", "route", "try", "file", "bytes", "s", "result"):
-        table.add_column(title, overflow="fold")
+    lines = []
     for attempt in found:
-        bad = attempt.result in ("failed", "started")
-        table.add_row(
-            f"{attempt.started_at:%Y-%m-%d %H:%M:%S}",
-            Text(attempt.report_id),
-            str(attempt.business_date),
-            Text(attempt.route),
-            str(attempt.attempt),
-            Text(attempt.filename),
-            str(attempt.bytes),
-            f"{attempt.seconds:.1f}",
-            Text(f"{attempt.result} {attempt.error or ''}".strip(), "red" if bad else "green"),
+        lines.append(
+            (
+                f"{attempt.started_at:%Y-%m-%d %H:%M:%S}  {attempt.result:13}  "
+                f"{attempt.report_id} {attempt.business_date}, route {attempt.route}, "
+                f"try {attempt.attempt}",
+                "red" if attempt.result in ("failed", "started") else "green",
+            )
         )
-    console.print(table)
+        sent = f"{attempt.bytes:,} bytes sent, {attempt.seconds:.1f} s"
+        lines.append((f"    {attempt.filename}: {sent}", ""))
+        lines.append((f"    run {attempt.run_id}", ""))
+        if attempt.error:
+            lines.append((_indented(attempt.error), "red"))
+    _print_lines(lines)
     for attempt in _doubtful(found):
         command = f"openreg deliver {shlex.quote(attempt.run_id)} --to {attempt.route}"
         command += f" --artifact {attempt.artifact} --report {attempt.report_id}"
@@ -270,6 +254,20 @@ def _print_attempts(found: tuple[AttemptOfRun, ...]) -> None:
             f"  It has not:          {command} --reason '...'\n"
             "Then clear the task."
         )
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def _print_lines(lines: list[tuple[str, str]]) -> None:
+    """Print texts in their styles; what steers a terminal is left out of them."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    for text, style in lines:
+        console.print(Text(text, style), soft_wrap=True)
 
 
 def _doubtful(found: tuple[AttemptOfRun, ...]) -> list[AttemptOfRun]:
