@@ -236,6 +236,49 @@ class DeliveryContract:
         [standing] = store.of_run(*OF)
         assert (standing.pending, standing.accepted) == (11_998, 2_999_988_000)
 
+    def test_each_row_of_a_reference_has_an_answer(self, url: str) -> None:
+        store = Acknowledgements(url)
+        store.await_files(RUN, [awaited()])
+        old = [answer("A"), answer("B", status="pending")]
+        store.apply(RUN, feedback(), [awaited(state="received")], old)
+        rows = [answer("A", row=4), answer("A", row=2, status="accepted"), answer("C", row=0)]
+        later = feedback(filename="FB_a1_2.xml", sha256="ef" * 32)
+        store.apply(RUN, later, [awaited(state="received")], rows)
+
+        # What was known of A without its rows is known better now.
+        assert [(a.reference, a.row, a.status) for a in store.answers(*OF)] == [
+            ("A", 2, "accepted"),
+            ("A", 4, "rejected"),
+            ("B", -1, "pending"),
+            ("C", 0, "rejected"),
+        ]
+        each = [a for batch in store.each_answer(*OF) for a in batch]
+        assert [(a.reference, a.row) for a in each] == [("B", -1), ("A", 4), ("A", 2), ("C", 0)]
+
+    def test_file_that_is_sent_again_is_awaited_anew(self, url: str) -> None:
+        store = Acknowledgements(url)
+        store.await_files(RUN, [awaited(1), awaited(2)])
+        part = {"state": "partly accepted", "rejected": 1, "accepted": 2_999_999_999, "pending": 0}
+        said = [answer("A", row=1), answer("B", row=2, position=2)]
+        store.apply(RUN, feedback(), [awaited(n, text="late", **part) for n in (1, 2)], said)
+
+        store.await_again(*OF, [2], DUE + timedelta(hours=3))
+
+        first, second = store.of_run(*OF)
+        assert (first.state, first.rejected, first.due_at) == ("partly accepted", 1, DUE)
+        assert second == awaited(2, due_at=DUE + timedelta(hours=3))
+        assert [a.reference for a in store.answers(*OF)] == ["A"]
+
+    def test_refused_file_that_is_read_after_all_is_the_newest(self, url: str) -> None:
+        store = Acknowledgements(url)
+        store.await_files(RUN, [awaited()])
+        store.refuse(RUN, feedback(result="refused", reason="the spec was wrong"))
+        later = feedback(filename="FB_a1_2.xml", sha256="ef" * 32)
+        store.apply(RUN, later, [awaited(state="received")], [])
+        store.apply(RUN, feedback(), [awaited(state="received")], [])
+
+        assert store.files(*OF) == (later, feedback())
+
     def test_the_longest_reference_and_any_text_of_an_authority_is_kept(self, url: str) -> None:
         store = Acknowledgements(url)
         store.await_files(RUN, [awaited()])

@@ -171,6 +171,19 @@ class ReferenceContract:
         [found] = store.held("authority", [one], [])
         assert sorted((row.reference, row.event) for row in found) == [("A", ""), ("B", "")]
 
+    def test_rejection_is_open_until_the_record_is_sent_again(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A", "*A")
+        two = reserved(store, "two", "+B")
+        assert not store.rejected([one, two])
+        store.reject(one, said("A", row=0))
+        assert store.rejected([one, two])
+        assert not store.rejected([two])
+        three = reserved(store, "three", "+A")
+        assert not store.rejected([one, two, three])
+        store.reject(one, said("A", row=1))
+        assert store.rejected([one, two, three])
+
     def test_record_that_is_accepted_after_all_counts_again(self, url: str) -> None:
         store = References(url)
         one = reserved(store, "one", "+A")
