@@ -161,6 +161,24 @@ def test_killed_task_stops_every_part_on_the_server(source: Source) -> None:
     wait_until(lambda: source.active() == 0)
 
 
+def test_part_that_takes_too_long_ends_them_all_on_the_server(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    source = mariadb_source(request.getfixturevalue("mariadb"), tmp_path)
+    source.execute("CREATE TABLE few (id integer)")
+    source.execute("INSERT INTO few VALUES (1), (2), (3), (4)")
+
+    with pytest.raises(SourceUnavailableError, match="after 1 seconds"):
+        source.database.done(
+            "SELECT id, sleep(600) AS slept FROM few",
+            timeout_seconds=1,
+            partition={"column": "id", "parts": 4},
+        )
+
+    wait_until(lambda: source.active() == 0)
+    assert not list(source.database.folder.glob(".openreg-parts-*"))
+
+
 def test_empty_table_and_a_column_of_nulls_are_one_part(direct: Source) -> None:
     direct.execute("CREATE TABLE e (id integer, note integer)")
     spec: dict[str, Any] = {"partition": {"column": "id", "parts": 4}}
