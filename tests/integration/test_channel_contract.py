@@ -216,6 +216,20 @@ def test_names_of_every_script_arrive_as_they_are(site: Site, tmp_path: Path) ->
 
 
 @everywhere
+@pytest.mark.parametrize(
+    "name", ["-rf *;$(x)`y` %2e%2e.xml", " ~q?x=1#y .xml.", f"{'n' * 251}.xml"]
+)
+def test_names_that_mean_something_elsewhere_are_names_alone(
+    site: Site, tmp_path: Path, name: str
+) -> None:
+    """To a shell, a URL, an option, a pattern; and one as long as a file's name may be."""
+    with site.open() as session:
+        for _ in range(2):
+            session.deliver(make_parcel(tmp_path, 1000, name=name), site.root + "-in", "size")
+    assert list(site.files()) == [f"-in/{name}"]
+
+
+@everywhere
 def test_a_limited_line_carries_no_more_than_was_asked(site: Site, tmp_path: Path) -> None:
     size = 16 * MIB if site.channel == "s3" else MIB
     parcel = dataclasses.replace(make_parcel(tmp_path, size), bytes_per_second=size)
