@@ -144,7 +144,7 @@ def test_step_that_needs_what_an_earlier_one_fills_takes_all_entries(
     [
         pa.array(["B7", "B7"]).dictionary_encode(),
         pa.array(["B7", "B7"], pa.large_string()),
-        pa.array([f"B{number % 200}" for number in range(400)]),
+        pa.array(["B7", *(f"C{number}" for number in range(400))]),
     ],
     ids=["dictionary", "another type", "more values than entries"],
 )
