@@ -339,6 +339,19 @@ def test_numbers_without_sign_and_bits_arrive_as_they_are(mariadb_odbc: Source) 
     assert list(row.values()) == [4294967295, 65535, 255, True, False, b"x" * 900]
 
 
+@pytest.mark.parametrize("letter", ["x", "\u20ac"])
+def test_text_that_is_longer_by_one_byte_is_not_cut(mariadb_odbc: Source, letter: str) -> None:
+    size = len(letter.encode())
+    extra = dict(mariadb_odbc.database.connection.extra)
+    source = mariadb_odbc.elsewhere(extra=extra | {"max_text_size": str(size * 5 - 1)})
+
+    table = source.extract(f"SELECT repeat('{letter}', 4) AS t")
+
+    assert table.to_pylist() == [{"t": letter * 4}]
+    with pytest.raises(SourceError, match=f"longer than the {size * 5 - 1} bytes"):
+        source.extract(f"SELECT repeat('{letter}', 5) AS t")
+
+
 #: SQLite keeps any value in any column, whatever its type's name says.
 _KEPT = [
     ("integer", 3_000_000_000, 3_000_000_000),

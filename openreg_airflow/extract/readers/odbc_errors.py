@@ -91,17 +91,22 @@ def query_error(
             f"{product.called} stopped the query ({numbered}): {text}", where=where, hint=hint
         )
     if widest is not None and _TOO_WIDE.search(text):
-        return SourceError(
-            f"a text or binary value is longer than the {widest} bytes that there is room for, "
-            "or another value is longer than its type allows",
-            where=where,
-            hint=(
-                "Raise `max_text_size` in the extra of the connection, or convert in the query "
-                "what is no value of its column's type."
-            ),
-        )
+        return too_wide(where, widest)
     return SourceError(
         f"{product.called} refuses the query ({numbered}): {text}", where=where, hint=hint
+    )
+
+
+def too_wide(where: str, widest: int) -> SourceError:
+    """What a value means that there is no room for; ``widest`` is the room in bytes."""
+    return SourceError(
+        f"a text or binary value is longer than the {widest} bytes that there is room for, "
+        "or another value is longer than its type allows",
+        where=where,
+        hint=(
+            "Raise `max_text_size` in the extra of the connection, or convert in the query "
+            "what is no value of its column's type."
+        ),
     )
 
 

@@ -15,11 +15,12 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 import arrow_odbc
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyodbc
 
 from openreg_airflow.errors import OpenRegError, SourceError, SourceUnavailableError
 from openreg_airflow.extract.readers.odbc_columns import room_for_bytes, transit
-from openreg_airflow.extract.readers.odbc_errors import connection_error, query_error
+from openreg_airflow.extract.readers.odbc_errors import connection_error, query_error, too_wide
 from openreg_airflow.extract.readers.odbc_products import UNLIKE_LETTERS, Product, find_product
 from openreg_airflow.extract.readers.odbc_spelling import describing, is_spelled, spelling
 from openreg_airflow.extract.readers.odbc_wire import (
@@ -168,7 +169,8 @@ class OdbcWork:
                 parameters=list(values) or None,
                 # At least one row must fit, also one with several of the widest values.
                 max_bytes_per_batch=max(_BUFFER_BYTES, 8 * self._widest),
-                max_text_size=self._widest,
+                # One byte more than is let through: MariaDB's driver cuts it off without a word.
+                max_text_size=self._widest + 1,
                 max_binary_size=cast("int", room),
                 map_schema=remember,
                 query_timeout_sec=self._timeout if self.product.limits_queries else None,
@@ -177,7 +179,7 @@ class OdbcWork:
         except arrow_odbc.Error as error:
             raise query_error(error, file, self.product) from error
         send(answers, {"columns": schema_text(pa.schema(found))})
-        self._send_rows(answers, reader, file)
+        self._send_rows(answers, reader, pa.schema(found), file)
         self._check_still_there(file)
         send(answers, {})
 
@@ -209,10 +211,20 @@ class OdbcWork:
             return None
         return found[0]
 
-    def _send_rows(self, answers: IO[bytes], reader: arrow_odbc.BatchReader, file: str) -> None:
+    def _send_rows(
+        self, answers: IO[bytes], reader: arrow_odbc.BatchReader, columns: pa.Schema, file: str
+    ) -> None:
+        texts = [n for n, kind in enumerate(columns.types) if pa.types.is_string(kind)]
+
+        def checked() -> Iterator[pa.RecordBatch]:
+            for batch in reader:
+                if any(self._is_cut(batch.column(n)) for n in texts):
+                    raise too_wide(file, self._widest)
+                yield batch
+
         try:
             with pa.ipc.new_stream(answers, reader.schema) as stream:
-                for batch in _gathered(reader):
+                for batch in _gathered(checked()):
                     stream.write_batch(batch)
                     answers.flush()
             more = self.product.several_results and reader.more_results(batch_size=1)
@@ -221,6 +233,16 @@ class OdbcWork:
         if more:  # its rows stand in the way of any other statement
             message = "the query returns more than one result"
             raise SourceError(message, where=file, hint="Leave one query in the file.")
+
+    def _is_cut(self, texts: pa.StringArray) -> bool:
+        """Whether a text fills the room, so that its end may be missing."""
+        data = texts.buffers()[2]
+        if data is None or data.size <= self._widest:
+            return False
+        filling = texts.filter(pc.greater(pc.binary_length(texts), self._widest))
+        if self._encoding is arrow_odbc.TextEncoding.UTF8:
+            return len(filling) > 0
+        return any(len(text.encode("utf-16-le")) > 2 * self._widest for text in filling.to_pylist())
 
     def _check_still_there(self, file: str) -> None:
         """Believe in the end of the rows only when the session has not ended before it."""
