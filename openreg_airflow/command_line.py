@@ -29,10 +29,15 @@ def find_report(report: str) -> Path:
     raise SpecError(message, hint="Give its folder, or set [openreg] spec_folders.")
 
 
-def fail(error: OpenRegError | OSError) -> NoReturn:
-    """Say what went wrong and end with exit status 2."""
+def fail(error: OpenRegError | OSError | str, status: int = 2) -> NoReturn:
+    """Say what went wrong and end with an exit status.
+
+    Args:
+        error: what went wrong.
+        status: 2 where the command has a meaning for 1.
+    """
     typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
-    raise typer.Exit(2) from error
+    raise typer.Exit(status) from (error if isinstance(error, Exception) else None)
 
 
 def use_metadata_database() -> None:

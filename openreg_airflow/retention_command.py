@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openreg_airflow import command_line
 from openreg_airflow.errors import OpenRegError
 
 if TYPE_CHECKING:
@@ -78,8 +79,7 @@ def retention(
         if report is None:
             _snapshots(here.store_url, workspace, before, dry_run=dry_run)
     except OpenRegError as error:
-        typer.secho(str(error), err=True, fg=typer.colors.RED)
-        raise typer.Exit(2) from error
+        command_line.fail(error)
 
 
 def _snapshots(url: str, workspace: Workspace, before: datetime, *, dry_run: bool) -> None:

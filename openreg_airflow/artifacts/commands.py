@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from openreg_airflow import command_line
 from openreg_airflow.errors import OpenRegError
 
 app = typer.Typer(help="Layouts of XML artifacts.", no_args_is_help=True)
@@ -50,5 +51,4 @@ def scaffold(
 
 
 def _fail(message: str) -> None:
-    typer.secho(message, err=True, fg=typer.colors.RED)
-    raise typer.Exit(2)
+    command_line.fail(message)

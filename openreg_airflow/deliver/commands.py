@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from openreg_airflow import command_line
 from openreg_airflow.errors import DoubtfulDeliveryError, OpenRegError, SpecError
 
 if TYPE_CHECKING:
@@ -280,5 +281,4 @@ def _doubtful(found: tuple[AttemptOfRun, ...]) -> list[AttemptOfRun]:
 
 
 def _fail(error: OpenRegError, status: int = 2) -> NoReturn:
-    typer.secho(str(error), err=True, fg=_RED)
-    raise typer.Exit(status) from error
+    command_line.fail(error, status)

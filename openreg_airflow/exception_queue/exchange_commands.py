@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from openreg_airflow import command_line
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.exception_queue.options import Filter, filtered, say_progress
 from openreg_airflow.store.commands import Url, fail, store_url
@@ -80,5 +81,4 @@ def import_command(
 
 
 def _fail(message: str) -> NoReturn:
-    typer.secho(message, err=True, fg=typer.colors.RED)
-    raise typer.Exit(1)
+    command_line.fail(message, 1)

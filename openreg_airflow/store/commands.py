@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from openreg_airflow import command_line
 from openreg_airflow.errors import OpenRegError
 
 app = typer.Typer(help="The product's own tables.", no_args_is_help=True)
@@ -71,5 +72,4 @@ def store_url(given: str | None) -> str:
 
 def fail(error: OpenRegError) -> NoReturn:
     """Say what failed and end with status 1."""
-    typer.secho(str(error), err=True, fg=typer.colors.RED)
-    raise typer.Exit(1) from error
+    command_line.fail(error, 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from openreg_airflow import command_line
 from openreg_airflow.errors import OpenRegError
 
 if TYPE_CHECKING:
@@ -183,5 +184,4 @@ def _installation() -> tuple[Settings, EngineAddress]:
 
 
 def _fail(error: OpenRegError) -> NoReturn:
-    typer.secho(str(error), err=True, fg=typer.colors.RED)
-    raise typer.Exit(1) from error
+    command_line.fail(error, 1)

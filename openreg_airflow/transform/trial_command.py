@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from openreg_airflow import command_line
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.scratch import scratch_folder
 
@@ -162,5 +163,4 @@ def _cell(value: object) -> str:
 
 
 def _fail(error: OpenRegError) -> NoReturn:
-    typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
-    raise typer.Exit(1) from error
+    command_line.fail(error, 1)

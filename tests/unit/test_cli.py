@@ -80,3 +80,13 @@ def test_the_printed_schema_is_json() -> None:
     status, output = run("schema")
     assert status == 0
     assert json.loads(output)["title"] == "OpenReg report spec"
+
+
+@pytest.mark.parametrize(
+    "command", [("exceptions", "list"), ("mappings", "list"), ("audit", "list")], ids=" ".join
+)
+def test_errors_of_all_rooms_are_told_alike(tmp_path: Path, command: tuple[str, str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--url", f"sqlite:///{tmp_path / 'none.db'}"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: the store sqlite:///")
+    assert result.stderr.endswith("Hint: Run: openreg db upgrade\n")

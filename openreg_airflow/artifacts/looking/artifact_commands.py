@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openreg_airflow import command_line
 from openreg_airflow.errors import ArtifactError, OpenRegError
 from openreg_airflow.scratch import scratch_folder
 
@@ -221,5 +222,4 @@ def _printable(text: str) -> str:
 
 
 def _fail(message: str) -> None:
-    typer.secho(message, err=True, fg=typer.colors.RED)
-    raise typer.Exit(2)
+    command_line.fail(message)

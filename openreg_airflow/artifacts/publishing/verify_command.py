@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from openreg_airflow import command_line
 from openreg_airflow.errors import OpenRegError
 
 _RED = typer.colors.RED
@@ -58,8 +59,7 @@ def verify(
                 wrong += 1
                 typer.secho(f"changed  {run}: {found.filename}: {found.message}", fg=_RED)
     except OpenRegError as error:
-        typer.secho(str(error), err=True, fg=_RED)
-        raise typer.Exit(2) from error
+        command_line.fail(error)
     if not seen:
         typer.echo("There is no recorded file to verify.", err=True)
         raise typer.Exit(2)
