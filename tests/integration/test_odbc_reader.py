@@ -339,6 +339,13 @@ def test_numbers_without_sign_and_bits_arrive_as_they_are(mariadb_odbc: Source) 
     assert list(row.values()) == [4294967295, 65535, 255, True, False, b"x" * 900]
 
 
+def test_server_without_tls_is_refused_when_it_is_forced(mariadb_odbc: Source) -> None:
+    extra = dict(mariadb_odbc.database.connection.extra)
+
+    with pytest.raises(SourceError, match="does not support TLS"):
+        mariadb_odbc.elsewhere(extra=extra | {"FORCETLS": "1"}).extract("SELECT 1 AS a")
+
+
 @pytest.mark.parametrize("letter", ["x", "\u20ac"])
 def test_text_that_is_longer_by_one_byte_is_not_cut(mariadb_odbc: Source, letter: str) -> None:
     size = len(letter.encode())

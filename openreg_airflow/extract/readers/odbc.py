@@ -54,6 +54,7 @@ class OdbcReader:
                 conn_id=connection.conn_id,
                 widest=widest_value(connection, _WIDEST),
                 timeout_seconds=timeout_seconds,
+                force_tls=_forces_tls(connection),
             )
             check_tls(connection, session.product)
         except BaseException:
@@ -93,6 +94,11 @@ def check_tls(connection: SourceConnection, product: Product) -> None:
             )
             hint = "Write it in small letters, for example `require`: of others it makes no TLS."
             raise SpecError(message, hint=hint)
+
+
+def _forces_tls(connection: SourceConnection) -> bool:
+    extra = {key.lower(): str(value) for key, value in connection.extra.items()}
+    return extra.get("forcetls", "0").lower() not in ("", "0", "false")
 
 
 def connection_string(connection: SourceConnection) -> str:

@@ -63,6 +63,7 @@ class OdbcWork:
         login_seconds: wall time of the login.
         begin: statements that the connection asks for, after those of its product.
         product: the product that is expected, for errors of the login.
+        force_tls: refuse a session without TLS, where it is known how to see that.
 
     Raises:
         SourceError: the driver, the login, the database or the options are refused.
@@ -79,6 +80,7 @@ class OdbcWork:
         login_seconds: int,
         begin: Sequence[str] = (),
         product: str = "",
+        force_tls: bool = False,
     ) -> None:
         self._conn_id = conn_id
         self._widest = widest
@@ -97,6 +99,10 @@ class OdbcWork:
             raise connection_error(error, conn_id, self.product) from error
         self.server = f"{name} {version}"
         self.keeps_all = driver < self.product.streams_since
+        if force_tls and self.product.encrypted and self._number(self.product.encrypted) != 1:
+            message = f"{self.product.called} does not support TLS, which the connection asks for"
+            hint = "Let the server's administrator set TLS up, or take it from the extra."
+            raise SourceError(message, where=f"connection {conn_id}", hint=hint)
         self._run([one.format(seconds=timeout_seconds) for one in self.product.begin])
         self._run(begin)
         self.stop = self._how_to_stop()

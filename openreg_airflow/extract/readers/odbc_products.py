@@ -53,6 +53,8 @@ class Product:
         streams_since: the first version of the driver, as ODBC spells it, that does not keep a
             whole result in memory; empty when each one streams.
         tls_initials: of the words for ``SSLmode``, where the driver takes any other for no TLS.
+        encrypted: a query that gives 1 in a session with TLS, where the driver goes on without it
+            although ``FORCETLS`` asks for it.
         passing: the server's numbers of errors after which another try may succeed.
         hints: what to do about an error, by the server's number.
     """
@@ -76,6 +78,7 @@ class Product:
     speaks_utf8: str | None = None
     streams_since: str = ""
     tls_initials: str = ""
+    encrypted: str | None = None
     passing: frozenset[int] = frozenset()
     hints: Mapping[int, str] = field(default_factory=dict)
 
@@ -163,6 +166,10 @@ _MARIADB = Product(
     writes_files=_MYSQL.writes_files,
     speaks_utf8=_MYSQL.speaks_utf8,
     streams_since="03.02",
+    encrypted=(
+        "SELECT CASE WHEN variable_value = '' THEN 0 ELSE 1 END"
+        " FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'"
+    ),
 )
 
 #: https://learn.microsoft.com/en-us/sql/relational-databases/errors-events
