@@ -73,7 +73,8 @@ def test_login_over_tls_with_a_known_authority(source: Source, secured: Secured)
         [row] = source.elsewhere(extra=extra).extract(CIPHER).to_pylist()
         assert row["cipher"]
 
-    [row] = through_odbc(source, SSLCA=authority, SSLVERIFY="1", FORCETLS="1").extract(CIPHER).to_pylist()
+    odbc = through_odbc(source, SSLCA=authority, SSLVERIFY="1", FORCETLS="1")
+    [row] = odbc.extract(CIPHER).to_pylist()
     assert row["cipher"]
 
 
