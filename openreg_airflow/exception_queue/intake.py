@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import String, column, insert, or_, select, true, update, values
 
 from openreg_airflow.errors import TransientError
 from openreg_airflow.exception_queue.changes import Change, Changes, audit
@@ -18,7 +18,7 @@ from openreg_airflow.store.exception_models import ExceptionCount, ExceptionItem
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from openreg_airflow.exception_queue.item import Origin
     from openreg_airflow.exception_queue.parting import AsideRecord
@@ -151,12 +151,15 @@ class Intake:
     def _insert(self, action: str, rows: list[dict[str, Any]]) -> None:
         if not rows:
             return
-        self._connection.execute(insert(ExceptionItem), rows)
+        item = ExceptionItem
+        made = insert(item).returning(item.id, item.table, item.key_sha256, item.occurrence)
+        ids = {
+            (table, key, occurrence): number
+            for number, table, key, occurrence in self._connection.execute(made, rows)
+        }
         self.new += len(rows)
-        places = [_place(row) for row in rows]
-        there = self._there(places)
-        for place, row in zip(places, rows, strict=True):
-            self._note(action, there[place].id, None, row)
+        for row in rows:
+            self._note(action, ids[_place(row)], None, row)
 
     def _rows(self, records: Iterable[AsideRecord]) -> dict[Place, dict[str, Any]]:
         return {_place(row): row for row in map(self._row, records)}
@@ -188,19 +191,28 @@ class Intake:
         by_table: dict[str, set[str]] = {}
         for table, key, _ in places:
             by_table.setdefault(table, set()).add(key)
+        return {
+            (row.table_name, row.key_sha256, row.occurrence): row
+            for table, keys in by_table.items()
+            for row in self._connection.execute(self._of_keys(table, keys))
+        }
+
+    def _of_keys(self, table: str, keys: set[str]) -> Select[*tuple[Any, ...]]:
+        """The items of some keys, found by the whole of the index, table and key included.
+
+        PostgreSQL knows nothing of rows that are being inserted, and would rather read all items of
+        the date than look each key up; so it is told to do that.
+        """
         item = ExceptionItem
         query = select(
             *(item.id, item.table, item.key_sha256, item.occurrence, item.content_sha256),
             *(item.state, item.version, item.claimed_by, item.rules),
-        ).where(*_of_date(item, self._run))
-        return {
-            (row.table_name, row.key_sha256, row.occurrence): row
-            for table, keys in by_table.items()
-            # Without the table the index would give all items of the date.
-            for row in self._connection.execute(
-                query.where(item.table == table, item.key_sha256.in_(keys))
-            )
-        }
+        ).where(*_of_date(item, self._run), item.table == table)
+        if self._connection.dialect.name != "postgresql":
+            return query.where(item.key_sha256.in_(keys))
+        wanted = values(column("key", String), name="wanted").data([(key,) for key in sorted(keys)])
+        found = query.where(item.key_sha256 == wanted.c.key).offset(0).lateral("found")
+        return select(found).select_from(wanted.join(found, true()))
 
     def _renew(self, found: Any, row: dict[str, Any]) -> None:
         """The record has other values, or was no longer set aside: it waits again."""
