@@ -1,9 +1,13 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 
+from openreg_airflow.exception_queue.intake import Intake
+from openreg_airflow.exception_queue.parting import AsideRecord
+from openreg_airflow.exception_queue.rows import queue_transaction
 from tests.exception_contract import ExceptionContract
 from tests.exception_runs import Desk
 
@@ -20,3 +24,23 @@ def desk(tmp_path: Path, postgres: PostgresServer) -> Desk:
 
 class TestPostgresql(ExceptionContract):
     """The contract in PostgreSQL."""
+
+
+def test_items_are_looked_up_by_their_keys_while_many_are_inserted(desk: Desk) -> None:
+    """The server has no statistics of them yet; else the time would grow with their square."""
+    records = (
+        AsideRecord(table="trades", key=(number,), occurrence=1, position=number, values={})
+        for number in range(3000)
+    )
+    asked: list[tuple[str, Any]] = []
+    with queue_transaction(desk.url, write=True) as connection:
+        event.listen(
+            connection.engine,
+            "before_cursor_execute",
+            lambda *given: asked.append((given[2], given[3])),
+        )
+        assert Intake(connection, desk.key("run"), "acknowledge", "authority").take_back(records)
+        query, given = next(one for one in reversed(asked) if "LATERAL" in one[0])
+        plan = connection.exec_driver_sql(f"EXPLAIN {query}", given).scalars().all()
+    [found] = [line for line in plan if "Index Cond" in line]
+    assert "key_sha256" in found, plan
