@@ -38,13 +38,16 @@ def written(
 ) -> Dataset:
     """A table of so many records, written piece by piece."""
     rows = 0
-    with desk.workspace.folder(desk.key("run"), "transform").writing(f"{name}.parquet") as pending:
-        with pq.ParquetWriter(pending.path, schema) as writer:
-            for first in range(0, records, _CHUNK):
-                numbers = range(first, min(first + _CHUNK, records))
-                table = made({f"TRADE{number:012}": "12.5" for number in numbers})
-                rows += table.num_rows
-                writer.write_table(table)
+    folder = desk.workspace.folder(desk.key("run"), "transform")
+    with (
+        folder.writing(f"{name}.parquet") as pending,
+        pq.ParquetWriter(pending.path, schema) as writer,
+    ):
+        for first in range(0, records, _CHUNK):
+            numbers = range(first, min(first + _CHUNK, records))
+            table = made({f"TRADE{number:012}": "12.5" for number in numbers})
+            rows += table.num_rows
+            writer.write_table(table)
     columns = tuple(Column(name=field.name, type=str(field.type)) for field in schema)
     return Dataset(**pending.ref.model_dump(), rows=rows, columns=columns)
 
