@@ -137,7 +137,7 @@ def run(operator: KubernetesTransformOperator) -> dict[str, Any]:
         dag_id="demo_report", task_id="transform", run_id=RUN_ID, try_number=1, map_index=-1
     )
     dag_run = SimpleNamespace(run_id=RUN_ID)
-    dag = SimpleNamespace(parent_dag=None)
+    dag = SimpleNamespace(parent_dag=None, params={})
     context: Any = {"dag_run": dag_run, "ti": instance, "run_id": RUN_ID, "dag": dag}
     result: dict[str, Any] = operator.execute(context)
     return result

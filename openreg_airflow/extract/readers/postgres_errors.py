@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 #: serialization failures, insufficient resources, operator intervention, system errors.
 _PASSING = re.compile(r"08...|40...|53...|57P0[1-5]|57014|58...|55P03")
 
-#: Refusals of a login that pass: too many sessions; starting, stopping or recovering.
+#: Refusals of a login that pass: too many sessions; starting, stopping or recovering; a session
+#: that was ended while the driver asked for the server's types.
 _LATER = re.compile(
     r"too many (?:connections|clients)|connection slots|starting up|shutting down|recovery mode"
     r"|not (?:yet )?accept|cannot connect now|consistent recovery state|query_wait_timeout"
+    r"|terminating connection"
 )
 #: Failures before the server was asked that will not pass: TLS and options.
 _SETUP = re.compile(
