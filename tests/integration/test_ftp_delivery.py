@@ -6,7 +6,7 @@ import datetime as dt
 import ftplib
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
@@ -140,7 +140,8 @@ def test_a_data_connection_that_stalls_is_given_up_and_a_retry_succeeds(
             assert server.process is not None
             if done >= 4 * MIB:
                 for process in psutil.Process(server.process.pid).children(recursive=True):
-                    process.suspend()
+                    with suppress(psutil.NoSuchProcess):
+                        process.suspend()
 
         with monkeypatch.context() as patched:
             patched.setattr(Progress, "reached", stall)

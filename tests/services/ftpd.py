@@ -165,7 +165,8 @@ class FtpServer:
         if self.process is None:
             return
         for process in psutil.Process(self.process.pid).children(recursive=True):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.kill()
         self.process.wait()
         self.process = None

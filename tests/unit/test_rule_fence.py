@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -33,11 +34,12 @@ def untimed(results: tuple[RuleResult, ...]) -> list[RuleResult]:
 
 
 def workers() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "openreg_airflow.validate.worker" in child.cmdline()
-    ]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "openreg_airflow.validate.worker" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_the_process_gives_what_the_engine_gives(tmp_path: Path) -> None:
