@@ -11,34 +11,28 @@ from __future__ import annotations
 import logging
 from datetime import UTC, date, datetime
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.orm import aliased
 
-from openreg_airflow.errors import ReferenceReuseError
 from openreg_airflow.records import Dataset, Record
 from openreg_airflow.store.delivery_models import Delivered
 from openreg_airflow.store.reference_models import ReferenceRow, SubmissionRow
+from openreg_airflow.store.reference_reuse import LAST, refuse_reuse
 from openreg_airflow.store.reference_staging import lock_scope, stage
 from openreg_airflow.store.store import Store, _record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement
 
     from openreg_airflow.store.reference_staging import StagedRecord
 
 log = logging.getLogger(__name__)
 
-_TOLD = 5
 _FETCH = 20_000
-#: The last record of a reference that counts.
-_LAST = (
-    "SELECT x.{column} FROM openreg_reference x WHERE x.scope = :scope "
-    "AND x.reference = {of}.reference AND NOT x.rejected {and_}ORDER BY x.id DESC LIMIT 1"
-)
 
 
 class Submission(Record):
@@ -139,7 +133,7 @@ class References(Store):
                     ),
                     {"own": own},
                 )
-            _refuse_reuse(connection, wanted.scope)
+            refuse_reuse(connection, wanted.scope)
             if own is None:
                 files = {"written", "inner_tables", "records"}
                 values = wanted.model_dump(exclude={"id", *files})
@@ -169,7 +163,7 @@ class References(Store):
         with self._transaction(write=False) as connection:
             if connection.scalar(select(SubmissionRow.id).where(*_same(wanted))) is None:
                 stage(connection, records)
-                _refuse_reuse(connection, wanted.scope)
+                refuse_reuse(connection, wanted.scope)
 
     def finish(self, wanted: Submission) -> bool:
         """Note that all files of a submission are delivered; False when it is not on record."""
@@ -231,8 +225,8 @@ class References(Store):
             submissions: ids of submissions of the scope.
             records: the records.
         """
-        last = _LAST.format(column="id", of="r", and_="AND x.event = r.event ")
-        before = _LAST.format(
+        last = LAST.format(column="id", of="r", and_="AND x.event = r.event ")
+        before = LAST.format(
             column="submission_id", of="e", and_="AND x.event = e.event AND x.id < e.id "
         )
         own = ", ".join(str(int(one)) for one in submissions) or "-1"
@@ -335,68 +329,3 @@ def _same(wanted: Submission) -> tuple[ColumnElement[bool], ...]:
         row.artifact == wanted.artifact,
         row.content == wanted.content,
     )
-
-
-def _refuse_reuse(connection: Connection, scope: str) -> None:
-    """See that each staged record finds its reference as it needs it.
-
-    Raises:
-        ReferenceReuseError: it is not so.
-    """
-    # What was only told of a record does not make it stand: the record may have been rejected.
-    state = _LAST.format(column="cancels", of="s", and_="AND x.event = '' ")
-    # Without a record before it there is no state, which is neither true nor false.
-    query = text(
-        "SELECT reference, cancels, needs, prior, inside, count(*) OVER () AS faults FROM ("  # noqa: S608
-        "SELECT position, reference, cancels, needs, earlier IS NOT NULL AS inside, "
-        f"coalesce(earlier, ({state})) AS prior FROM (SELECT position, reference, cancels, needs, "
-        "lag(cancels) OVER (PARTITION BY reference ORDER BY position) AS earlier "
-        "FROM openreg_staged) s) t WHERE CASE needs WHEN 'standing' THEN coalesce(prior, :yes) "
-        "WHEN 'known' THEN prior IS NULL WHEN 'unused' THEN prior IS NOT NULL "
-        "WHEN 'uncancelled' THEN coalesce(prior, :no) WHEN 'any' THEN :no "
-        "ELSE NOT coalesce(prior, :yes) END ORDER BY position LIMIT :most"
-    )
-    faults = connection.execute(
-        query, {"scope": scope, "yes": True, "no": False, "most": _TOLD}
-    ).all()
-    if not faults:
-        return
-    said = "; ".join(_said(connection, scope, fault) for fault in faults)
-    more = f"; and {faults[0].faults - len(faults)} more" if faults[0].faults > len(faults) else ""
-    message = f"{faults[0].faults} records may not be sent: {said}{more}"
-    hint = (
-        "Cancel a reference before it is reported anew: in the table, or by `corrections`; where "
-        "the format forbids that, give a new one. If a delivery of another run stopped half way, "
-        "clear that task first."
-    )
-    raise ReferenceReuseError(message, hint=hint)
-
-
-def _said(connection: Connection, scope: str, fault: Any) -> str:
-    row, other = ReferenceRow, SubmissionRow
-    holder = connection.execute(
-        select(other.report_id, other.business_date, other.run_id, other.version, other.state)
-        .join(row, row.submission_id == other.id)
-        .where(row.scope == scope, row.reference == fault.reference, row.event == "")
-        .where(row.rejected.is_(False))
-        .order_by(row.id.desc())
-        .limit(1)
-    ).first()
-    verb = "is cancelled" if fault.cancels else "is spoken of"
-    reports = fault.needs in ("free", "unused")
-    if fault.inside:
-        if fault.cancels == fault.prior:
-            return f"{fault.reference!r} {verb if fault.cancels else 'is reported'} twice in it"
-        return f"{fault.reference!r} {'is reported' if reports else verb} after its cancellation"
-    if holder is None:
-        return f"{fault.reference!r} {verb} and was never reported"
-    where = (
-        f"report {holder.report_id} for {holder.business_date}, version {holder.version}, "
-        f"run {holder.run_id}"
-    )
-    if not reports:
-        return f"{fault.reference!r} {verb} and was cancelled before by {where}"
-    if fault.prior:
-        return f"{fault.reference!r} was cancelled by {where}, and is reported anew"
-    done = "was reported" if holder.state == "delivered" else "is being sent"
-    return f"{fault.reference!r} {done} by {where}, and is not cancelled"
