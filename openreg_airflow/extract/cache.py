@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.errors import IntegrityError, OpenRegError, SourceUnavailableError
 from openreg_airflow.extract.engine import Extracted
-from openreg_airflow.extract.spec import type_of
+from openreg_airflow.extract.parameter import type_of
 from openreg_airflow.records import CachedResult, CacheOrigin, Dataset
 
 if TYPE_CHECKING:

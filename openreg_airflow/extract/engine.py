@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
+    from openreg_airflow.extract.parameter import Value
     from openreg_airflow.extract.query import Query
     from openreg_airflow.extract.reader import Reader, SourceColumn, SourceConnection
-    from openreg_airflow.extract.spec import SourceSpec, Value
+    from openreg_airflow.extract.spec import SourceSpec
     from openreg_airflow.records import CacheOrigin, FileRef
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ from openreg_airflow.extract.query import Added, Placeholder, Query
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from openreg_airflow.extract.spec import PartitionSpec, Value
+    from openreg_airflow.extract.parameter import Value
+    from openreg_airflow.extract.spec import PartitionSpec
 
 #: Parameters of a part: from the first on, before the second. No spec can declare such names.
 FROM, UNTIL = "_from", "_until"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from openreg_airflow.extract.spec import Value
+    from openreg_airflow.extract.parameter import Value
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _READS = ("SELECT", "WITH", "VALUES", "TABLE", "(")

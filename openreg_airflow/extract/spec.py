@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    StrictInt,
-    StrictStr,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from openreg_airflow.column_types import ColumnType
 from openreg_airflow.extract.file_spec import ConnectionId, FileSpec
+from openreg_airflow.extract.parameter import (
+    LONGEST_INTEGER,
+    ParameterSpec,
+    Scalar,
+    Value,
+    typed,
+)
 from openreg_airflow.section import Name, RelativeFile, Section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from datetime import date
 
 #: The parameter that every query has without declaring it.
 BUSINESS_DATE = "business_date"
@@ -29,14 +26,10 @@ BUSINESS_DATE = "business_date"
 #: The parameters of an incremental query: after the first, up to and with the second.
 SINCE, UNTIL = "since", "until"
 
-#: A parameter's value, or one of the values of a list.
-Value = date | Decimal | int | str
-
-_LONGEST_INTEGER = 2**63
 #: Where the window of an incremental source ends when nothing else bounds it.
 _ENDS: dict[str, int | str] = {
     "date": "9999-12-31",
-    "integer": _LONGEST_INTEGER - 1,
+    "integer": LONGEST_INTEGER - 1,
     "string": "9999-12-31 23:59:59",
 }
 #: A column of a result that is written into SQL: a plain name, so it needs no quotes.
@@ -47,52 +40,6 @@ USUAL_PART_ROWS = 200_000
 
 #: Sources whose names make up the name of the task that reads them together.
 _NAMED_TOGETHER = 3
-
-
-def _no_float(value: Any) -> Any:
-    """Keep a YAML number with a point out: it went through binary floating point already."""
-    if isinstance(value, float):
-        message = f"{value!r} is a binary number and not exact: put it in quotes"
-        raise ValueError(message)
-    if isinstance(value, bool) or not isinstance(value, str | int | date):
-        message = f"{value!r} is not a value: write a date, a number or text"
-        raise ValueError(message)
-    return value
-
-
-Scalar = Annotated[StrictInt | StrictStr | date, BeforeValidator(_no_float)]
-
-
-class ParameterSpec(Section):
-    """A typed value for a query, bound by the database's driver and never put into the text."""
-
-    type: Literal["date", "decimal", "integer", "string"] = Field(
-        description="The type under which the value is bound."
-    )
-    value: Scalar | None = Field(
-        default=None, description="One value. A decimal is written in quotes: '1000.50'."
-    )
-    values: tuple[Scalar, ...] | None = Field(
-        default=None, min_length=1, description="Several values, used as IN (:name)."
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.value is None) == (self.values is None):
-            message = "a parameter has either value or values"
-            raise ValueError(message)
-        self.bound()
-        return self
-
-    def bound(self) -> Value | tuple[Value, ...]:
-        """The value, or the values of a list, in the declared type.
-
-        Raises:
-            ValueError: a value is not of the declared type.
-        """
-        if self.values is not None:
-            return tuple(_typed(self.type, value) for value in self.values)
-        return _typed(self.type, self.value)
 
 
 class IncrementalSpec(Section):
@@ -132,7 +79,7 @@ class IncrementalSpec(Section):
         Raises:
             ValueError: it is not of that type.
         """
-        return _typed(self.type, value)
+        return typed(self.type, value)
 
 
 class CacheSpec(Section):
@@ -353,61 +300,3 @@ def _together(names: tuple[str, ...]) -> str:
     if len(names) <= _NAMED_TOGETHER:
         return "_and_".join(names)
     return f"{names[0]}_and_{len(names) - 1}_more"
-
-
-def type_of(value: Value) -> Literal["date", "decimal", "integer", "string"]:
-    """The declared type that a bound value has."""
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, Decimal):
-        return "decimal"
-    return "integer" if isinstance(value, int) else "date"
-
-
-def _typed(kind: str, value: Any) -> Value:
-    try:
-        typed = _CONVERSIONS[kind](value)
-    except (ValueError, ArithmeticError) as error:
-        message = f"{value!r} is not {_EXPECTED[kind]}"
-        raise ValueError(message) from error
-    return typed
-
-
-def _date(value: Any) -> date:
-    if isinstance(value, datetime):
-        raise ValueError(value)
-    return value if isinstance(value, date) else date.fromisoformat(str(value))
-
-
-def _decimal(value: Any) -> Decimal:
-    number = Decimal(str(value).strip())
-    if not number.is_finite():
-        raise ValueError(value)
-    return number
-
-
-def _integer(value: Any) -> int:
-    number = int(str(value))
-    if not -_LONGEST_INTEGER <= number < _LONGEST_INTEGER:
-        raise ValueError(value)
-    return number
-
-
-def _string(value: Any) -> str:
-    if not isinstance(value, str) or "\0" in value:
-        raise ValueError(value)
-    return value
-
-
-_CONVERSIONS: dict[str, Callable[[Any], Value]] = {
-    "date": _date,
-    "decimal": _decimal,
-    "integer": _integer,
-    "string": _string,
-}
-_EXPECTED = {
-    "date": "a date; write it as YYYY-MM-DD",
-    "decimal": "an exact number; write it in quotes, like '1000.50'",
-    "integer": "a whole number of at most 64 bits",
-    "string": "text; put it in quotes",
-}

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from openreg_airflow.extract.spec import ExtractSection, ParameterSpec, SourceSpec
+from openreg_airflow.extract.parameter import ParameterSpec
+from openreg_airflow.extract.spec import ExtractSection, SourceSpec
 
 SOURCE = {"connection": "trades", "sql": "trades.sql"}
 

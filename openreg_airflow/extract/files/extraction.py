@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from openreg_airflow.extract.file_spec import FileSpec
     from openreg_airflow.extract.files.place import FetchedFile, Place
     from openreg_airflow.extract.files.table import FileTable
-    from openreg_airflow.extract.spec import SourceSpec, Value
+    from openreg_airflow.extract.parameter import Value
+    from openreg_airflow.extract.spec import SourceSpec
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from openreg_airflow.extract.spec import type_of
+from openreg_airflow.extract.parameter import type_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openreg_airflow.extract.spec import Value
+    from openreg_airflow.extract.parameter import Value
 
 #: Letters of two, three and four bytes in UTF-8.
 UNLIKE_LETTERS = "\u00e9\u20ac\U0001f600"

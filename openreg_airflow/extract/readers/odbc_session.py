@@ -31,8 +31,8 @@ from openreg_airflow.extract.readers.odbc_wire import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from openreg_airflow.extract.parameter import Value
     from openreg_airflow.extract.query import Query
-    from openreg_airflow.extract.spec import Value
 
 #: Logs in once more to stop a query; secrets go by its input, not its arguments.
 _CANCEL = (

@@ -22,9 +22,9 @@ from openreg_airflow.extract.readers.writing import refuse_sequences
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from openreg_airflow.extract.parameter import Value
     from openreg_airflow.extract.query import Query
     from openreg_airflow.extract.reader import Session, SourceColumn
-    from openreg_airflow.extract.spec import Value
 
 #: What the database shows its administrators of a session, unless the extra's `module` does.
 MODULE = "openreg"

@@ -23,18 +23,18 @@ import pyarrow as pa
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 from adbc_driver_postgresql import StatementOptions
 
+from openreg_airflow.extract.parameter import type_of
 from openreg_airflow.extract.reader import BATCH_BYTES, SourceConnection, Stream
 from openreg_airflow.extract.readers.postgres_errors import connection_error, query_error
 from openreg_airflow.extract.readers.postgres_numeric import decimals
 from openreg_airflow.extract.readers.postgres_types import column, is_sent, plain, sending
-from openreg_airflow.extract.spec import type_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from openreg_airflow.extract.parameter import Value
     from openreg_airflow.extract.query import Query
     from openreg_airflow.extract.reader import Session
-    from openreg_airflow.extract.spec import Value
 
 #: Seconds after which a server that computes, not sends, looks whether we are still there.
 _CONNECTION_CHECK = "10s"
