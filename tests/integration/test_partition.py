@@ -134,13 +134,14 @@ def test_bounds_of_the_spec_hold_over_all_parts(direct: Source) -> None:
         )
 
 
-def test_killed_task_stops_every_part_on_the_server(source: Source) -> None:
+@pytest.mark.parametrize("parts", [{"parts": 4}, {"rows": 1}])
+def test_killed_task_stops_every_part_on_the_server(source: Source, parts: dict[str, int]) -> None:
     source.execute("CREATE TABLE few (id integer)")
     source.execute("INSERT INTO few VALUES (1), (2), (3), (4)")
     inner = source.spelling.sleep.replace("SELECT ", "", 1).rsplit(" AS ", 1)[0]
     # Only the parts have a condition on id, and only they compute what sleeps.
     extraction = source.database.extraction(
-        f"SELECT id, {inner} AS slept FROM few", partition={"column": "id", "parts": 4}
+        f"SELECT id, {inner} AS slept FROM few", partition={"column": "id"} | parts
     )
     errors: list[Exception] = []
 
@@ -328,32 +329,6 @@ def test_lost_connection_between_parts_may_be_tried_again(
         source.database.done("SELECT * FROM t", partition={"column": "id", "rows": 10})
 
     assert not list(source.database.folder.glob(".openreg-parts-*"))
-
-
-def test_killed_task_stops_the_part_that_is_read_in_turn(source: Source) -> None:
-    source.execute("CREATE TABLE few (id integer)")
-    source.execute("INSERT INTO few VALUES (1), (2), (3), (4)")
-    inner = source.spelling.sleep.replace("SELECT ", "", 1).rsplit(" AS ", 1)[0]
-    extraction = source.database.extraction(
-        f"SELECT id, {inner} AS slept FROM few", partition={"column": "id", "rows": 1}
-    )
-    errors: list[Exception] = []
-
-    def run() -> None:
-        try:
-            extraction.run(source.database.file)
-        except SourceUnavailableError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    wait_until(lambda: source.active() >= 1)
-    extraction.cancel()
-    thread.join(60)
-
-    assert not thread.is_alive()
-    assert len(errors) == 1
-    wait_until(lambda: source.active() == 0)
 
 
 def test_time_limit_is_of_all_parts_together(
