@@ -35,7 +35,7 @@ SESSIONS = {
     "s3": S3Session,
 }
 #: What holds references against the store, and the step inside its transaction.
-GUARDS = {"reserve": ReferenceGuard, "delivered": ReferenceGuard, "_refuse_reuse": references}
+GUARDS = {"reserve": ReferenceGuard, "delivered": ReferenceGuard, "refuse_reuse": references}
 
 
 def die() -> None:

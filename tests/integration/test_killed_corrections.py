@@ -31,7 +31,7 @@ SENT = [("CANCEL", "A"), ("CANCEL", "C"), ("NEW", "A"), ("NEW", "D")]
 #: Where it dies, and what is then on record of the second version: nothing, or its state.
 POINTS = [
     ("before reserve", None),
-    ("after _refuse_reuse", None),
+    ("after refuse_reuse", None),
     ("after reserve", "sending"),
     ("after publish", "sending"),
     ("before delivered", "sending"),
