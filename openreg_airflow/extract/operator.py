@@ -150,12 +150,12 @@ class SnapshotOperator(SourceOperator):
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
         """Extract one source after the other; return the datasets by source."""
         from openreg_airflow.extract.connections import source_connection
-        from openreg_airflow.extract.shared_session import SharedSession
+        from openreg_airflow.extract.shared_session import snapshot
 
         specs = self.sources.values()
         connection = source_connection(str(next(iter(specs)).connection))
         longest = max(spec.timeout_seconds for spec in specs)
-        with SharedSession(connection, timeout_seconds=longest) as reader:
+        with snapshot(connection, timeout_seconds=longest) as reader:
             return {
                 source[0]: self.read_source(context, run, source, connection, reader)
                 for source in self.sources.items()

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from openreg_airflow.errors import SourceError, SourceUnavailableError
+from openreg_airflow.errors import SourceError
 from openreg_airflow.extract.partition import bounds_query, part_queries, split
 from openreg_airflow.extract.reader import KEEPS_RESULT, SharingReader, SharingSession
-from openreg_airflow.extract.reading import Reading
+from openreg_airflow.extract.readings import Readings
 from openreg_airflow.extract.shape import Shape
-from openreg_airflow.extract.shared_session import Lent
+from openreg_airflow.extract.shared_session import SharedSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -62,23 +60,17 @@ class PartReading:
         self._partition = spec.partition
         self._query = query
         self._reader = reader
-        self._connection = connection
-        self._declared = declared
+        self._readings = Readings(
+            connection, declared=declared, timeout_seconds=spec.timeout_seconds
+        )
         self._scratch = scratch
-        self._running: set[Reading] = set()
-        self._lock = threading.RLock()  # cancel() may come from a signal handler
-        self._stopped = False
-        self._deadline = 0.0
+        self._counting = threading.Lock()
         self.server = ""
         self.splits: list[Bound] = []
 
     def cancel(self) -> None:
         """Stop every part on the server."""
-        with self._lock:
-            self._stopped = True
-            running = list(self._running)
-        for reading in running:
-            reading.cancel()
+        self._readings.cancel()
 
     def read(
         self, meter: Meter, started: Callable[[pa.Schema], None]
@@ -93,8 +85,7 @@ class PartReading:
             SourceError: the source refuses, or a value does not fit its type.
             SourceUnavailableError: the source cannot be reached, is lost, or takes too long.
         """
-        self._deadline = time.monotonic() + self._spec.timeout_seconds
-        with _Keeper(self._reader) as keeper:
+        with SharedSession(self._reader) as keeper:
             self.splits = self._splits(keeper)
             reader = self._same_state(keeper)
             queries = part_queries(self._query, self._partition, self.splits)
@@ -138,7 +129,7 @@ class PartReading:
             return f"{query.file}, column {column}, part {number + 1}, row {row + 1}"
 
         options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with self._reading(query, reader) as reading:
+        with self._readings.reading(query, reader) as reading:
             shape = Shape(reading.columns, self._spec.columns, file=query.file, place=place)
             rows = 0
             with (
@@ -148,17 +139,17 @@ class PartReading:
                 for batch in reading:
                     converted = shape.convert(batch, rows_before=rows)
                     rows += batch.num_rows
-                    with self._lock:
+                    with self._counting:
                         meter.count(converted)
                     stream.write_batch(converted)
         log.info("Part %d has %d rows", number + 1, rows)
         return path
 
-    def _splits(self, keeper: _Keeper) -> list[Bound]:
+    def _splits(self, keeper: SharedSession) -> list[Bound]:
         column, parts = self._partition.column, self._partition.parts
         assert parts is not None  # noqa: S101 - seen by the caller
         query = bounds_query(self._query, column)
-        with self._reading(query, keeper) as reading:
+        with self._readings.reading(query, keeper) as reading:
             self.server = reading.server
             if reading.keeps_results:
                 log.warning(KEEPS_RESULT, self.server, "each part")
@@ -183,7 +174,7 @@ class PartReading:
             hint = "Leave such rows out in the query, or choose another column."
             raise SourceError(message, where=self._query.file, hint=hint) from error
 
-    def _same_state(self, keeper: _Keeper) -> Reader:
+    def _same_state(self, keeper: SharedSession) -> Reader:
         """A reader whose sessions see what the bounds were asked in, where there is one."""
         session = keeper.session
         if isinstance(session, SharingSession) and isinstance(self._reader, SharingReader):
@@ -195,28 +186,6 @@ class PartReading:
         )
         return self._reader
 
-    @contextmanager
-    def _reading(self, query: Query, reader: Reader) -> Iterator[Reading]:
-        reading = Reading(
-            reader,
-            self._connection,
-            query,
-            declared=self._declared,
-            timeout_seconds=self._spec.timeout_seconds,
-            deadline=self._deadline,
-        )
-        with self._lock:
-            self._running.add(reading)
-        try:
-            if self._stopped:
-                message = "the task was stopped, and the parts were not read"
-                raise SourceUnavailableError(message, where=query.file)
-            with reading:
-                yield reading
-        finally:
-            with self._lock:
-                self._running.discard(reading)
-
     def _unlike(self, number: int, first: pa.Schema, other: pa.Schema) -> SourceError:
         names = [
             one.name for one, two in zip(first, other, strict=False) if one != two
@@ -224,26 +193,6 @@ class PartReading:
         message = f"part {number + 1} has another type of {', '.join(names)} than the first"
         hint = "Declare the type under `columns:`."
         return SourceError(message, where=self._query.file, hint=hint)
-
-
-class _Keeper:
-    """A reader whose one session stays open until the block ends."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self.dialect = reader.dialect
-        self.session: Session | None = None
-
-    def __enter__(self) -> _Keeper:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self.session is not None:
-            self.session.close()
-
-    def open(self, connection: SourceConnection, *, timeout_seconds: int) -> Session:
-        self.session = self._reader.open(connection, timeout_seconds=timeout_seconds)
-        return Lent(self.session)
 
 
 class _InState:

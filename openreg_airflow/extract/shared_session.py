@@ -8,18 +8,61 @@ from openreg_airflow.errors import SpecError
 from openreg_airflow.extract.reader import HoldingSession, find_reader, keeps_results
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pyarrow as pa
 
     from openreg_airflow.extract.query import Query
-    from openreg_airflow.extract.reader import Session, SourceConnection, Stream
+    from openreg_airflow.extract.reader import Reader, Session, SourceConnection, Stream
 
 
 class SharedSession:
     """A reader that opens one session and gives it to one query after the other.
 
     A context manager; the session ends with the block.
+
+    Attributes:
+        session: None until a query asked for it.
+
+    Args:
+        reader: opens the session.
+        opened: is told the session before any query.
+        timeout_seconds: the longest that any of the queries may take; None for what the first
+            one may.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        opened: Callable[[Session], None] | None = None,
+        timeout_seconds: int | None = None,
+    ) -> None:
+        self._reader = reader
+        self._opened = opened
+        self._timeout = timeout_seconds
+        self.dialect = reader.dialect
+        self.session: Session | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self.session is not None:
+            self.session.close()
+
+    def open(self, connection: SourceConnection, *, timeout_seconds: int) -> Session:
+        """The session, opened by the first who asks; see :class:`~.reader.Reader`."""
+        if self.session is None:
+            timeout = self._timeout or timeout_seconds
+            self.session = self._reader.open(connection, timeout_seconds=timeout)
+            if self._opened is not None:
+                self._opened(self.session)
+        return Lent(self.session)
+
+
+def snapshot(connection: SourceConnection, *, timeout_seconds: int) -> SharedSession:
+    """A session whose queries all see the state of the database of its first one.
 
     Args:
         connection: the database.
@@ -30,30 +73,14 @@ class SharedSession:
             cannot hold a state of the database.
     """
 
-    def __init__(self, connection: SourceConnection, *, timeout_seconds: int) -> None:
-        self._reader = find_reader(connection.conn_type)
-        self._timeout = timeout_seconds
-        self._session: HoldingSession | None = None
-        self.dialect = self._reader.dialect
+    def hold(session: Session) -> None:
+        if not isinstance(session, HoldingSession):
+            message = f"connections of type {connection.conn_type} cannot hold a snapshot"
+            raise SpecError(message, hint="Set `snapshot: false`, or read with one query.")
+        session.hold()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._session is not None:
-            self._session.close()
-
-    def open(self, connection: SourceConnection, *, timeout_seconds: int) -> Session:  # noqa: ARG002
-        """The session, opened by the first who asks; see :class:`~.reader.Reader`."""
-        if self._session is None:
-            session = self._reader.open(connection, timeout_seconds=self._timeout)
-            if not isinstance(session, HoldingSession):
-                session.close()
-                message = f"connections of type {connection.conn_type} cannot hold a snapshot"
-                raise SpecError(message, hint="Set `snapshot: false`, or read with one query.")
-            self._session = session
-            session.hold()
-        return Lent(self._session)
+    reader = find_reader(connection.conn_type)
+    return SharedSession(reader, opened=hold, timeout_seconds=timeout_seconds)
 
 
 class Lent:

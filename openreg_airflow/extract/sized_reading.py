@@ -8,17 +8,16 @@ must have just the rows that were counted.
 from __future__ import annotations
 
 import logging
-import time
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecError
 from openreg_airflow.extract.reader import HoldingSession
-from openreg_airflow.extract.reading import Reading
+from openreg_airflow.extract.readings import Readings
 from openreg_airflow.extract.shape import Shape
-from openreg_airflow.extract.shared_session import Lent
+from openreg_airflow.extract.shared_session import Lent, SharedSession
 from openreg_airflow.extract.sized_parts import sized_parts, sizes_query
 
 if TYPE_CHECKING:
@@ -59,19 +58,16 @@ class SizedReading:
         self._partition = spec.partition
         self._query = query
         self._reader = reader
-        self._connection = connection
-        self._declared = declared
-        self._running: Reading | None = None
-        self._stopped = False
-        self._deadline = 0.0
+        self._readings = Readings(
+            connection, declared=declared, timeout_seconds=spec.timeout_seconds
+        )
+        self._held = False
         self.server = ""
         self.splits: list[str] = []
 
     def cancel(self) -> None:
         """Stop the part that is being read on the server; no other begins."""
-        self._stopped = True
-        if (running := self._running) is not None:
-            running.cancel()
+        self._readings.cancel()
 
     def read(
         self, meter: Meter, started: Callable[[pa.Schema], None]
@@ -88,15 +84,14 @@ class SizedReading:
             SourceUnavailableError: the source cannot be reached, is lost, or takes too long; or
                 rows were written between two parts.
         """
-        self._deadline = time.monotonic() + self._spec.timeout_seconds
-        with _OneSession(self._reader) as session:
+        with SharedSession(self._reader, opened=self._hold) as session:
             parts = self._parts(session)
             self.splits = [str(part.low) for part in parts[1:]]
             log.info("Reading %d parts by %s, in turn", len(parts), self._partition.column)
             schema: pa.Schema | None = None
             for number, part in enumerate(parts, 1):
                 before = meter.rows
-                with self._reading(part.query, session) as reading:
+                with self._readings.reading(part.query, session) as reading:
                     shape = Shape(reading.columns, self._spec.columns, file=self._query.file)
                     if schema is None:
                         schema = shape.schema
@@ -107,17 +102,35 @@ class SizedReading:
                         converted = shape.convert(batch, rows_before=meter.rows)
                         meter.count(converted)
                         yield converted
-                self._check(number, part, meter.rows - before, held=session.held)
+                self._check(number, part, meter.rows - before)
                 log.info("Part %d of %d has %d rows", number, len(parts), part.rows)
 
-    def _parts(self, session: _OneSession) -> list[SizedPart]:
-        with self._reading(sizes_query(self._query, self._partition), session) as reading:
+    def _hold(self, session: Session) -> None:
+        """Hold one state of the database for all parts, where that can be had."""
+        if isinstance(session, Lent):
+            self._held = True  # one of a snapshot, which others have held
+            return
+        if isinstance(session, HoldingSession):
+            # It may not be known how its product does that.
+            with suppress(SpecError):
+                session.hold()
+                self._held = True
+        if not self._held:
+            log.warning(
+                "%s holds no state of the database: what is written while the parts are read "
+                "makes this fail",
+                session.server,
+            )
+
+    def _parts(self, session: SharedSession) -> list[SizedPart]:
+        sizes = sizes_query(self._query, self._partition)
+        with self._readings.reading(sizes, session) as reading:
             self.server = reading.server
             shape = Shape(reading.columns, {}, file=self._query.file)
             batches = [self._ends(shape, batch) for batch in reading]
         columns = pa.Table.from_batches(batches, shape.schema).columns
-        sizes: Iterator[tuple[Any, ...]] = zip(*(c.to_pylist() for c in columns), strict=True)
-        counted = ((low, int(valued), int(everyone)) for low, valued, everyone in sizes)
+        found: Iterator[tuple[Any, ...]] = zip(*(c.to_pylist() for c in columns), strict=True)
+        counted = ((low, int(valued), int(everyone)) for low, valued, everyone in found)
         return sized_parts(self._query, self._partition, counted)
 
     def _ends(self, shape: Shape, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -128,12 +141,12 @@ class SizedReading:
             hint = "Leave such rows out in the query, or choose another column."
             raise SourceError(message, where=self._query.file, hint=hint) from error
 
-    def _check(self, number: int, part: SizedPart, rows: int, *, held: bool) -> None:
+    def _check(self, number: int, part: SizedPart, rows: int) -> None:
         """Believe in a part only when it has the rows that were counted."""
         if rows == part.rows:
             return
         message = f"part {number} has {rows} rows, and {part.rows} were counted"
-        if not held:
+        if not self._held:
             hint = "Rows were written meanwhile: read a table that is finished."
             raise SourceUnavailableError(message, where=self._query.file, hint=hint)
         hint = (
@@ -142,73 +155,7 @@ class SizedReading:
         )
         raise SourceError(message, where=self._query.file, hint=hint)
 
-    @contextmanager
-    def _reading(self, query: Query, reader: Reader) -> Iterator[Reading]:
-        reading = Reading(
-            reader,
-            self._connection,
-            query,
-            declared=self._declared,
-            timeout_seconds=self._spec.timeout_seconds,
-            deadline=self._deadline,
-        )
-        self._running = reading
-        try:
-            # Asked only now: cancel() may come at any moment, from a signal handler too.
-            if self._stopped:
-                message = "the task was stopped, and not all parts were read"
-                raise SourceUnavailableError(message, where=query.file)
-            with reading:
-                yield reading
-        finally:
-            self._running = None
-
     def _unlike(self, number: int) -> SourceError:
         message = f"part {number} has other types than the first"
         hint = "Declare the types under `columns:`."
         return SourceError(message, where=self._query.file, hint=hint)
-
-
-class _OneSession:
-    """A reader that opens one session, which holds one state of the database for all queries.
-
-    Attributes:
-        held: whether it holds one.
-    """
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._session: Session | None = None
-        self.dialect = reader.dialect
-        self.held = False
-
-    def __enter__(self) -> _OneSession:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._session is not None:
-            self._session.close()
-
-    def open(self, connection: SourceConnection, *, timeout_seconds: int) -> Session:
-        """The session, opened and held by the first query."""
-        if self._session is None:
-            self._session = self._reader.open(connection, timeout_seconds=timeout_seconds)
-            self.held = self._hold(self._session)
-            if not self.held:
-                log.warning(
-                    "%s holds no state of the database: what is written while the parts are read "
-                    "makes this fail",
-                    self._session.server,
-                )
-        return Lent(self._session)
-
-    def _hold(self, session: Session) -> bool:
-        if isinstance(session, Lent):
-            return True  # one of a snapshot, which others have held
-        if not isinstance(session, HoldingSession):
-            return False
-        try:
-            session.hold()
-        except SpecError:  # it is not known how its product does that
-            return False
-        return True

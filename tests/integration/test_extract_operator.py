@@ -26,7 +26,7 @@ from openreg_airflow.errors import (
 )
 from openreg_airflow.extract.operator import ExtractOperator, SnapshotOperator
 from openreg_airflow.extract.reader import SourceConnection
-from openreg_airflow.extract.shared_session import SharedSession
+from openreg_airflow.extract.shared_session import snapshot
 from openreg_airflow.extract.spec import ExtractSection, SourceSpec
 from openreg_airflow.records import Dataset, RunKey
 from openreg_airflow.store import Store
@@ -377,7 +377,7 @@ def test_queries_of_a_snapshot_see_one_state(
     database = Database(tmp_path, connection)
     sql = "SELECT id, :business_date AS day FROM positions ORDER BY id"
 
-    with SharedSession(connection, timeout_seconds=60) as reader:
+    with snapshot(connection, timeout_seconds=60) as reader:
         first = database.extract(sql, reader=reader).num_rows
         write(insert)
         again = database.extract(sql, reader=reader).num_rows

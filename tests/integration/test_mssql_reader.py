@@ -22,7 +22,7 @@ from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecErro
 from openreg_airflow.extract.query import parse
 from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.extract.readers import mssql
-from openreg_airflow.extract.shared_session import SharedSession
+from openreg_airflow.extract.shared_session import snapshot
 from tests.extraction import Database, columns
 from tests.services import free_port, tds_values, unavailable
 from tests.services.certificates import Authority
@@ -394,7 +394,7 @@ def test_session_reads_several_queries_from_one_snapshot(
 ) -> None:
     server.answers["FROM t"] = Rows([("a", tds_values.integer(4))], [(1,)])
 
-    with SharedSession(either.connection, timeout_seconds=60) as reader:
+    with snapshot(either.connection, timeout_seconds=60) as reader:
         for _ in range(2):
             extraction = either.extraction("SELECT a FROM t", reader=reader)
             assert extraction.run(either.file).rows == 1
@@ -413,7 +413,7 @@ def test_database_without_snapshots_says_what_to_do(database: Database, server: 
     server.answers["FROM t"] = Refusal(3952, "Snapshot isolation is not allowed in this database.")
 
     with (
-        SharedSession(database.connection, timeout_seconds=60) as reader,
+        snapshot(database.connection, timeout_seconds=60) as reader,
         pytest.raises(SourceError, match="ALLOW_SNAPSHOT_ISOLATION"),
     ):
         database.extraction("SELECT a FROM t", reader=reader).run(database.file)

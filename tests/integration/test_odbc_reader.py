@@ -21,7 +21,7 @@ from openreg_airflow.extract.readers import odbc_session
 from openreg_airflow.extract.readers.odbc import connection_string
 from openreg_airflow.extract.readers.odbc_process import OdbcWork
 from openreg_airflow.extract.readers.odbc_products import UNLIKE_LETTERS, find_product
-from openreg_airflow.extract.shared_session import SharedSession
+from openreg_airflow.extract.shared_session import snapshot
 from tests.extraction import Database
 from tests.reader_databases import (
     ODBC_DRIVERS,
@@ -77,7 +77,7 @@ def parameter(name: str, value: int) -> dict[str, Any]:
 
 def test_snapshot_that_nobody_knows_how_to_hold_is_refused(database: Database) -> None:
     with (
-        SharedSession(database.connection, timeout_seconds=60) as reader,
+        snapshot(database.connection, timeout_seconds=60) as reader,
         pytest.raises(SpecError, match=r"not known how .* holds a snapshot"),
     ):
         database.extraction("SELECT a FROM t", reader=reader).run(database.file)
@@ -234,7 +234,7 @@ def test_query_that_the_database_cannot_spell_says_what_is_wrong_with_it(
 ) -> None:
     source = postgres_odbc.database
     with (
-        SharedSession(source.connection, timeout_seconds=60) as reader,
+        snapshot(source.connection, timeout_seconds=60) as reader,
         pytest.raises(SourceError, match="syntax error") as caught,
     ):
         source.extraction("SELECT a FROM", reader=reader if held else None).run(source.file)

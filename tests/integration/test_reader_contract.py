@@ -15,7 +15,7 @@ import pyodbc
 import pytest
 
 from openreg_airflow.errors import PermanentError, SourceError, SourceUnavailableError
-from openreg_airflow.extract.shared_session import SharedSession
+from openreg_airflow.extract.shared_session import SharedSession, snapshot
 from tests.extraction import columns
 from tests.named_databases import NAMED, named_source
 from tests.reader_databases import (
@@ -452,7 +452,7 @@ def test_several_queries_of_a_session_see_one_state(source: Source) -> None:
         extraction = source.database.extraction(sql, reader=reader)
         return extraction.run(source.database.file).rows
 
-    with SharedSession(source.database.connection, timeout_seconds=60) as reader:
+    with snapshot(source.database.connection, timeout_seconds=60) as reader:
         before = rows(reader)
         source.execute(f"INSERT INTO kinds ({row_no}) VALUES (2)")
         after = rows(reader)

@@ -18,7 +18,7 @@ from openreg_airflow.extract import sized_reading
 from openreg_airflow.extract.query import Query, parse
 from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.extract.readers.sqlite import SqliteReader, SqliteSession
-from openreg_airflow.extract.shared_session import SharedSession
+from openreg_airflow.extract.shared_session import snapshot
 from openreg_airflow.extract.sized_parts import sized_parts, sizes_query
 from openreg_airflow.extract.spec import ExtractSection, PartitionSpec
 from openreg_airflow.pools import source_slots
@@ -236,7 +236,7 @@ def test_window_of_dates_is_typed_as_the_day(database: Database) -> None:
 
 
 def test_parts_of_a_snapshot_see_the_state_of_its_first_query(database: Database) -> None:
-    with SharedSession(database.connection, timeout_seconds=60) as reader:
+    with snapshot(database.connection, timeout_seconds=60) as reader:
         database.extraction("SELECT count(*) AS n FROM t", reader=reader).run(database.file)
         with closing(sqlite3.connect(str(database.connection.host))) as other:
             other.execute("DELETE FROM t WHERE id > 100")
