@@ -209,8 +209,8 @@ class DeliveryContract:
         store.await_files(RUN, [awaited()])
         refused = feedback(result="refused", reason="line 3: „\x00“ is no element")
 
-        store.refuse(RUN, refused)
-        store.refuse(RUN, refused)
+        store.note(RUN, refused)
+        store.note(RUN, refused)
 
         [kept] = store.files(*OF)
         assert (kept.result, kept.bytes) == ("refused", 3_000_000_000)
@@ -272,7 +272,7 @@ class DeliveryContract:
     def test_refused_file_that_is_read_after_all_is_the_newest(self, url: str) -> None:
         store = Acknowledgements(url)
         store.await_files(RUN, [awaited()])
-        store.refuse(RUN, feedback(result="refused", reason="the spec was wrong"))
+        store.note(RUN, feedback(result="refused", reason="the spec was wrong"))
         later = feedback(filename="FB_a1_2.xml", sha256="ef" * 32)
         store.apply(RUN, later, [awaited(state="received")], [])
         store.apply(RUN, feedback(), [awaited(state="received")], [])

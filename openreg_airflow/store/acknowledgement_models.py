@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Index, Integer, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Index, Integer, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from openreg_airflow.store.models import ID, SHA256, FreeText, RunRow, UtcDateTime
 
 
 class AcknowledgementRow(RunRow):
-    """How it stands with one file that was sent over one route."""
+    """How it stands with one file that was sent over one route.
+
+    ``told`` is what an answer over several files has told as long as it is not complete.
+    """
 
     __tablename__ = "openreg_acknowledgement"
     __table_args__ = (
@@ -32,12 +35,14 @@ class AcknowledgementRow(RunRow):
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
     answered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     text: Mapped[str] = mapped_column(FreeText)
+    told: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class FeedbackFileRow(RunRow):
     """One file that an authority left for us, read or refused; it is kept at ``uri``.
 
-    ``words`` is the file of the newest words on single records after this one was read.
+    ``words`` is the file of the newest words on single records after this one was read;
+    ``other_names`` are those under which the same bytes came again.
     """
 
     __tablename__ = "openreg_feedback_file"
@@ -54,6 +59,7 @@ class FeedbackFileRow(RunRow):
     result: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str] = mapped_column(FreeText)
     words: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    other_names: Mapped[list[str]] = mapped_column(JSON, server_default=text("'[]'"))
 
 
 class RecordAnswerRow(RunRow):

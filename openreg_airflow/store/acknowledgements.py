@@ -16,6 +16,7 @@ from openreg_airflow.store.acknowledgement_models import (
     RecordAnswerRow,
 )
 from openreg_airflow.store.store import Store, _of_run, _put, _record
+from openreg_airflow.store.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -39,6 +40,7 @@ class Acknowledgement(Record):
         sent: records in it; ``accepted + rejected + pending`` is the same number, always.
         due_at: until when an answer is waited for.
         text: what the authority says of the whole file.
+        told: what an answer over several files has told so far; None when none is incomplete.
     """
 
     route: str
@@ -53,6 +55,14 @@ class Acknowledgement(Record):
     rejected: int = 0
     answered_at: datetime | None = None
     text: str = ""
+    told: Told | None = None
+
+    @property
+    def untold(self) -> str:
+        """What an answer over several files has still to say, for people; empty when nothing."""
+        if self.told is None:
+            return ""
+        return self.told.untold(self.sent, self.rejected, self.pending)
 
     @property
     def settled(self) -> bool:
@@ -77,6 +87,7 @@ class FeedbackFile(Record):
         reason: why it was refused.
         words: the newest words on single records after it was read, accepted ones included; None
             when it was refused, or read by a version that kept them all in the store.
+        other_names: under which the same bytes came again.
     """
 
     route: str
@@ -88,6 +99,7 @@ class FeedbackFile(Record):
     result: Literal["read", "refused"]
     reason: str = ""
     words: FileRef | None = None
+    other_names: tuple[str, ...] = ()
 
 
 class RecordAnswer(Record):
@@ -184,6 +196,7 @@ class Acknowledgements(Store):
                     "pending": one.sent,
                     "answered_at": None,
                     "text": "",
+                    "told": None,
                     "due_at": max(one.due_at, due_at),
                 }
             )
@@ -199,8 +212,8 @@ class Acknowledgements(Store):
                 .where(answer.position.in_(positions))
             )
 
-    def refuse(self, run: RunKey, file: FeedbackFile) -> None:
-        """Note a file that is no answer to what was sent."""
+    def note(self, run: RunKey, file: FeedbackFile) -> None:
+        """Note a file that is no answer to what was sent, or that came under another name too."""
         with self._transaction(write=True) as connection:
             _put(connection, FeedbackFileRow, run, [file.model_dump()])
 

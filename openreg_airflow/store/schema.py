@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 #: The newest migration: the state of the tables that this version of the package works with.
-REVISION = "0015"
+REVISION = "0016"
 #: The store may share a database with others that use Alembic, so its version table is its own.
 VERSION_TABLE = "openreg_alembic_version"
 _MIGRATIONS = Path(__file__).with_name("migrations")

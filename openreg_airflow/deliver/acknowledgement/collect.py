@@ -267,7 +267,7 @@ def _take(  # noqa: PLR0917 - one step of collect
     except FeedbackError as error:
         reason = f"{error.where}: {error.message}" if error.where else error.message
         refused = file.model_copy(update={"result": "refused", "reason": reason})
-        store.refuse(run, refused)
+        store.note(run, refused)
         log.error("refused and kept as %s: %s", kept.uri, error)
         return refused
     words = Words(newest, awaited.route, artifact.name)

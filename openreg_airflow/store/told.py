@@ -1,0 +1,72 @@
+"""What an answer that comes in several files has told of one file that was sent."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from openreg_airflow.records import Record
+
+
+class ToldPage(Record):
+    """One file of an answer.
+
+    Attributes:
+        number: from 1; None where the authority does not number them.
+        digest: SHA-256 of what it says, to know it again.
+        total: records that it counts itself; None where it counts those of the whole file or none.
+    """
+
+    number: int | None = None
+    digest: str = ""
+    total: int | None = None
+
+
+class Told(Record):
+    """What the files of an answer have told that has not come to its end.
+
+    Attributes:
+        status: of the whole file.
+        counts: of the whole file by state, all that was sent.
+        pages: that are numbered or count for themselves.
+        last: number of the last page; None as long as nobody said it.
+    """
+
+    status: Literal["accepted", "partly accepted", "rejected", "corrupted"] | None = None
+    counts: dict[Literal["accepted", "rejected", "pending"], int] | None = None
+    pages: tuple[ToldPage, ...] = ()
+    last: int | None = None
+
+    @property
+    def numbers(self) -> set[int]:
+        """The numbers of the pages that are there."""
+        return {page.number for page in self.pages if page.number is not None}
+
+    @property
+    def totals(self) -> int:
+        """How many records the pages count that count for themselves."""
+        return sum(page.total or 0 for page in self.pages)
+
+    def untold(self, sent: int, rejected: int, pending: int) -> str:
+        """What is still to come, for people.
+
+        Args:
+            sent: records in the file.
+            rejected: how many of them were named as rejected.
+            pending: how many are pending, or were not named.
+        """
+        said = []
+        if numbers := self.numbers:
+            missing = [
+                n for n in range(1, max(self.last or 0, max(numbers)) + 1) if n not in numbers
+            ]
+            shown = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
+            if missing:
+                said.append(f"page {shown} is missing")
+            elif self.last is None:
+                said.append(f"pages 1 to {max(numbers)} came and none is the last")
+        counted = (self.counts or {}).get("rejected", 0)
+        if counted > rejected:
+            said.append(f"{counted} rejected records are counted and {rejected} named")
+        if 0 < self.totals < sent:
+            said.append(f"{self.totals} of {sent} records are counted so far")
+        return ", ".join(said) or f"{pending} records are not told yet"
