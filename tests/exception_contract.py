@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from openreg_airflow.errors import (
     PermanentError,
     TransientError,
 )
-from openreg_airflow.exception_queue import claims, decisions
+from openreg_airflow.exception_queue import claims, decisions, intake
 from openreg_airflow.exception_queue.balance import Balance, balances
 from openreg_airflow.exception_queue.listing import Wanted, find, get
 from openreg_airflow.store.actor import Actor
@@ -21,11 +22,22 @@ from openreg_airflow.store.audit_trail import verify
 from tests.exception_runs import DAY, Desk
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from openreg_airflow.exception_queue.item import Item
 
 ANNA = Actor("anna", "test")
 BERT = Actor("bert", "test")
 PRICES = {"A": "1.50", "B": "0", "C": "2", "D": "-7.00001"}
+
+
+class AnHourAgo(datetime):
+    """A clock that was set back by an hour."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        """What it shows."""
+        return datetime.now(tz) - timedelta(hours=1)
 
 
 def waiting(desk: Desk, *states: Any) -> list[Item]:
@@ -175,6 +187,16 @@ class ExceptionContract:
         desk.source_run("third", PRICES)
         assert get(desk.url, b.id).state == "pending"
         assert numbers(balance(desk)) == (4, 2, 0, 2)
+
+    def test_a_clock_that_was_set_back_keeps_no_mended_record_in_the_queue(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        desk.source_run("first", PRICES)
+        monkeypatch.setattr(intake, "datetime", AnHourAgo)
+        desk.source_run("second", PRICES | {"B": "2"})
+
+        assert [item.state for item in waiting(desk)] == ["superseded", "pending"]
+        assert numbers(balance(desk)) == (4, 3, 0, 1)
 
     def test_two_stages_set_aside_and_the_counts_hold(self, desk: Desk) -> None:
         desk.source_run("first", PRICES, stage="map")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, column, insert, or_, select, true, update, values
+from sqlalchemy import String, column, func, insert, or_, select, true, update, values
 
 from openreg_airflow.errors import TransientError
 from openreg_airflow.exception_queue.changes import Change, Changes, audit
@@ -101,6 +101,7 @@ class Intake:
             for table, (taken, handed_on) in counts.items()
         )
         fixed = {"stage": self._stage, "standing": True, "detail": detail}
+        self._now = self._after_all_others()
         put_counts(self._connection, self._run, [row | fixed for row in rows])
         with Changes() as self._changes:
             waiting = iter(records)
@@ -121,6 +122,12 @@ class Intake:
                 self._take_back_chunk(chunk)
             self._audit()
         return self.new
+
+    def _after_all_others(self) -> datetime:
+        """Now; later than what earlier runs took in, also when a clock was set back since."""
+        newest = select(func.max(ExceptionItem.recorded_at))
+        last = self._connection.scalar(newest.where(*_of_date(ExceptionItem, self._run)))
+        return max(self._now, last + timedelta(microseconds=1)) if last else self._now
 
     def _take_back_chunk(self, records: tuple[AsideRecord, ...]) -> None:
         rows = self._rows(records)
