@@ -138,8 +138,13 @@ def build_dag(
         if spec.deliver is not None:
             deliveries = deliver_tasks(spec, spec.deliver.routes, artifacts, checked, pools)
         if spec.records:
-            _last(dag) >> SettleOperator(
-                task_id="settle", report_id=spec.id, trigger_rule="none_failed_min_one_success"
+            last = _last(dag)
+            reporting = {task.task_id for task in (*last, *deliveries.values())}
+            last >> SettleOperator(
+                task_id="settle",
+                report_id=spec.id,
+                one_of=sorted(reporting),
+                trigger_rule="none_failed",
             )
         if spec.extract.incremental:
             _last(dag) >> MoveMarksOperator(

@@ -59,6 +59,7 @@ def deliver_tasks(
         if primary is not None:
             task.stands_in_for = primary.task_id
             primary >> task
+        task.stand_ins = _stand_ins(route, routes)
     return tasks
 
 
@@ -96,6 +97,12 @@ def acknowledge_tasks(
                 task.trigger_rule = TriggerRule.ALL_DONE
                 task.stand_in = stand_in.task_id
                 stand_in >> task
+
+
+def _stand_ins(route: str, routes: Mapping[str, RouteSpec]) -> tuple[str, ...]:
+    """The routes that take the place of one, and those that take theirs."""
+    direct = [name for name, other in routes.items() if other.instead_of == route]
+    return tuple(each for name in direct for each in (name, *_stand_ins(name, routes)))
 
 
 def _trigger_rule(route: RouteSpec) -> str:

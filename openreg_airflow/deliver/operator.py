@@ -33,6 +33,8 @@ class DeliverOperator(StageOperator):
         artifact: the ``Artifact`` record, usually the output of the artifact's task.
         stands_in_for: id of the task whose place this one takes when its destination is down;
             the trigger rule must then be ``all_done``.
+        stand_ins: the routes that take the place of this one: what one of them delivered is not
+            sent once more when this task is cleared, or by another run of the same content.
     """
 
     stage = "deliver"
@@ -46,10 +48,12 @@ class DeliverOperator(StageOperator):
         spec: RouteSpec,
         artifact: Any,
         stands_in_for: str | None = None,
+        stand_ins: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.stands_in_for = stands_in_for
+        self.stand_ins = tuple(stand_ins)
         self.route = route
         self.spec = spec
         self.artifact = artifact
@@ -59,7 +63,7 @@ class DeliverOperator(StageOperator):
         from airflow.sdk.exceptions import AirflowSkipException
 
         from openreg_airflow.deliver.delivery import Delivery, deliver
-        from openreg_airflow.deliver.routing import not_taken
+        from openreg_airflow.deliver.routing import not_taken, stood_in_for
         from openreg_airflow.records import Artifact
         from openreg_airflow.store.deliveries import Deliveries
 
@@ -70,6 +74,9 @@ class DeliverOperator(StageOperator):
         if why := not_taken(self.route, self.spec, run, artifact, store):
             log.info("route %s is not taken: %s", self.route, why)
             raise AirflowSkipException(why)
+        if said := stood_in_for(self.route, self.stand_ins, run, artifact, store):
+            log.info("nothing is sent: %s", said)
+            return []
         try:
             receipts = deliver(
                 Delivery(run=run, route=self.route, spec=self.spec, artifact=artifact),

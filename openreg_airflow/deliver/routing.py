@@ -14,6 +14,8 @@ from openreg_airflow.language.fault import ExpressionError
 from openreg_airflow.language.scope import Scope, columns_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from openreg_airflow.deliver.spec import RouteSpec
     from openreg_airflow.records import Artifact, RunKey
     from openreg_airflow.store.deliveries import Deliveries
@@ -108,19 +110,7 @@ def _refuse_half_way(
     Raises:
         DeliveryRefusedError: something did, or may have: the authority would have it twice.
     """
-    from openreg_airflow.store.deliveries import content_of
-
-    contents = {
-        content_of(
-            run,
-            artifact.name,
-            artifact.content or file.document_sha256 or file.sha256,
-            file.part,
-            file.role,
-        )
-        for file in artifact.files
-    }
-    known = store.of_contents(primary, sorted(contents))
+    known = store.of_contents(primary, _contents(run, artifact))
     if sent := [entry for entry in known if entry.state == "delivered"]:
         message = (
             f"route {primary} delivered {sent[0].filename} before its destination was down, "
@@ -136,6 +126,64 @@ def _refuse_half_way(
     else:
         return
     raise DeliveryRefusedError(message, where=f"route {name}", hint=hint)
+
+
+def stood_in_for(
+    name: str, stand_ins: Sequence[str], run: RunKey, artifact: Artifact, store: Deliveries
+) -> str | None:
+    """What another run delivered in the place of a route, or None: the authority has it.
+
+    Args:
+        name: the route.
+        stand_ins: the routes that deliver when its destination is down.
+        run: the run that would deliver now.
+        artifact: what it would deliver.
+        store: the ledger.
+
+    Raises:
+        DeliveryRefusedError: a route delivered, or may have delivered, in the place of this one:
+            the authority would have it twice. For what another run delivered there is nothing to
+            do, but this run's own task of that route goes on only when this one failed.
+    """
+    contents = _contents(run, artifact)
+    own = {one.content for one in store.of_contents(name, contents) if one.state == "delivered"}
+    if own.issuperset(contents):
+        return None
+    for other in stand_ins:
+        known = store.of_contents(other, contents)
+        if open_ := [one for one in known if one.state == "publishing"]:
+            message = f"nobody knows yet whether route {other} delivered {open_[0].filename}"
+            hint = "Clear the task of that route: it finds out. Then nothing is sent twice."
+            raise DeliveryRefusedError(message, where=f"route {name}", hint=hint)
+        if sent := [one for one in known if one.state == "delivered"]:
+            said = (
+                f"route {other} delivered {sent[0].filename} in its place, "
+                f"{len(sent)} of {len(contents)} files, run {sent[0].run_id}"
+            )
+            if sent[0].run_id != run.run_id and len(sent) == len(contents):
+                return said
+            hint = (
+                "The receiver has it, and nothing is sent again. If it has not, send it with "
+                "openreg deliver and a reason."
+            )
+            raise DeliveryRefusedError(said, where=f"route {name}", hint=hint)
+    return None
+
+
+def _contents(run: RunKey, artifact: Artifact) -> list[str]:
+    """How the ledger knows the files of an artifact."""
+    from openreg_airflow.store.deliveries import content_of
+
+    return sorted(
+        content_of(
+            run,
+            artifact.name,
+            artifact.content or file.document_sha256 or file.sha256,
+            file.part,
+            file.role,
+        )
+        for file in artifact.files
+    )
 
 
 def check_condition(text: str) -> ExpressionError | None:

@@ -8,7 +8,7 @@ from openreg_airflow.exception_queue.operator_names import RESUBMIT
 from openreg_airflow.stage import StageOperator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -55,6 +55,13 @@ class ResubmitOperator(StageOperator):
 class SettleOperator(StageOperator):
     """Notes at the end of a run that what it handed on has been reported.
 
+    It is skipped where none of some tasks succeeded. Airflow's trigger rules see only the tasks
+    right before: a route that stands in for one that delivered is skipped, and hides it.
+
+    Args:
+        report_id: the report.
+        one_of: ids of tasks of which one must have succeeded.
+
     Returns (to XCom):
         The counts of the business date by table of records, as dumped
         :class:`~openreg_airflow.exception_queue.balance.Balance`.
@@ -63,9 +70,14 @@ class SettleOperator(StageOperator):
     stage: ClassVar[str] = "settle"
     ui_color = "#f6e3c5"
 
+    def __init__(self, *, one_of: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.one_of = tuple(one_of)
+
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:
         """See :func:`openreg_airflow.exception_queue.claims.settle`."""
-        del context
+        if self.one_of:
+            self._skip_without_delivery(context)
         from openreg_airflow.exception_queue import claims
         from openreg_airflow.exception_queue.balance import balances
 
@@ -74,6 +86,17 @@ class SettleOperator(StageOperator):
         for balance in found:
             self.log.info("%s", balance.line())
         return {balance.table: balance.model_dump(mode="json") for balance in found}
+
+    def _skip_without_delivery(self, context: Context) -> None:
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        run = context["dag_run"].run_id
+        states = context["ti"].get_task_states(
+            dag_id=self.dag_id, task_ids=list(self.one_of), run_ids=[run]
+        )
+        if "success" not in {str(state) for state in states.get(run, {}).values()}:
+            message = "Nothing was reported by this run."
+            raise AirflowSkipException(message)
 
 
 def is_resubmission(context: Context) -> bool:

@@ -155,6 +155,14 @@ class House:
             task = SettleOperator(task_id="settle", report_id="desk")
         self.execute(task, run_id)
 
+    def settle_after(self, run_id: str, **states: str) -> None:
+        """Settle where tasks ended so."""
+        with DAG("desk"):
+            task = SettleOperator(task_id="settle", report_id="desk", one_of=sorted(states))
+        task.business_date = DAY.isoformat()
+        ti = SimpleNamespace(get_task_states=lambda **_: {run_id: states})
+        task.execute({"dag_run": SimpleNamespace(run_id=run_id), "ti": ti})  # type: ignore[typeddict-item]
+
     def ids(self, verdict: Verdict, table: str = "trades", column: str = "id") -> list[str]:
         with self.workspace.open_local(verdict.tables[table]) as path:
             found: list[str] = pq.read_table(path)[column].to_pylist()
@@ -341,3 +349,16 @@ def test_a_run_without_anything_to_resubmit_is_skipped(house: House) -> None:
         house.execute(task, "again", resubmit=True)
     with pytest.raises(AirflowSkipException, match="reads the source"):
         house.execute(task, "again", resubmit=False)
+
+
+def test_records_count_as_reported_when_one_route_delivered_and_others_were_skipped(
+    house: House,
+) -> None:
+    house.validate("first", {"lei": LEI}, tables=house.tables("first", ROWS))
+    with pytest.raises(AirflowSkipException, match="Nothing was reported"):
+        house.settle_after("first", regulator="skipped", spare="skipped")
+    [before] = balances(house.url, "desk", DAY)
+    assert (before.reported, before.under_way) == (0, 5)
+    house.settle_after("first", regulator="success", spare="skipped")
+    [after] = balances(house.url, "desk", DAY)
+    assert (after.reported, after.under_way) == (5, 0)

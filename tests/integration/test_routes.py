@@ -57,6 +57,7 @@ def run(
     last_try: bool = True,
     primary: str | None = None,
     artifact: Any = ...,
+    run_id: str = RUN.run_id,
     **spec: Any,
 ) -> Any:
     """Execute a delivery's task; ``primary`` is how the task ended that it stands in for."""
@@ -69,12 +70,13 @@ def run(
         spec=route(**wanted),
         artifact=house.artifact.model_dump(mode="json") if artifact is ... else artifact,
         stands_in_for="first" if primary else None,
+        stand_ins=() if primary else ("archive",),
     )
-    states = {RUN.run_id: {"first": primary}}
+    states = {run_id: {"first": primary}}
     ti = SimpleNamespace(
         try_number=3 if last_try else 1, max_tries=2, get_task_states=lambda **_: states
     )
-    return operator.execute({"dag_run": SimpleNamespace(run_id=RUN.run_id), "ti": ti})  # type: ignore[typeddict-item]
+    return operator.execute({"dag_run": SimpleNamespace(run_id=run_id), "ti": ti})  # type: ignore[typeddict-item]
 
 
 def test_a_route_whose_condition_holds_not_is_skipped(house: House) -> None:
@@ -159,6 +161,48 @@ def test_nothing_stands_in_for_a_route_that_delivered_a_part(house: House) -> No
     assert sent(house) == []
 
 
+def test_what_another_route_delivered_in_its_place_is_not_sent_once_more(house: House) -> None:
+    with pytest.raises(DeliveryError):
+        run(house, channel="ftp", connection="down")
+    run(house, "archive", folder="spare", instead_of="regulator", primary="failed")
+    there = ["spare/DEMO_DATTRA_DE_20260302.xml"]
+    # The destination is up again, and somebody clears the failed task with what comes after it.
+    with pytest.raises(DeliveryRefusedError, match="in its place"):
+        run(house)
+    [again] = run(house, "archive", folder="spare", instead_of="regulator", primary="failed")
+    assert again["already_there"]
+    assert sent(house) == there
+    # The same content in another run: the authority has it, and the run is well.
+    assert run(house, run_id="manual__2") == []
+    assert sent(house) == there
+    # Other content of the date goes its usual way.
+    [file] = house.artifact.files
+    other = house.artifact.model_copy(
+        update={"content": "d" * 64, "files": (file.model_copy(update={"filename": "V2.xml"}),)}
+    )
+    [receipt] = run(house, run_id="manual__3", artifact=other.model_dump(mode="json"))
+    assert not receipt["already_there"]
+    assert sent(house) == ["in/V2.xml", *there]
+
+
+def test_a_route_waits_to_know_what_another_one_delivered_in_its_place(house: House) -> None:
+    with pytest.raises(DeliveryError):
+        run(house, channel="ftp", connection="down")
+    [file] = house.artifact.files
+    wanted = Delivery(run=RUN, route="archive", spec=route(), artifact=house.artifact)
+    entry = ledger_entry(wanted, file, "ftp://spare/in/1.xml", "a")
+    house.ledger.put(entry.model_copy(update={"state": "publishing", "temporary": "x.part"}))
+    for run_id in (RUN.run_id, "manual__2"):
+        with pytest.raises(DeliveryRefusedError, match="nobody knows yet whether route archive"):
+            run(house, run_id=run_id)
+    house.ledger.put(entry.model_copy(update={"state": "withdrawn"}))
+    assert run(house)
+    # It has delivered by itself, whatever the other one did.
+    house.ledger.put(entry)
+    [receipt] = run(house)
+    assert receipt["already_there"]
+
+
 def test_a_failure_before_both_routes_is_not_hidden_by_the_second(house: House) -> None:
     with pytest.raises(DeliveryRefusedError, match="something before it failed"):
         run(house, "archive", instead_of="regulator", primary="upstream_failed", artifact=None)
@@ -169,13 +213,18 @@ def test_an_artifact_that_was_not_written_is_not_delivered(house: House) -> None
         run(house, artifact=None)
 
 
-def dag_of(folder: Path, routes: dict[str, Any], slots: Slots = Slots()) -> DAG:  # noqa: B008
+def dag_of(
+    folder: Path,
+    routes: dict[str, Any],
+    slots: Slots = Slots(),  # noqa: B008
+    **sections: Any,
+) -> DAG:
     report = folder / "positions"
     if not report.exists():
         scaffold("positions", folder)
     path = report / "report.yaml"
     text = yaml.safe_load(path.read_text())
-    text["deliver"] = {"routes": routes}
+    text |= {"deliver": {"routes": routes}, **sections}
     path.write_text(yaml.safe_dump(text))
     return build_dag(load(report), report, pools=slots)
 
@@ -203,6 +252,38 @@ def test_routes_are_tasks_of_their_own_with_order_retries_and_pool(tmp_path: Pat
     assert (spare.trigger_rule.value, spare.stands_in_for) == ("all_done", regulator.task_id)  # type: ignore[attr-defined]
     assert archive.upstream_task_ids == {"artifact", regulator.task_id}
     assert archive.trigger_rule.value == "none_failed"
+
+
+def test_a_route_knows_all_that_take_its_place(tmp_path: Path) -> None:
+    dag = dag_of(
+        tmp_path,
+        {
+            "regulator": OUT,
+            "spare": OUT | {"folder": "spare", "instead_of": "regulator"},
+            "last": OUT | {"folder": "last", "instead_of": "spare"},
+        },
+    )
+    tasks: dict[str, Any] = {
+        name: dag.get_task(f"deliver.report_to_{name}") for name in ("regulator", "spare", "last")
+    }
+    assert {name: task.stand_ins for name, task in tasks.items()} == {
+        "regulator": ("spare", "last"),
+        "spare": ("last",),
+        "last": (),
+    }
+
+
+def test_records_are_settled_whichever_route_delivered(tmp_path: Path) -> None:
+    dag = dag_of(
+        tmp_path,
+        {"regulator": OUT, "spare": OUT | {"folder": "spare", "instead_of": "regulator"}},
+        records={"report": {"key": ["id"]}},
+    )
+    settle: Any = dag.get_task("settle")
+    # A spare route that is not needed is skipped, and is the only task right before.
+    assert settle.upstream_task_ids == {"deliver.report_to_spare"}
+    assert settle.trigger_rule.value == "none_failed"
+    assert settle.one_of == ("deliver.report_to_regulator", "deliver.report_to_spare")
 
 
 @pytest.mark.parametrize(
