@@ -154,7 +154,7 @@ def build_dag(
                 # A route that is not taken skips its task.
                 trigger_rule="none_failed",
             )
-        acknowledge_tasks(spec, deliveries, {} if spec.records else tables, verdict)
+        acknowledge_tasks(spec, deliveries, {} if spec.records else tables, verdict, pools)
     return dag
 
 

@@ -11,7 +11,7 @@ from dag_factory.deadline import deadline_of
 from dag_factory.grouping import stage_group
 from openreg_airflow.deliver.acknowledgement.operator import AcknowledgeOperator
 from openreg_airflow.deliver.operator import DeliverOperator
-from openreg_airflow.pools import Slots, destination_pool
+from openreg_airflow.pools import Slots, answer_pool, destination_pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +68,7 @@ def acknowledge_tasks(
     deliveries: Mapping[tuple[str, str], DeliverOperator],
     tables: Any,
     verdict: Any,
+    pools: Slots,
 ) -> None:
     """The tasks that wait for answers: behind all others, since they may wait for days."""
     awaiting = {pair: task for pair, task in deliveries.items() if task.spec.awaits_acknowledgement}
@@ -85,6 +86,7 @@ def acknowledge_tasks(
                 spec=delivery.spec,
                 deadline=deadline_of(spec),
                 artifact=delivery.artifact,
+                pool=answer_pool(delivery.spec, pools),
                 receipts=delivery.output,
                 tables=tables,
                 verdict=verdict,

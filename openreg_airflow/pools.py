@@ -75,6 +75,23 @@ def destination_pool(route: RouteSpec, slots: Slots) -> str | None:
     return f"{_DESTINATION}{route.connection}" if slots.destination > 0 else None
 
 
+def answer_pool(route: RouteSpec, slots: Slots) -> str | None:
+    """The pool of the tasks that look for the answers to a route; None for the default pool.
+
+    An authority that takes few sessions at a time counts those that look, too.
+    """
+    place = answer_connection(route)
+    if place == route.connection:
+        return destination_pool(route, slots)
+    return f"{_DESTINATION}{place}" if slots.destination > 0 else None
+
+
+def answer_connection(route: RouteSpec) -> str:
+    """The connection over which a route's answers come."""
+    answer = route.acknowledgement
+    return (answer.connection if answer is not None else None) or route.connection
+
+
 def needed(specs: Iterable[ReportSpec], slots: Slots) -> list[ReportPool]:
     """The pools that reports need, by name."""
     users: dict[str, tuple[set[str], set[str], int]] = {}
@@ -95,6 +112,9 @@ def needed(specs: Iterable[ReportSpec], slots: Slots) -> list[ReportPool]:
             use(pool, source.reads_from, spec.id, slots.source, taken)
         for route in spec.deliver.routes.values() if spec.deliver else ():
             use(destination_pool(route, slots), route.connection, spec.id, slots.destination)
+            if route.awaits_acknowledgement:
+                place = answer_connection(route)
+                use(answer_pool(route, slots), place, spec.id, slots.destination)
     return [
         ReportPool(
             name,

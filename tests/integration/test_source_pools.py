@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.sdk.definitions._internal.abstractoperator import DEFAULT_POOL_NAME
 
+from dag_factory.build import build_dag
 from dag_factory.load import load
 from dag_factory.loader import load_dags
 from dag_factory.scaffold import scaffold
@@ -92,6 +93,29 @@ def test_deliveries_wait_in_pools_of_their_own(root: Path, monkeypatch: pytest.M
     assert found["alpha"] == f"openreg_destination_{connection}"
     assert (pools[found["alpha"]].reports, pools[found["alpha"]].slots) == (("alpha",), 3)
     assert pools["one door"].reports == ("beta",)
+
+
+def test_looking_for_answers_takes_a_slot_of_the_place_where_they_are(root: Path) -> None:
+    answer = "channel: sftp\n      acknowledgement: {pattern: '{stem}_FDB.csv'"
+    for name, more in (("alpha", ""), ("beta", ", connection: answers")):
+        spec = root / name / "report.yaml"
+        spec.write_text(spec.read_text().replace("channel: sftp", f"{answer}{more}}}"))
+    slots = Slots(source=0, destination=1)
+    reports = [load(root / name) for name in ("alpha", "beta")]
+
+    deliver, acknowledge = (
+        {
+            spec.id: build_dag(spec, root / spec.id, pools=slots).get_task(task).pool
+            for spec in reports
+        }
+        for task in ("deliver", "acknowledge")
+    )
+
+    assert acknowledge["alpha"] == deliver["alpha"] == deliver["beta"]
+    assert acknowledge["beta"] == "openreg_destination_answers"
+    made = {pool.name: pool.connections for pool in needed(reports, slots)}
+    assert made["openreg_destination_answers"] == ("answers",)
+    assert set(deliver.values()) <= set(made)
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
