@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
@@ -47,10 +46,11 @@ def current_snapshots(
     wanted = tuple(names)
     if not wanted:
         return {}
+    reader = StoredSets(store_url, tenant)
     return take(
         wanted,
-        datetime.now(UTC),
-        reader=StoredSets(store_url, tenant),
+        reader.known_now(wanted),
+        reader=reader,
         known=_Unknown(),
         workspace=Workspace(root),
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openreg_airflow.mapping_records import MappingSnapshot
     from openreg_airflow.mappings.fill import Filling
     from openreg_airflow.mappings.spec import MapStep
+    from openreg_airflow.mappings.stored_sets import StoredSets
     from openreg_airflow.records import Dataset, RunKey
     from openreg_airflow.workspace import Pending
 
@@ -79,11 +80,12 @@ class SnapshotSetsOperator(StageOperator):
         if not earlier and self.known_at == FIRST_RUN:
             first = runs.first_run(run.report_id, run.business_date)
             earlier = runs.snapshots(first) if first else ()
-        known_at = earlier[0].known_at if earlier else self._known_at()
+        reader = StoredSets(self.settings.store_url, self.tenant)
+        known_at = earlier[0].known_at if earlier else self._known_at(reader)
         snapshots = take(
             self.sets,
             known_at,
-            reader=StoredSets(self.settings.store_url, self.tenant),
+            reader=reader,
             known=runs,
             workspace=self.workspace,
             earlier={one.name: one for one in earlier},
@@ -92,13 +94,13 @@ class SnapshotSetsOperator(StageOperator):
         self.log.info("mapping sets as they were known at %s", known_at.isoformat())
         return {name: one.model_dump(mode="json") for name, one in snapshots.items()}
 
-    def _known_at(self) -> datetime:
+    def _known_at(self, reader: StoredSets) -> datetime:
         from datetime import UTC, datetime
 
         from openreg_airflow.errors import SpecError
 
         if self.known_at in ("", FIRST_RUN):
-            return datetime.now(UTC)
+            return reader.known_now(self.sets)
         hint = f"Write it as 2026-03-31T18:00:00Z, or as {FIRST_RUN}."
         try:
             instant = datetime.fromisoformat(self.known_at)

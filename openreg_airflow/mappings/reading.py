@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, select, type_coerce
+from sqlalchemy import String, func, select, type_coerce
 
 from openreg_airflow.column_types import arrow_type
-from openreg_airflow.errors import MappingError
+from openreg_airflow.errors import MappingError, NoSuchMappingError
 from openreg_airflow.mappings.cells import arrow_columns
 from openreg_airflow.mappings.model import MappingSet, Shape
 from openreg_airflow.store import schema
@@ -30,7 +30,7 @@ from openreg_airflow.store.mapping_models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     import pyarrow as pa
     from sqlalchemy import Connection, Engine, RowMapping, Select
@@ -86,6 +86,30 @@ def set_version(
         return _version(connection, name, recorded_at, tenant)
 
 
+def known_now(store_url: str, names: Collection[str], tenants: Collection[str]) -> datetime:
+    """The instant at which all that is recorded of some sets is known.
+
+    It is now, or that of the newest change, which a clock that is ahead of this one may have given.
+
+    Args:
+        store_url: SQLAlchemy URL of the store.
+        names: the sets.
+        tenants: whose sets may be meant.
+
+    Raises:
+        StoreNotReadyError: the tables were not made.
+        StoreUnavailableError: the database cannot be reached, or stays locked.
+    """
+    wanted = (MappingSetRow.name.in_(names), MappingSetRow.tenant.in_(tenants))
+    changed = select(func.max(MappingRevisionRow.recorded_at)).where(
+        MappingRevisionRow.set_id.in_(select(MappingSetRow.id).where(*wanted))
+    )
+    made = select(func.max(MappingSetRow.created_at)).where(*wanted)
+    with transaction(ready(store_url), write=False) as connection:
+        found = (connection.scalar(changed), connection.scalar(made), datetime.now(UTC))
+    return max(instant for instant in found if instant is not None)
+
+
 @contextmanager
 def snapshot_entries(
     store_url: str,
@@ -138,13 +162,13 @@ def set_with_id(connection: Connection, set_id: int) -> MappingSet:
     """The set that a run saw, whatever it is called by now.
 
     Raises:
-        MappingError: there is none.
+        NoSuchMappingError: there is none.
     """
     query = select(MappingSetRow.__table__).where(MappingSetRow.id == set_id)
     row = connection.execute(query).mappings().first()
     if row is None:
         message = f"there is no mapping set with the id {set_id}"
-        raise MappingError(message, hint="`openreg mappings list` shows the sets.")
+        raise NoSuchMappingError(message, hint="`openreg mappings list` shows the sets.")
     return set_of(row)
 
 
@@ -152,7 +176,7 @@ def find_set(connection: Connection, name: str, tenant: str = "") -> MappingSet:
     """A set by its name.
 
     Raises:
-        MappingError: there is none.
+        NoSuchMappingError: there is none.
     """
     query = select(MappingSetRow.__table__).where(
         MappingSetRow.name == name, MappingSetRow.tenant == tenant
@@ -161,7 +185,7 @@ def find_set(connection: Connection, name: str, tenant: str = "") -> MappingSet:
     if row is None:
         whose = f" of {tenant!r}" if tenant else ""
         message = f"there is no mapping set {name!r}{whose}"
-        raise MappingError(message, hint="`openreg mappings list` shows the sets.")
+        raise NoSuchMappingError(message, hint="`openreg mappings list` shows the sets.")
     return set_of(row)
 
 

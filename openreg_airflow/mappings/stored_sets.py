@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from openreg_airflow.errors import MappingError
 from openreg_airflow.mapping_records import TypedColumn
-from openreg_airflow.mappings.reading import set_version, snapshot_entries
+from openreg_airflow.mappings.reading import known_now, set_version, snapshot_entries
 from openreg_airflow.mappings.snapshot import SetState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from datetime import datetime
 
     import pyarrow as pa
@@ -36,6 +36,10 @@ class StoredSets:
         self._tenants = tuple(dict.fromkeys((tenant, "")))
         #: Whose set each one is that was asked for.
         self._of_set: dict[int, str] = {}
+
+    def known_now(self, names: Collection[str]) -> datetime:
+        """The instant at which all that is recorded of the sets of these names is known."""
+        return known_now(self._url, names, self._tenants)
 
     def state(self, name: str, known_at: datetime) -> SetState:
         """A set as it was known at an instant.

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from shutil import copyfile
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from openreg_airflow.errors import MappingError, SpecError, StorageError, Unmapp
 from openreg_airflow.exception_queue.listing import Wanted, find
 from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.mapping_records import MappingSnapshot
+from openreg_airflow.mappings import writing
 from openreg_airflow.mappings.entries import Entries
 from openreg_airflow.mappings.operator import FillOperator, SnapshotSetsOperator
 from openreg_airflow.mappings.sets import Sets
@@ -28,6 +29,7 @@ from tests.mapping_sets import ACTOR, add, make_set, make_venues
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import tzinfo
 
 RUN = RunKey(report_id="positions", business_date=date(2026, 3, 31), run_id="manual__1")
 TRADES = pa.table(
@@ -76,6 +78,14 @@ def task_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         yield
 
 
+class InAnHour(datetime):
+    """A clock that is an hour ahead."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) + timedelta(hours=1)
+
+
 def execute(task: Any, run: RunKey = RUN) -> Any:
     # What rendering the templates makes of the macro.
     task.business_date = run.business_date.isoformat()
@@ -120,6 +130,16 @@ def test_snapshot_holds_the_entries_of_all_dates_and_is_on_record(
     assert one.sha256 in one.uri
     with workspace.open_local(one):
         pass
+
+
+def test_entry_recorded_by_a_clock_that_is_ahead_is_seen(
+    workspace: Workspace, venues: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as ahead:
+        ahead.setattr(writing, "datetime", InAnHour)
+        add(venues, {"code": "LON"}, {"mic": "XLON"})
+
+    assert {row["code"] for row in entries(snapshot("venues")["venues"])} == {"FRA", "PAR", "LON"}
 
 
 def test_runs_and_reports_share_a_file_until_an_entry_changes(
