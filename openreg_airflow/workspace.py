@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from openreg_airflow.errors import IntegrityError, StorageError
+from openreg_airflow.errors import IntegrityError, OpenRegError, StorageError
 from openreg_airflow.records import FileRef
 from openreg_airflow.scratch import scratch_folder
 
@@ -70,6 +70,7 @@ class Workspace:
 
         Raises:
             IntegrityError: the file is gone, or its size or SHA-256 is not the recorded one.
+            StorageError: a remote file cannot be read, or there is no room for its copy.
         """
         if self.local is not None:
             path = Path(ref.uri)
@@ -78,11 +79,12 @@ class Workspace:
             return
         with self.scratch_folder() as folder:
             path = folder / ref.uri.rsplit("/", 1)[-1]
-            try:
-                with self._remote(ref.uri).open("rb") as remote, path.open("wb") as local:
-                    shutil.copyfileobj(remote, local, 1 << 20)
-            except FileNotFoundError as error:
-                raise _gone(ref) from error
+            with _told(f"cannot copy {ref.uri} to {folder}"):
+                try:
+                    with self._remote(ref.uri).open("rb") as remote, path.open("wb") as local:
+                        shutil.copyfileobj(remote, local, 1 << 20)
+                except FileNotFoundError as error:
+                    raise _gone(ref) from error
             _check(path, ref)
             yield path
 
@@ -158,7 +160,8 @@ class StageFolder:
             name: the file's name, without any folder.
 
         Raises:
-            StorageError: the disk is full or read-only; the message says which folder.
+            StorageError: the disk is full or read-only, or a remote root does not take the file;
+                the message says which folder.
             ValueError: ``name`` is not the name of a file in this folder.
         """
         if name in ("", ".", "..") or "/" in name or "\0" in name:
@@ -206,15 +209,16 @@ class StageFolder:
             yield pending
             ref = pending.describe(pending.path)
             target = self._workspace.root.joinpath(*self._names, name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # Stores put a whole file at once: what a killed upload leaves is never seen.
-            target.fs.put_file(str(pending.path), target.path)
-            size = target.fs.size(target.path)
-            if size != ref.bytes:
-                message = f"{target} has {size} bytes after {ref.bytes} were written"
-                raise StorageError(message, hint="Clear the task to write it again.")
-            if pending.tags and hasattr(target.fs, "put_tags"):
-                target.fs.put_tags(target.path, pending.tags)
+            with _told(f"cannot write {name} to {self._workspace.root}"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # Stores put a whole file at once: what a killed upload leaves is never seen.
+                target.fs.put_file(str(pending.path), target.path)
+                size = target.fs.size(target.path)
+                if size != ref.bytes:
+                    message = f"{target} has {size} bytes after {ref.bytes} were written"
+                    raise StorageError(message, hint="Clear the task to write it again.")
+                if pending.tags and hasattr(target.fs, "put_tags"):
+                    target.fs.put_tags(target.path, pending.tags)
             pending.ref = ref.model_copy(update={"uri": str(target)})
 
 
@@ -271,6 +275,26 @@ def describe(path: Path) -> FileRef:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileRef(uri=str(path), bytes=path.stat().st_size, sha256=digest)
+
+
+@contextmanager
+def _told(failure: str) -> Iterator[None]:
+    """Tell what a remote store's client raises, which is of any kind, as ours.
+
+    Args:
+        failure: what did not work, for the message.
+
+    Raises:
+        StorageError: it failed.
+    """
+    try:
+        yield
+    except OpenRegError:
+        raise
+    except Exception as error:
+        message = f"{failure}: {str(error) or type(error).__name__}"
+        hint = "See whether the storage is up, has room and may be used, then clear the task."
+        raise StorageError(message, hint=hint) from error
 
 
 def _check(path: Path, ref: FileRef) -> None:

@@ -303,6 +303,32 @@ def test_an_upload_that_is_cut_short_is_not_recorded(monkeypatch: pytest.MonkeyP
         write(workspace, b"rows")
 
 
+@pytest.mark.parametrize(
+    "said", [OSError(errno.EBUSY, "reduce your request rate"), RuntimeError("no answer")]
+)
+def test_a_store_that_fails_is_told_with_the_place_and_worth_another_try(
+    monkeypatch: pytest.MonkeyPatch, said: Exception
+) -> None:
+    # What a client of a remote store raises may be of any kind.
+    root = f"memory://{uuid4()}"
+    workspace = Workspace(UPath(root))
+    ref = write(workspace, b"rows")
+
+    def fail(*_: object, **__: object) -> None:
+        raise said
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(workspace.root.fs), "put_file", fail)
+        with pytest.raises(
+            StorageError, match=f"cannot write table.parquet to {root}.*{said.args[-1]}"
+        ):
+            write(workspace, b"new")
+    assert read(workspace, ref) == b"rows"
+    monkeypatch.setattr(type(workspace.root.fs), "_open", fail)
+    with pytest.raises(StorageError, match=f"cannot copy {ref.uri} to .*{said.args[-1]}"):
+        read(workspace, ref)
+
+
 def test_other_errors_of_the_block_stay_what_they_are(workspace: Workspace) -> None:
     with (
         pytest.raises(ConnectionResetError),
