@@ -1,15 +1,37 @@
-"""What the commands of all rooms share."""
+"""What the commands of all rooms share.
+
+Their exit statuses are the same. 0: it was done, and nothing is wrong. 1: something was found
+wrong, failed or was refused. 2: it could not be begun or told, since the command, what it names,
+the configuration, the store or the sandbox is wrong or not there.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import typer
 
-if TYPE_CHECKING:
-    from openreg_airflow.errors import OpenRegError
+from openreg_airflow.errors import (
+    NoSuchItemError,
+    NoSuchMappingError,
+    OpenRegError,
+    SandboxUnavailableError,
+    SpecError,
+    StoreNotReadyError,
+    StoreUnavailableError,
+)
+
+#: Nothing was done: what was asked for, or where, is wrong or not there.
+_WRONG_USE = (
+    SpecError,
+    NoSuchItemError,
+    NoSuchMappingError,
+    SandboxUnavailableError,
+    StoreNotReadyError,
+    StoreUnavailableError,
+)
 
 
 def find_report(report: str) -> Path:
@@ -20,7 +42,6 @@ def find_report(report: str) -> Path:
     """
     from dag_factory.load import FILE_NAME
     from openreg_airflow import settings
-    from openreg_airflow.errors import SpecError
 
     for root in (Path(), Path("report_specs"), *settings.load().spec_folders):
         if (root / report / FILE_NAME).is_file():
@@ -29,14 +50,17 @@ def find_report(report: str) -> Path:
     raise SpecError(message, hint="Give its folder, or set [openreg] spec_folders.")
 
 
-def fail(error: OpenRegError | OSError | str, status: int = 2) -> NoReturn:
+def fail(error: OpenRegError | OSError | str, status: int | None = None) -> NoReturn:
     """Say what went wrong and end with an exit status.
 
     Args:
         error: what went wrong.
-        status: 2 where the command has a meaning for 1.
+        status: by default what the kind of the error says; 2 in commands that look something up,
+            where 1 means that they found something wrong.
     """
     typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+    if status is None:
+        status = 1 if isinstance(error, OpenRegError) and not isinstance(error, _WRONG_USE) else 2
     raise typer.Exit(status) from (error if isinstance(error, Exception) else None)
 
 

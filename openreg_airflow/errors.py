@@ -137,6 +137,10 @@ class MappingError(PermanentError):
     """A mapping set is missing, or what is to be done to it or its entries is not allowed."""
 
 
+class NoSuchMappingError(MappingError):
+    """There is no mapping set of the name, or no run that looked values up in one."""
+
+
 class MappingConflictError(MappingError):
     """Somebody else changed the set or the entry since it was read; nothing was written."""
 
@@ -155,6 +159,10 @@ class StoreUnavailableError(TransientError):
 
 class DecisionError(PermanentError):
     """A decision about an item of the exception queue is not possible; nothing was done."""
+
+
+class NoSuchItemError(DecisionError):
+    """The exception queue has no item of the number."""
 
 
 class ChangedMeanwhileError(DecisionError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openreg_airflow import command_line
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def retention(
         if report is None:
             _snapshots(here.store_url, workspace, before, dry_run=dry_run)
     except OpenRegError as error:
-        command_line.fail(error)
+        fail(error)
 
 
 def _snapshots(url: str, workspace: Workspace, before: datetime, *, dry_run: bool) -> None:

@@ -195,7 +195,7 @@ class AuditContract:
             assert len(anchor.read_text().splitlines()) == count
         anchor.write_text("no mark\n")
         bad = CliRunner().invoke(app, ["verify", "--anchor", str(anchor), "--url", url])
-        assert (bad.exit_code, "line 1" in bad.output) == (1, True)
+        assert (bad.exit_code, "line 1" in bad.output) == (2, True)
 
     def test_entries_are_filtered(self, url: str) -> None:
         bert = Actor("bert", "API from 192.0.2.7")

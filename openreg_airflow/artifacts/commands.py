@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from openreg_airflow import command_line
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 
 app = typer.Typer(help="Layouts of XML artifacts.", no_args_is_help=True)
@@ -34,11 +34,11 @@ def scaffold(
     from openreg_airflow.artifacts.validity.xsd_model import Schema
 
     if not schema.is_file():
-        _fail(f"{schema} is not a file")
+        fail(f"{schema} is not a file")
     try:
         text = layout_scaffold.scaffold(Schema([schema]), root, table)
     except OpenRegError as error:
-        _fail(str(error))
+        fail(error, 2)
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -46,9 +46,5 @@ def scaffold(
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        _fail(f"{output} is there already")
+        fail(f"{output} is there already")
     typer.echo(f"wrote {output}")
-
-
-def _fail(message: str) -> None:
-    command_line.fail(message)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openreg_airflow import command_line
-from openreg_airflow.errors import DoubtfulDeliveryError, OpenRegError, SpecError
+from openreg_airflow.command_line import fail
+from openreg_airflow.errors import (
+    DoubtfulDeliveryError,
+    OpenRegError,
+    SpecError,
+    StoreUnavailableError,
+)
 
 if TYPE_CHECKING:
     from openreg_airflow.deliver.again import Finding
@@ -55,7 +60,7 @@ def deliveries(
             limit=limit,
         )
     except OpenRegError as error:
-        _fail(error)
+        fail(error)
     if as_json:
         typer.echo(json.dumps([attempt.model_dump(mode="json") for attempt in found], indent=2))
     else:
@@ -102,9 +107,12 @@ def deliver(  # noqa: PLR0917 - what the command line takes
         if to is None or not (reason or "").strip():
             message = "sending again wants a route and a reason"
             raise SpecError(message, hint="Add --to ROUTE --reason '...', or --dry-run.")
-        _send(wanted, here, str(reason).strip(), already_there=already_there)
+        try:
+            _send(wanted, here, str(reason).strip(), already_there=already_there)
+        except StoreUnavailableError as error:
+            fail(error, 1)  # perhaps after something was sent
     except OpenRegError as error:
-        _fail(error, 2 if isinstance(error, SpecError) else 1)
+        fail(error)
 
 
 def _wanted(
@@ -278,7 +286,3 @@ def _doubtful(found: tuple[AttemptOfRun, ...]) -> list[AttemptOfRun]:
         place = (attempt.report_id, attempt.business_date, attempt.destination)
         newest.setdefault(place, attempt)
     return [a for a in newest.values() if a.error_class == DoubtfulDeliveryError.__name__]
-
-
-def _fail(error: OpenRegError, status: int = 2) -> NoReturn:
-    command_line.fail(error, status)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.exception_queue import decision_commands, exchange_commands
 from openreg_airflow.exception_queue.options import Filter, Why, filtered
-from openreg_airflow.store.commands import Url, fail, store_url
+from openreg_airflow.store.commands import Url, store_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.exception_queue.options import (
     Filter,
@@ -16,7 +17,7 @@ from openreg_airflow.exception_queue.options import (
     filtered,
     say_progress,
 )
-from openreg_airflow.store.commands import Url, fail, store_url
+from openreg_airflow.store.commands import Url, store_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select, update
 
-from openreg_airflow.errors import ChangedMeanwhileError, DecisionError
+from openreg_airflow.errors import ChangedMeanwhileError, DecisionError, NoSuchItemError
 from openreg_airflow.exception_queue.changes import Change, audit
 from openreg_airflow.exception_queue.columns import Kinds, checked_values, schemas
 from openreg_airflow.exception_queue.item import DECIDABLE, Item, State, place_of
@@ -108,7 +108,7 @@ def decide(store_url: str, plan: Mapping[int, Decision], seen: Seen, actor: Acto
             there = list(_locked(connection, numbers, full=full))
             if missing := sorted(set(numbers) - {one.id for one in there}):
                 message = f"there is no item {missing[0]}"
-                raise DecisionError(message, hint="openreg exceptions list shows the items.")
+                raise NoSuchItemError(message, hint="openreg exceptions list shows the items.")
             new: list[tuple[State, dict[str, Any] | None]] = []
             for one in there:
                 require_decidable(one, seen.get(one.id))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from openreg_airflow import command_line
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.exception_queue.options import Filter, filtered, say_progress
-from openreg_airflow.store.commands import Url, fail, store_url
+from openreg_airflow.store.commands import Url, store_url
 
 app = typer.Typer()
 
@@ -38,7 +38,7 @@ def export(
     except OpenRegError as error:
         fail(error)
     except OSError as error:
-        _fail(f"{file} cannot be written: {error}")
+        fail(f"{file} cannot be written: {error}")
     typer.echo(f"{rows:,} items are in {file}")
 
 
@@ -76,9 +76,5 @@ def import_command(
     except OpenRegError as error:
         fail(error)
     except (OSError, UnicodeDecodeError) as error:
-        _fail(f"{file} cannot be read: {error}")
+        fail(f"{file} cannot be read: {error}")
     typer.echo("done")
-
-
-def _fail(message: str) -> NoReturn:
-    command_line.fail(message, 1)

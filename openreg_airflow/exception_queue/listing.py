@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, func, select
 
-from openreg_airflow.errors import DecisionError
+from openreg_airflow.errors import NoSuchItemError
 from openreg_airflow.exception_queue.changes import KIND, subject
 from openreg_airflow.exception_queue.item import key_text
 from openreg_airflow.exception_queue.rows import item, items, queue_transaction
@@ -93,13 +93,13 @@ def get(store_url: str, number: int) -> Item:
     """One item.
 
     Raises:
-        DecisionError: there is none with this number.
+        NoSuchItemError: there is none with this number.
     """
     with queue_transaction(store_url, write=False) as connection:
         row = connection.execute(items().where(ExceptionItem.id == number)).first()
     if row is None:
         message = f"there is no item {number}"
-        raise DecisionError(message, hint="openreg exceptions list shows the items.")
+        raise NoSuchItemError(message, hint="openreg exceptions list shows the items.")
     return item(row)
 
 

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.exception_queue.operator_names import RESUBMIT
-from openreg_airflow.store.commands import Url, fail, store_url
+from openreg_airflow.store.commands import Url, store_url
 
 
 def resubmit(
@@ -27,8 +28,8 @@ def resubmit(
 ) -> None:
     """Start a run of a report that takes the amended and released records from the queue.
 
-    Exit status 0: it was started, or with --dry-run could be. 1: there is nothing to resubmit, or
-    Airflow refused.
+    Exit status 0: it was started, or with --dry-run could be. 1: Airflow refused. 2: there is
+    nothing to resubmit.
     """
     from openreg_airflow.exception_queue.item import READY
     from openreg_airflow.exception_queue.listing import Wanted, count
@@ -41,7 +42,7 @@ def resubmit(
         fail(error)
     typer.echo(f"{ready:,} records of {report} on {day} are amended or released")
     if not ready:
-        raise typer.Exit(1)
+        raise typer.Exit(2)
     if dry_run:
         return
     run = f"resubmit__{day}__{datetime.now(UTC):%Y%m%dT%H%M%S%f}"

@@ -29,7 +29,7 @@ def extract(
     """Show the first rows of a source and their types; nothing is written or recorded.
 
     The connection is taken from wherever Airflow has it. The query is cancelled after the rows
-    that are shown. Exit status 2: the source cannot be read.
+    that are shown. Exit status 1: the source refuses or cannot be reached. 2: there is none.
     """
     from rich.console import Console
 

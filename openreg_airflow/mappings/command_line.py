@@ -1,4 +1,4 @@
-"""What the commands of mappings share: options, tables, errors that end with status 1."""
+"""What the commands of mappings share: options, tables, how errors are told."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.store.actor import Actor
-from openreg_airflow.store.commands import fail, store_url
+from openreg_airflow.store.commands import store_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,7 @@ DAYS = ["%Y-%m-%d"]
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Tell an error of ours and end with status 1; show progress of long work on stderr."""
+    """Tell an error of ours and end with its exit status; show progress of long work on stderr."""
     logger = logging.getLogger("openreg_airflow.mappings")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))

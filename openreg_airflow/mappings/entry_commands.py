@@ -168,7 +168,7 @@ def delete_command(*, name: Name, entry: Seen, tenant: Tenant = "", url: Url = N
 def history_command(
     *, name: Name, key: Key, as_json: AsJson = False, tenant: Tenant = "", url: Url = None
 ) -> None:
-    """Show all that was ever recorded of a key; exit status 1 when nothing was."""
+    """Show all that was ever recorded of a key; exit status 2 when nothing was."""
     from openreg_airflow.mappings.history import history
     from openreg_airflow.mappings.sets import Sets
 
@@ -189,7 +189,7 @@ def history_command(
         )  # fmt: skip
     if not records:
         typer.echo("nothing was recorded of this key", err=True)
-        raise typer.Exit(1)
+        raise typer.Exit(2)
 
 
 def diff_command(

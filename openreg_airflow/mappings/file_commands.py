@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openreg_airflow.command_line import fail
 from openreg_airflow.mappings.command_line import (
     DAYS,
     INSTANTS,
@@ -43,7 +44,9 @@ class Mode(Enum):
 def import_command(
     *,
     name: Name,
-    file: Annotated[Path, typer.Argument(help="CSV, or Excel with .xlsx.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="CSV, or Excel with .xlsx.")
+    ],
     mode: Annotated[
         Mode, typer.Option(help="merge keeps entries that the file does not have, replace not.")
     ] = Mode.merge,
@@ -131,8 +134,7 @@ def export_command(
                 place(url), name, file, tenant=tenant, business_date=day, recorded_at=at
             )
         except OSError as error:
-            typer.secho(f"{file} cannot be written: {error.strerror}", err=True, fg="red")
-            raise typer.Exit(1) from error
+            fail(f"{file} cannot be written: {error.strerror}")
     typer.echo(f"wrote {count} entries to {file}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from openreg_airflow.errors import MappingError
+from openreg_airflow.errors import NoSuchMappingError
 from openreg_airflow.mappings.reading import ready
 from openreg_airflow.mappings.writing import digest
 from openreg_airflow.store.engine import transaction
@@ -51,7 +51,7 @@ def verify_revisions(url: str, name: str | None = None) -> tuple[int, tuple[str,
         rows = connection.execute(query).all()
         if name is not None and not rows:
             message = f"there is no mapping set {name!r}"
-            raise MappingError(message, hint="`openreg mappings list` shows the sets.")
+            raise NoSuchMappingError(message, hint="`openreg mappings list` shows the sets.")
         for row in rows:
             newest[row.id] = row.name, row.newest
             if row.revision is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openreg_airflow.errors import MappingError
+from openreg_airflow.errors import NoSuchMappingError
 from openreg_airflow.mappings.cells import UNFILLED
 from openreg_airflow.mappings.model import PERIOD
 
@@ -22,13 +22,13 @@ def run_of(runs: MappingRuns, report_id: str, business_date: date | None) -> Run
     """The run whose unmapped values are meant: the newest of the report, or of a date.
 
     Raises:
-        MappingError: no run of the report has looked anything up.
+        NoSuchMappingError: no run of the report has looked anything up.
     """
     run = runs.newest_run(report_id, business_date)
     if run is None:
         when = f" for {business_date}" if business_date else ""
         message = f"no run of report {report_id!r}{when} has looked anything up in a mapping set"
-        raise MappingError(message, hint="Map steps and context.mapping look values up.")
+        raise NoSuchMappingError(message, hint="Map steps and context.mapping look values up.")
     return run
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from openreg_airflow.command_line import fail
 from openreg_airflow.mappings.command_line import DAYS, Tenant, place, told
 from openreg_airflow.store.commands import Url  # noqa: TC001 - typer reads it
 
@@ -53,7 +54,7 @@ def unmapped_command(
         typer.echo(f"business date {run.business_date}, run {run.run_id}", err=True)
         if name is None and len(wanting) > 1:
             message = f"the run did not find values in several sets: {', '.join(wanting)}"
-            raise MappingError(message, hint="Say which with --set.")
+            fail(MappingError(message, hint="Say which with --set."), 2)
         chosen = name or next(iter(wanting), None)
         if chosen is None:
             typer.echo("every value was found", err=True)
@@ -73,8 +74,7 @@ def unmapped_command(
             try:
                 write_file(output, chosen, missing)
             except OSError as error:
-                message = f"{output} cannot be written: {error.strerror}"
-                raise MappingError(message) from error
+                fail(f"{output} cannot be written: {error.strerror}")
         distinct = sum(use.distinct for use in uses if use.name == chosen)
         if distinct > len(values):
             typer.echo(f"of up to {distinct:,} different values the first are listed", err=True)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
-from openreg_airflow.store.commands import Url, fail, store_url
+from openreg_airflow.store.commands import Url, store_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,8 +88,8 @@ def verify_command(
     try:
         anchors = read_anchors(anchor) if anchor else ()
         found = verify(store_url(url), anchors)
-    except OpenRegError as error:
-        fail(error)
+    except (OpenRegError, OSError) as error:
+        fail(error, 2)
     for line in found.breaks:
         typer.secho(line, err=True, fg=typer.colors.RED)
     if found.broken > len(found.breaks):
@@ -102,8 +103,7 @@ def verify_command(
         try:
             write_anchor(anchor, head)
         except OSError as error:
-            typer.secho(f"the anchor cannot be written: {error}", err=True, fg=typer.colors.RED)
-            raise typer.Exit(2) from error
+            fail(f"the anchor cannot be written: {error}")
 
 
 def _as_text(found: Iterator[AuditRecord]) -> None:

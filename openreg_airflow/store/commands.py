@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from openreg_airflow import command_line
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 
 app = typer.Typer(help="The product's own tables.", no_args_is_help=True)
@@ -68,8 +68,3 @@ def store_url(given: str | None) -> str:
     from openreg_airflow import settings
 
     return settings.load().store_url
-
-
-def fail(error: OpenRegError) -> NoReturn:
-    """Say what failed and end with status 1."""
-    command_line.fail(error, 1)

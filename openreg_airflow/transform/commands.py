@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openreg_airflow import command_line
-from openreg_airflow.errors import OpenRegError
+from openreg_airflow.command_line import fail, find_report
+from openreg_airflow.errors import OpenRegError, SandboxUnavailableError
 
 if TYPE_CHECKING:
     from openreg_airflow.settings import Settings
@@ -78,13 +78,12 @@ def build(  # noqa: PLR0917 - what the command line takes
         image = name or settings.sandbox_image
         digest = build_image(client, name=image, base=base or DEFAULT_BASE, say=typer.echo)
     except OpenRegError as error:
-        _fail(error)
+        fail(error)
     typer.secho(f"{image} is ready: {digest}", fg=typer.colors.GREEN)
 
 
 def _build_for(report: str, name: str | None, wheels: Path | None) -> None:
     from dag_factory.load import load
-    from openreg_airflow.command_line import find_report
     from openreg_airflow.transform.engine import connect
     from openreg_airflow.transform.package_build import build_for_packages
     from openreg_airflow.transform.packages import check_allowed, image_name
@@ -101,7 +100,7 @@ def _build_for(report: str, name: str | None, wheels: Path | None) -> None:
         client = connect(address)
         digest = build_for_packages(client, packages, base=base, wheels=wheels, say=typer.echo)
     except OpenRegError as error:
-        _fail(error)
+        fail(error)
     typer.secho(f"{image_name(base, packages)} is ready: {digest}", fg=typer.colors.GREEN)
 
 
@@ -118,7 +117,7 @@ def list_images() -> None:
         with engine_errors("listing images"):
             found = client.images(filters={"label": RUNNER_LABEL})
     except OpenRegError as error:
-        _fail(error)
+        fail(error)
     for image in sorted(found, key=lambda one: one.get("RepoTags") or []):
         labels = image["Labels"]
         current = "current" if labels[RUNNER_LABEL] == runner_digest() else "outdated"
@@ -148,8 +147,10 @@ def status(name: Name = None) -> None:
         typer.echo(f"version   {version['Version']} (API {version['ApiVersion']})")
         typer.echo(f"image     {image}")
         typer.echo(f"digest    {checked_image(client, image)}")
+    except SandboxUnavailableError as error:
+        fail(error, 1)
     except OpenRegError as error:
-        _fail(error)
+        fail(error)
 
 
 def _cluster_status(settings: Settings, image: str) -> None:
@@ -181,7 +182,3 @@ def _installation() -> tuple[Settings, EngineAddress]:
 
     found = settings.load()
     return found, engine_address(found.docker_conn_id)
-
-
-def _fail(error: OpenRegError) -> NoReturn:
-    command_line.fail(error, 1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openreg_airflow import command_line
+from openreg_airflow.command_line import fail, find_report
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.scratch import scratch_folder
 
@@ -41,7 +41,8 @@ def transform(
     """Run a report's script in the sandbox on a sample of its input; nothing is recorded.
 
     The input is what the newest run of that day has extracted, or is extracted now through the
-    report's Airflow connections. Exit status 1: the script failed.
+    report's Airflow connections. Exit status 1: the script failed. 2: it, or its input, is
+    not there.
     """
     from rich.console import Console
 
@@ -49,7 +50,7 @@ def transform(
     try:
         _try(report, business_date.date(), sample, show, anew=anew, console=console)
     except OpenRegError as error:
-        _fail(error)
+        fail(error)
 
 
 def _try(
@@ -58,7 +59,6 @@ def _try(
     from dag_factory.load import load
     from dag_factory.mapping_sets import tenant_of, used_sets
     from openreg_airflow import settings as installation
-    from openreg_airflow.command_line import find_report
     from openreg_airflow.mappings.spec import steps_of
     from openreg_airflow.transform import trial
 
@@ -160,7 +160,3 @@ def _cell(value: object) -> str:
         return "[dim]NULL[/]"
     text = printable(str(value)).replace("\n", "\\n")
     return escape(text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 3]}...")
-
-
-def _fail(error: OpenRegError) -> NoReturn:
-    command_line.fail(error, 1)

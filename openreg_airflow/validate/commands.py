@@ -65,7 +65,7 @@ def validate(  # noqa: PLR0917 - what the command line takes
             )
             html.write_text(text, encoding="utf-8")
     except (OpenRegError, OSError) as error:
-        fail(error)
+        fail(error, 2)
     if as_json:
         typer.echo(json.dumps(verdict.model_dump(mode="json"), indent=2, ensure_ascii=False))
     else:

@@ -61,7 +61,7 @@ def quality(
         outcomes = rule_outcomes(settings.load().store_url, report, first, last)
         found = indicators(outcomes, thresholds)
     except OpenRegError as error:
-        fail(error)
+        fail(error, 2)
     if as_json:
         dumped = [one.model_dump(mode="json") for one in found]
         typer.echo(json.dumps(dumped, indent=2, ensure_ascii=False))

@@ -121,7 +121,7 @@ def test_set_that_is_not_allowed_or_not_whole_is_not_built(
 
     result = CliRunner().invoke(app, ["build", "--for", str(report), "--wheels", str(wheels)])
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert expected in result.output.replace("\n", " ")
 
 

@@ -119,7 +119,7 @@ def test_error_shows_the_author_s_own_line(report: Path) -> None:
 
 def test_unknown_report_and_report_without_a_script_are_told(report: Path) -> None:
     result = CliRunner().invoke(app, ["transform", "no_report", "--business-date", "2026-03-02"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "there is no report 'no_report'" in result.output
 
     (report / "report.yaml").write_text(REPORT.replace("transform: {script: transform.py}\n", ""))
@@ -142,7 +142,7 @@ def test_what_is_wrong_with_the_section_is_told_before_anything_is_read(
 
     result = transform()
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert expected in result.output
     assert "extracting" not in result.output
 

@@ -87,6 +87,6 @@ def test_the_printed_schema_is_json() -> None:
 )
 def test_errors_of_all_rooms_are_told_alike(tmp_path: Path, command: tuple[str, str]) -> None:
     result = CliRunner().invoke(app, [*command, "--url", f"sqlite:///{tmp_path / 'none.db'}"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith("error: the store sqlite:///")
     assert result.stderr.endswith("Hint: Run: openreg db upgrade\n")

@@ -45,7 +45,7 @@ def test_entries_are_maintained_on_the_command_line(run: Run) -> None:
     [entry] = json.loads(run("show", "venues", "--json"))["entries"]
     assert entry["value"] == {"mic": "XETR", "weight": 7}
     assert "XFRA" in run("history", "venues", "--key", "code=FFM")
-    assert "nothing was recorded" in run("history", "venues", "--key", "code=ZZZ", status=1)
+    assert "nothing was recorded" in run("history", "venues", "--key", "code=ZZZ", status=2)
     assert "1 removed" in run("diff", "venues", "2026-03-31", "2026-04-01")
     [difference] = json.loads(run("diff", "venues", "2026-03-31", "2026-04-01", "--json"))
     assert difference["outcome"] == "removed"
@@ -72,7 +72,7 @@ def test_sets_are_listed_and_described(run: Run) -> None:
     assert "places (archived)" in run("list", "--archived")
     run("restore", "places")
     assert [one["name"] for one in json.loads(run("list", "--json"))] == ["places"]
-    assert "no mapping set 'venues'" in run("show", "venues", status=1)
+    assert "no mapping set 'venues'" in run("show", "venues", status=2)
 
 
 def test_file_is_tried_imported_and_exported(run: Run, tmp_path: Path) -> None:
@@ -111,13 +111,13 @@ def test_refused_line_ends_with_status_one_and_its_reason(run: Run, tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "status"),
     [
-        (["import", "venues", "missing.csv"], 1),
-        (["import", "nothing", "missing.csv"], 1),
-        (["export", "venues", "/nowhere/out.csv"], 1),
+        (["import", "venues", "missing.csv"], 2),
+        (["import", "nothing", "missing.csv"], 2),
+        (["export", "venues", "/nowhere/out.csv"], 2),
         (["add", "venues", "--key", "code"], 2),
         (["import", "venues", "x.csv", "--mode", "append"], 2),
-        (["import", "venues", "x.csv", "--delimiter", "%%"], 1),
-        (["verify", "nothing"], 1),
+        (["import", "venues", "x.csv", "--delimiter", "%%"], 2),
+        (["verify", "nothing"], 2),
     ],
 )
 def test_wrong_command_ends_readably(run: Run, words: list[str], status: int) -> None:

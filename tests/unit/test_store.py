@@ -186,6 +186,6 @@ def test_command_shows_no_password_and_fails_readably() -> None:
         app, ["status", "--url", "postgresql://openreg:s3cret@127.0.0.1:1/openreg"]
     )
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "s3cret" not in result.output
     assert "cannot be used" in result.output

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openreg_airflow import command_line
-from openreg_airflow.errors import ArtifactError, OpenRegError
+from openreg_airflow.command_line import fail
+from openreg_airflow.errors import OpenRegError, SpecError
 from openreg_airflow.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def show(
         found = [file for file in kept.artifact.reports if file.part == part]
         if not found:
             message = f"artifact {kept.artifact.name} has no part {part}"
-            raise ArtifactError(message, hint=f"It has {len(kept.artifact.reports)} parts.")
+            raise SpecError(message, hint=f"It has {len(kept.artifact.reports)} parts.")
         if kept.removed_at is not None:
             typer.echo(f"\nThe retention policy removed the files at {kept.removed_at:%Y-%m-%d}.")
             return
@@ -60,9 +60,12 @@ def show(
             for line in islice(head.lines(file, spec), count):
                 typer.echo(_printable(line))
     except (EOFError, zipfile.BadZipFile, zlib.error) as error:
-        _fail(f"the file cannot be unpacked: {error}; openreg verify {run} tells if it was changed")
-    except (OpenRegError, OSError, ValueError) as error:
-        _fail(str(error))
+        said = f"the file cannot be unpacked: {error}; openreg verify {run} tells if it was changed"
+        fail(said, 1)
+    except ValueError as error:
+        fail(str(error), 1)
+    except (OpenRegError, OSError) as error:
+        fail(error)
 
 
 @app.command()
@@ -100,7 +103,7 @@ def diff(
         columns = key.split(",") if key else list(kept[1].artifact.metadata.get("key") or ())
         if not columns:
             message = f"the spec of artifact {kept[1].artifact.name} names no key"
-            raise ArtifactError(message, hint="Name the columns that tell records apart: --key.")
+            raise SpecError(message, hint="Name the columns that tell records apart: --key.")
         workspace = open_workspace(here)
         labels = tuple(f"run {each.run.run_id}" for each in kept)
         with (
@@ -118,7 +121,7 @@ def diff(
                 typer.echo(f"wrote {html}")
             same = found.summary.same
     except (OpenRegError, OSError) as error:
-        _fail(str(error))
+        fail(error, 2)
     if not same:
         raise typer.Exit(1)
 
@@ -135,7 +138,7 @@ def numbers(
     try:
         found = Numbering(settings.load().store_url).numbers(sequence, period)
     except OpenRegError as error:
-        _fail(str(error))
+        fail(error)
     for row in found:
         owner = (
             "free"
@@ -148,25 +151,25 @@ def numbers(
         )
         typer.echo(f"{row['period']:4}  {row['number']:>10}  {owner}".strip())
     if not found:
-        _fail(f"no number of sequence {sequence} was allocated")
+        fail(f"no number of sequence {sequence} was allocated")
 
 
 def _one(store_url: str, run: str, report: str | None, name: str | None) -> KeptArtifact:
     """The only artifact that is meant.
 
     Raises:
-        ArtifactError: there is none, or more than one.
+        SpecError: there is none, or more than one.
     """
     from openreg_airflow.store.artifact_history import ArtifactHistory
 
     found = ArtifactHistory(store_url).find(runs=[run], report=report, artifact=name)
     if not found:
         message = f"run {run} has no finished artifact" + (f" {name}" if name else "")
-        raise ArtifactError(message, hint="Run ids are those of Airflow's runs.")
+        raise SpecError(message, hint="Run ids are those of Airflow's runs.")
     if len(found) > 1:
         names = ", ".join(f"{each.run.report_id} {each.artifact.name}" for each in found)
         message = f"run {run} has several artifacts: {names}"
-        raise ArtifactError(message, hint="Choose with --report and --artifact.")
+        raise SpecError(message, hint="Choose with --report and --artifact.")
     return found[0]
 
 
@@ -179,7 +182,7 @@ def _table(kept: KeptArtifact, name: str | None) -> Dataset:
     if name not in inputs:
         known = ", ".join(sorted(inputs)) or "none"
         message = f"the artifact of run {kept.run.run_id} was not written from a table {name}"
-        raise ArtifactError(message, hint=f"Its tables are: {known}.")
+        raise SpecError(message, hint=f"Its tables are: {known}.")
     return Dataset(columns=(), **inputs[name])
 
 
@@ -219,7 +222,3 @@ def _printable(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
-
-
-def _fail(message: str) -> None:
-    command_line.fail(message)

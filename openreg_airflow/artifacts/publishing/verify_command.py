@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from openreg_airflow import command_line
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 
 _RED = typer.colors.RED
@@ -59,7 +59,7 @@ def verify(
                 wrong += 1
                 typer.secho(f"changed  {run}: {found.filename}: {found.message}", fg=_RED)
     except OpenRegError as error:
-        command_line.fail(error)
+        fail(error, 2)
     if not seen:
         typer.echo("There is no recorded file to verify.", err=True)
         raise typer.Exit(2)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openreg_airflow import command_line
+from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def acks(
             everything=everything,
         )
     except OpenRegError as error:
-        command_line.fail(error)
+        fail(error)
     if as_json:
         rows = [one.model_dump(mode="json") | {"overdue": overdue(one)} for one in found]
         typer.echo(json.dumps(rows, indent=2))
