@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: Seconds to wait for a connection, and for the locks of other processes.
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 30
+#: PostgreSQL's codes of a server that takes no writes, as after a failover, and of missing rights.
+_READ_ONLY = "25006"
+_NO_RIGHT = "42501"
 
 
 def parse_url(text: str) -> URL:
@@ -71,12 +74,16 @@ def connect_engine(url: URL) -> Engine:
     hundreds of tasks share.
     """
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": LOCK_SECONDS})
+        engine = _engine(url, timeout=LOCK_SECONDS)
         event.listen(engine, "connect", _sqlite_connect)
         event.listen(engine, "begin", _sqlite_begin)
         return engine
-    arguments = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": LOCK_SECONDS * 1000}
-    return create_engine(url, poolclass=NullPool, connect_args=arguments)
+    return _engine(url, connect_timeout=CONNECT_SECONDS, tcp_user_timeout=LOCK_SECONDS * 1000)
+
+
+def _engine(url: URL, **arguments: int) -> Engine:
+    # Values are those of records: they have no place in a log.
+    return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
 
 
 @contextmanager
@@ -105,8 +112,9 @@ def failures_told(engine: Engine) -> Iterator[None]:
     """Tell the database's own errors as ours.
 
     Raises:
-        StoreUnavailableError: the database cannot be reached, went away, or stays locked.
-        StoreNotReadyError: a SQLite store's file is something else.
+        StoreUnavailableError: the database cannot be reached, went away, stays locked, or takes no
+            writes.
+        StoreNotReadyError: the login lacks rights, or a SQLite store's file is something else.
     """
     try:
         yield
@@ -119,6 +127,17 @@ def failures_told(engine: Engine) -> Iterator[None]:
             message, hint=f"Check that the {fit} and [openreg] store_url is right."
         ) from error
     except DatabaseError as error:
+        code = getattr(error.orig, "pgcode", None)
+        if code == _READ_ONLY:
+            message = f"the store {shown(engine.url)} takes no writes: {reason(error)}"
+            raise StoreUnavailableError(
+                message, hint="Let [openreg] store_url lead to the server that is the primary now."
+            ) from error
+        if code == _NO_RIGHT:
+            message = f"the store {shown(engine.url)} refuses the login: {reason(error)}"
+            raise StoreNotReadyError(
+                message, hint="Give it the right to read and write the store's tables."
+            ) from error
         # A constraint, a value or a statement of ours is another class; this one is the file.
         if type(error) is not DatabaseError:
             raise
