@@ -182,7 +182,12 @@ class SharedResults:
             origin=CacheOrigin(**run.model_dump(), source=wanted.source, read_at=read_at),
             keep_until=read_at + timedelta(minutes=wanted.spec.cache.minutes),
         )
-        replaced = self._index.put(wanted.key, result)
+        try:
+            replaced = self._index.put(wanted.key, result)
+        except OpenRegError:
+            # Nobody would ever remove it. Should it have been noted after all, others read anew.
+            self._workspace.remove(result.file.uri)
+            raise
         log.info("Shared as %s until %s", result.file.uri, result.keep_until.isoformat())
         expired = self._index.take_out(expired_at=datetime.now(UTC))
         remove_files(self._workspace, [*expired, *([replaced] if replaced else [])])

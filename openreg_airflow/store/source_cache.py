@@ -110,6 +110,6 @@ class SourceCache(Store):
         if connection_id is not None:
             wanted.append(_row.connection == connection_id)
         with self._transaction(write=True) as connection:
-            found = list(connection.scalars(select(_row.detail).where(*wanted).with_for_update()))
-            connection.execute(delete(_row).where(*wanted))
+            # In one statement: what another task notes meanwhile stays, or is told of.
+            found = list(connection.scalars(delete(_row).where(*wanted).returning(_row.detail)))
         return tuple(CachedResult.model_validate(detail) for detail in found if detail)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
 
 from openreg_airflow.records import CachedResult, CacheOrigin, Dataset
 from openreg_airflow.store import schema
@@ -43,3 +45,24 @@ def test_index_works_the_same_in_postgresql(postgres: PostgresServer) -> None:
     assert index.take_out(expired_at=NOW) == ()
     assert index.take_out(expired_at=NOW + timedelta(minutes=6)) == (result("two"),)
     assert index.results() == ()
+
+
+def test_result_that_is_noted_while_others_are_dropped_stays_or_is_told_of(
+    postgres: PostgresServer,
+) -> None:
+    schema.upgrade(postgres.url)
+    index, other = SourceCache(postgres.url), SourceCache(postgres.url)
+    index.put("old", result("one"))
+    index.claim("new", "a", 60)
+    noted: list[None] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("DELETE"):
+            noted.append(other.put("new", result("two")))
+
+    event.listen(index._engine, "before_cursor_execute", note)
+    dropped = index.take_out(connection_id="trades")
+
+    assert noted
+    left = other.results()
+    assert {one.file.uri for one in (*dropped, *left)} == {"one", "two"}

@@ -11,7 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from openreg_airflow.errors import SourceError, SourceUnavailableError, StorageError
+from openreg_airflow.errors import (
+    SourceError,
+    SourceUnavailableError,
+    StorageError,
+    StoreUnavailableError,
+)
 from openreg_airflow.extract import cache
 from openreg_airflow.extract.cache import SharedResults, Wanted, key_of, remove_files
 from openreg_airflow.extract.engine import Extraction
@@ -329,6 +334,21 @@ def test_cache_that_cannot_be_written_does_not_fail_the_report(
 
     assert (done.cache, rows) == (None, [1])
     wait_until(lambda: site.index.claim(site.wanted()[0].key, "next", 1))
+
+
+def test_result_that_cannot_be_noted_leaves_no_file_and_does_not_fail_the_report(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> Any:
+        message = "the store is restarted"
+        raise StoreUnavailableError(message)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SourceCache, "put", gone)
+        done, rows = site.obtain()
+
+    assert (done.cache, rows) == (None, [1])
+    assert site.cached_files() == []
 
 
 def test_expired_results_go_with_their_files_when_the_next_is_shared(site: Site) -> None:
