@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from openreg_airflow.validate.joined import DatedSets
+from openreg_airflow.validate.row_filter import Filter, as_filter
 from openreg_airflow.validate.statement import BUSINESS_DATE, RuleSqlError, parse
-from openreg_airflow.validate.sweep import Filter, Sweep, as_filter, groups
+from openreg_airflow.validate.sweep import Sweep, groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
