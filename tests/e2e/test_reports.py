@@ -171,6 +171,7 @@ def test_a_cleared_task_succeeds_once_the_cause_is_gone(
 
 
 def test_a_broken_spec_stays_visible_and_fails_with_its_error(stack: Stack) -> None:
+    stack.client.wait_for_dags({"broken_spec"})
     dag = stack.client.dag("broken_spec")
     assert "openreg-broken" in {tag["name"] for tag in dag["tags"]}
     assert dag["timetable_summary"] is None
