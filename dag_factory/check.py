@@ -49,7 +49,8 @@ def check(folder: Path) -> list[Finding]:
     except InvalidSpecError as error:
         return [_relative(finding, folder) for finding in error.findings]
     places = Places((folder / FILE_NAME).read_text(encoding="utf-8-sig"))
-    return sorted({_place(problem, folder, places) for problem in _problems(spec, folder)})
+    problems = _problems(spec, folder.resolve())
+    return sorted({_place(problem, folder, places) for problem in problems})
 
 
 def _problems(spec: ReportSpec, folder: Path) -> Iterator[Problem]:

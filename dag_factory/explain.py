@@ -40,7 +40,14 @@ _EXPECTED = {
     "string_too_short": "some text was expected",
 }
 _QUOTE_HINT = "Put the value in quotes."
-_NAME_HINT = "Use lower-case letters, digits and underscores, starting with a letter."
+_CONNECTION = "Write the id of an Airflow connection: letters, digits, _ - . and no blanks."
+#: How a text is to be spelled, by how its pattern begins.
+_SPELLED = {
+    "^[a-z]": "Use lower-case letters, digits and underscores, starting with a letter.",
+    "^T(": "Write business days and a time, like T+1 23:59.",
+    r"^[\w#": _CONNECTION,
+    r"^[\w.\-]": _CONNECTION,
+}
 _LONGEST_VALUE = 60
 
 
@@ -90,7 +97,8 @@ def _words(detail: ErrorDetails, keys: Sequence[str | int]) -> tuple[str, str | 
         key = str(context.get("discriminator", "")).strip("'")
         return f"the key {key!r} is missing", f"Add `{key}:` here."
     if kind == "string_pattern_mismatch":
-        hint = _NAME_HINT if str(context.get("pattern", "")).startswith("^[a-z]") else None
+        pattern = str(context.get("pattern", ""))
+        hint = next((said for start, said in _SPELLED.items() if pattern.startswith(start)), None)
         return f"{_show(value)} is not allowed here", hint
     if kind in _EXPECTED:
         hint = None

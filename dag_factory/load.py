@@ -34,7 +34,8 @@ def load(folder: Path) -> ReportSpec:
     try:
         data = yaml_source.parse(text)
     except yaml_source.YamlError as error:
-        finding = Finding(file, error.line, error.column, f"not readable YAML: {error.message}")
+        message = f"not readable YAML: {error.message}"
+        finding = Finding(file, error.line, error.column, message, error.hint)
         raise InvalidSpecError([finding], report=folder.name) from error
     if not isinstance(data, dict):
         finding = Finding(

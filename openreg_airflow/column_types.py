@@ -48,6 +48,8 @@ def _check(text: str) -> str:
     match = _DECIMAL.fullmatch(text)
     if not match:
         message = f"{text!r} is not a column type; known are {', '.join(_PLAIN)}, decimal(P,S)"
+        if text.startswith("decimal(") and "," not in text:
+            message += '; between { and } it needs quotes, like "decimal(18,5)"'
         raise ValueError(message)
     digits, scale = int(match[1]), int(match[2])
     if not 1 <= digits <= _MAX_DIGITS or scale > digits:

@@ -22,14 +22,37 @@ except ImportError:  # PyYAML without its C library
     from yaml import SafeLoader as _Base  # type: ignore[assignment]
 
 
+#: What mostly lies behind a fault that the parser finds, by a part of its words.
+_HINTS = {
+    "tab character": "Indent with blanks.",
+    "cannot start any token": "Indent with blanks, and put a text that begins with @, ` or % "
+    "in quotes.",
+    "mapping values are not allowed": "Put a text with a colon in quotes, indent the keys of one "
+    "block alike, and write a blank behind a key's colon.",
+    "while parsing a block mapping": "Indent the keys of one block alike, and put a text that "
+    "begins with {, [ or a quote in quotes as a whole.",
+    "while parsing a block collection": "Begin each entry of the list with a dash, all of them "
+    "indented alike.",
+    "scanning a simple key": "Write a blank behind the colon of a key, as in `title: Trades`.",
+    "while parsing a flow": "Close each { and [ and put a comma between entries.",
+    "quoted scalar": "Close each quote.",
+}
+
+
 class YamlError(Exception):
-    """The text is not YAML that we accept; ``line`` and ``column`` are 1-based."""
+    """The text is not YAML that we accept.
+
+    Attributes:
+        line, column: 1-based place.
+        hint: what the author can do about it, where that is known.
+    """
 
     def __init__(self, message: str, line: int, column: int) -> None:
         super().__init__(message)
         self.message = message
         self.line = line
         self.column = column
+        self.hint = next((hint for words, hint in _HINTS.items() if words in message), None)
 
 
 class _Loader(_Base):

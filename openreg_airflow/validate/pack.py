@@ -170,7 +170,9 @@ def _read(source: Traversable, name: str) -> tuple[RulePack, str]:
     except yaml_source.YamlError as error:
         message = f"the rule pack {name} is not readable YAML: {error.message}"
         file = source if isinstance(source, Path) else None
-        raise PackError(message, file=file, line=error.line, column=error.column) from error
+        raise PackError(
+            message, hint=error.hint, file=file, line=error.line, column=error.column
+        ) from error
     except ValidationError as error:
         raise _invalid(error, source, text, name, ()) from error
 

@@ -81,3 +81,8 @@ def test_any_text_is_a_type_or_refused(name: str) -> None:
     else:
         assert declared.validate_python(normal) == normal
         assert arrow_type(normal) == arrow_type(name)
+
+
+def test_a_decimal_that_lost_its_scale_to_a_comma_is_told_of_quotes() -> None:
+    with pytest.raises(ValidationError, match="it needs quotes"):
+        declared.validate_python("decimal(38")

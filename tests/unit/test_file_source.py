@@ -113,7 +113,7 @@ def test_only_allowed_folders_are_read_even_through_links(
 
 
 def test_no_folder_is_open_unless_the_admin_says_so() -> None:
-    with pytest.raises(SourceError, match="no folder is open") as caught:
+    with pytest.raises(SourceError, match="no folder of the worker") as caught:
         LocalFiles([]).stat("f.csv")
     assert "[openreg] source_folders" in str(caught.value.hint)
 

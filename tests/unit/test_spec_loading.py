@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 
+from dag_factory.check import check
 from dag_factory.finding import InvalidSpecError
 from dag_factory.load import load, report_folders
 from dag_factory.schema import json_schema, kept, rendered
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 GOOD = """\
 openreg: 1
@@ -163,6 +161,24 @@ def test_each_fault_has_its_line(folder: Path, old: str, new: str, line: int, wo
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "hint"),
+    [
+        ("      sql: SELECT", "\tsql: SELECT", "Indent with blanks"),
+        ("title: A report", "title: A report: of trades", "colon in quotes"),
+        ("title: A report", "title:A report", "blank behind"),
+        ("title: A report", "title: {A} report", "in quotes as a whole"),
+        ("title: A report", "title: 'A report", "Close each quote"),
+        ("title: A report", "title: A\ndeadline: {by: T+1 24:00}", "like T+1 23:59"),
+        ("connection: source", "connection: ware house", "no blanks"),
+    ],
+)
+def test_what_people_type_wrong_has_a_hint(folder: Path, old: str, new: str, hint: str) -> None:
+    assert old in GOOD
+    found = problems(folder, GOOD.replace(old, new, 1))
+    assert any(hint in str(said) for *_, said in found), found
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "empty"),
@@ -204,3 +220,13 @@ def test_the_kept_json_schema_is_current_and_accepts_a_right_spec() -> None:
     good = yaml.safe_load(GOOD)
     assert not list(validator.iter_errors(good))
     assert list(validator.iter_errors({**good, "titel": "x"}))
+
+
+def test_a_file_beside_the_spec_is_named_as_the_caller_named_the_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "report.yaml").write_text(GOOD)
+    (folder / "trades.sql").write_text("SELECT 1; SELECT 2")
+    monkeypatch.chdir(folder.parent)
+    files = {found.file for found in check(Path(folder.name))}
+    assert Path(folder.name) / "trades.sql" in files

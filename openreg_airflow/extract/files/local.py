@@ -73,7 +73,7 @@ class LocalFiles:
     def _locate(self, path: str) -> Path:
         """The real path, links followed, of what must lie below an allowed folder."""
         if not self._folders:
-            message = f"{path}: no folder is open to file sources"
+            message = "no folder of the worker's disk is open to file sources"
             hint = "Ask the admin to name the folder in [openreg] source_folders."
             raise SourceError(message, where=path, hint=hint)
         candidates = [(folder / path).resolve() for folder in self._folders]
