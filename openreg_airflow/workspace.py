@@ -154,7 +154,7 @@ class StageFolder:
         """Write a file that appears under ``name`` only if the block ends without an error.
 
         Gives a :class:`Pending`: write to its ``path``; after the block its ``ref`` is the record
-        of the published file. Leftovers of killed attempts at the same file are removed first.
+        of the published file. Leftovers of killed attempts are removed first.
 
         Args:
             name: the file's name, without any folder.
@@ -320,14 +320,17 @@ def _gone(ref: FileRef) -> IntegrityError:
 
 
 def _remove_leftovers(folder: Path, name: str, seconds: float) -> None:
-    """Remove what killed attempts at this very file left; others may be writing their own now.
+    """Remove what killed attempts left; others may be writing their own now.
 
     Args:
         folder: where they lie.
-        name: the file's name.
-        seconds: what was written to since then is somebody's work, and stays.
+        name: the file's name. In a stage's own folder those at this very file go; in one that runs
+            share, where a name may never come again, those at any file.
+        seconds: what was written to since then is somebody's work, and stays; 0 in a stage's own
+            folder.
     """
-    pattern = re.compile(rf"{re.escape(_PARTIAL)}[0-9a-f]{{{_TOKEN}}}-{re.escape(name)}")
+    written = ".+" if seconds else re.escape(name)
+    pattern = re.compile(rf"{re.escape(_PARTIAL)}[0-9a-f]{{{_TOKEN}}}-{written}")
     for path in folder.iterdir():
         if pattern.fullmatch(path.name) and (not seconds or _age(path) >= seconds):
             path.unlink(missing_ok=True)

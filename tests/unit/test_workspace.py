@@ -424,12 +424,16 @@ def test_runs_that_write_one_shared_file_at_once_both_succeed(tmp_path: Path) ->
 def test_leftovers_of_a_shared_folder_go_when_nobody_can_be_writing_them(tmp_path: Path) -> None:
     folder = Workspace(tmp_path).shared("mappings", "venues")
     with folder.writing("a.parquet") as pending:
-        left = pending.path.with_name(f".partial-{'0' * 16}-a.parquet")
+        # What is never written under the same name again, such as a result of a query.
+        left = [pending.path.with_name(f".partial-{'0' * 16}-{n}.parquet") for n in "ab"]
         pending.path.write_bytes(b"x")
-    left.write_bytes(b"old")
-    os.utime(left, (0, 0))
+    for file in left:
+        file.write_bytes(b"old")
+        os.utime(file, (0, 0))
+    alive = left[0].with_name(f".partial-{'1' * 16}-c.parquet")
+    alive.write_bytes(b"new")
 
     with folder.writing("a.parquet") as pending:
         pending.path.write_bytes(b"x")
 
-    assert not left.exists()
+    assert [file.exists() for file in (*left, alive)] == [False, False, True]
