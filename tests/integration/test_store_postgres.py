@@ -12,6 +12,7 @@ from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from tests.delivery_contract import DeliveryContract
 from tests.numbering_contract import NumberingContract
 from tests.store_contract import RUN, StoreContract, artifact
+from tests.upgrade_contract import UpgradeContract
 
 if TYPE_CHECKING:
     from tests.services.postgres import PostgresServer
@@ -36,6 +37,10 @@ class TestNumberingInPostgresql(NumberingContract):
 
 class TestDeliveriesInPostgresql(DeliveryContract):
     """The contract of deliveries and answers in PostgreSQL."""
+
+
+class TestUpgradesInPostgresql(UpgradeContract):
+    """The contract of upgrades in PostgreSQL."""
 
 
 class TestPostgresql(StoreContract):

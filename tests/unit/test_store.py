@@ -17,6 +17,7 @@ from openreg_airflow.store.commands import app
 from tests.delivery_contract import DeliveryContract
 from tests.numbering_contract import NumberingContract
 from tests.store_contract import RUN, StoreContract, artifact, extract
+from tests.upgrade_contract import UpgradeContract
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,10 @@ class TestNumberingInSqlite(NumberingContract):
 
 class TestDeliveriesInSqlite(DeliveryContract):
     """The contract of deliveries and answers in SQLite."""
+
+
+class TestUpgradesInSqlite(UpgradeContract):
+    """The contract of upgrades in SQLite."""
 
 
 class TestSqlite(StoreContract):
