@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.services.mariadb import MariadbServer
+
 #: The kinds of columns with the type that a spec declares for each.
 DECLARED = {
     "small": "integer",
@@ -289,6 +291,29 @@ def test_parameters_are_typed_and_never_part_of_the_text(server: Source) -> None
     assert found("price = :price AND big = :number") == [1]
     assert found("big IN (:numbers)") == [2, 3]
     assert found("day IN (:days) AND day <> :business_date") == [2, 3]
+
+
+@pytest.mark.parametrize("source", ["mariadb", "odbc-mariadb"], indirect=True)
+def test_settings_of_the_server_cut_and_change_nothing(
+    source: Source, mariadb_server: MariadbServer
+) -> None:
+    settings = (
+        "sql_select_limit = 2",
+        "group_concat_max_len = 10",
+        "character_set_results = latin1",
+        "collation_connection = latin1_swedish_ci",
+    )
+    mariadb_server.execute(f"SET GLOBAL init_connect = 'SET {', '.join(settings)}'")
+    try:
+        [row] = source.database.extract(
+            "SELECT group_concat('é€😀' SEPARATOR '') AS g, :text AS t FROM seq_1_to_5",
+            parameters={"text": {"type": "string", "value": "é€😀"}},
+        ).to_pylist()
+        count = source.database.extract("SELECT seq FROM seq_1_to_5 ORDER BY seq").num_rows
+    finally:
+        mariadb_server.execute("SET GLOBAL init_connect = ''")
+
+    assert (row, count) == ({"g": "é€😀" * 5, "t": "é€😀"}, 5)
 
 
 def test_duplicate_names_are_refused_and_odd_ones_kept(source: Source) -> None:

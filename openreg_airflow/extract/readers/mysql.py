@@ -21,6 +21,7 @@ import pyarrow as pa
 from openreg_airflow.errors import SourceError, SpecError
 from openreg_airflow.extract.reader import BATCH_BYTES, SourceConnection, Stream
 from openreg_airflow.extract.readers.mysql_errors import connection_error, query_error
+from openreg_airflow.extract.readers.mysql_settings import UNCUT
 from openreg_airflow.extract.readers.mysql_types import CONVERSIONS, array, column
 from openreg_airflow.extract.readers.writing import refuse_writing
 
@@ -42,9 +43,6 @@ _MOST_ROWS = 20_000
 #: Values that are Python objects at the same time: as many as stay in the processor's cache, which
 #: takes a third off the time.
 _PIECE_VALUES = 20_000
-
-#: More than any server allows in one value; less, and GROUP_CONCAT would cut without an error.
-_LONGEST_CONCATENATION = 1 << 30
 
 #: What a connection's extra may hold of the driver's options, as MySqlHook reads it.
 _OPTIONS = ("ssl_mode", "unix_socket", "read_default_group")
@@ -165,8 +163,7 @@ class MysqlSession:
             else f"max_execution_time = {timeout_seconds * 1000}"
         )
         for statement in (
-            f"SET SESSION time_zone = '+00:00', group_concat_max_len = {_LONGEST_CONCATENATION}, "
-            + limit,
+            f"SET SESSION time_zone = '+00:00', {UNCUT}, {limit}",
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
             "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
         ):

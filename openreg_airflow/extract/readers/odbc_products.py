@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from openreg_airflow.extract.parameter import type_of
+from openreg_airflow.extract.readers.mysql_settings import UNCUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,7 +130,7 @@ _MYSQL = Product(
     name="MySQL",
     options={"FORWARDONLY": "1", "NO_CACHE": "1"},
     begin=(
-        "SET SESSION time_zone = '+00:00', max_execution_time = {seconds}000",
+        f"SET SESSION time_zone = '+00:00', {UNCUT}, max_execution_time = {{seconds}}000",
         "SET SESSION TRANSACTION READ ONLY",
     ),
     hold=(
@@ -153,7 +154,10 @@ _MARIADB = Product(
     name="MariaDB",
     options={"FORWARDONLY": "1", "STREAMRS": "1"},
     begin=(
-        "SET SESSION time_zone = '+00:00', max_statement_time = {seconds}",
+        # As the driver has asked for, before the server's init_connect may have changed it.
+        "SET SESSION character_set_client = utf8mb4, character_set_connection = utf8mb4, "
+        "character_set_results = utf8mb4",
+        f"SET SESSION time_zone = '+00:00', {UNCUT}, max_statement_time = {{seconds}}",
         "SET SESSION TRANSACTION READ ONLY",
     ),
     hold=_MYSQL.hold,
