@@ -228,11 +228,12 @@ class Acknowledgements(Store):
         waiting = iter(answers)
         row = FeedbackFileRow
         with self._transaction(write=True) as connection:
-            # One that was refused before is the newest now.
+            # One that was refused before, or read before its file was sent once more, is the
+            # newest now.
             connection.execute(
                 delete(row)
                 .where(*_of_run(row, run), row.route == file.route, row.artifact == file.artifact)
-                .where(row.sha256 == file.sha256, row.result == "refused")
+                .where(row.sha256 == file.sha256)
             )
             _put(connection, FeedbackFileRow, run, [file.model_dump()])
             _put(connection, AcknowledgementRow, run, [one.model_dump() for one in standings])

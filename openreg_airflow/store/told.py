@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Literal
 
 from openreg_airflow.records import Record
+
+#: Numbers of missing pages that people are told.
+_SHOWN = 5
 
 
 class ToldPage(Record):
@@ -56,14 +60,14 @@ class Told(Record):
         """
         said = []
         if numbers := self.numbers:
-            missing = [
-                n for n in range(1, max(self.last or 0, max(numbers)) + 1) if n not in numbers
-            ]
-            shown = ", ".join(map(str, missing[:5])) + (" ..." if len(missing) > 5 else "")
+            top = max(self.last or 0, *numbers)
+            gaps = (number for number in range(1, top + 1) if number not in numbers)
+            missing = [str(number) for number in islice(gaps, _SHOWN + 1)]
+            shown = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
             if missing:
                 said.append(f"page {shown} is missing")
             elif self.last is None:
-                said.append(f"pages 1 to {max(numbers)} came and none is the last")
+                said.append(f"pages 1 to {top} came and none is the last")
         counted = (self.counts or {}).get("rejected", 0)
         if counted > rejected:
             said.append(f"{counted} rejected records are counted and {rejected} named")

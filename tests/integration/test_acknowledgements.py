@@ -278,6 +278,60 @@ def test_records_that_are_accepted_one_by_one_add_up_over_several_files(desk: De
     assert desk.queue == {"T2": ("pending", "no such venue")}
 
 
+def test_answer_in_pages_is_open_until_all_are_there(desk: Desk) -> None:
+    pages: dict[str, Any] = {"pattern": "{stem}_{page}of{pages}.xml", "wait_hours": 2}
+    long_ago = datetime.now(UTC) - timedelta(hours=3)
+    desk.answer(auth031("PART", records=T2), f"{STEM}_1of3.xml")
+    desk.answer(auth031("PART", records=[("T4", "RJCT", "Y", "")]), f"{STEM}_3of3.xml")
+    desk.waits(delivered=long_ago, pending_hours=24, **pages)
+    assert desk.standing == ("received", 0, 2, 3)
+    assert set(desk.queue) == {"T2", "T4"}
+    shown = CliRunner().invoke(app, ["acks"], env={"COLUMNS": "300"}).stdout
+    assert "received: page 2 is missing" in shown
+    assert listed(desk)[0]["untold"] == "page 2 is missing"
+    with pytest.raises(AcknowledgementError, match="3 pending, page 2 is missing"):
+        desk.look(delivered=long_ago, pending_hours=0.5, **pages)
+    desk.answer(auth031("PART"), f"{STEM}_2of3.xml")
+    desk.look(**pages)
+    assert desk.standing == ("partly accepted", 3, 2, 0)
+    assert (listed(desk), desk.refused) == ([], [])
+
+
+def test_same_answer_under_another_name_says_nothing_new(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    pending = auth031("PART", records=[("T1", "PDNG", "", ""), ("T3", "PDNG", "", "")])
+    desk.answer(pending)
+    desk.waits()
+    desk.answer(auth031("PART", records=[("T1", "RJCT", "X", "")]), f"{STEM}_FDB_2.xml")
+    desk.waits()
+    desk.answer(pending, f"{STEM}_FDB_3.xml")
+    desk.waits()
+    assert desk.standing == ("partly accepted", 3, 1, 1)
+    caplog.clear()
+    desk.waits()
+    assert "fetched" not in caplog.text
+    desk.answer(auth031("PART", records=[("T3", "ACPT", "", "")]), f"{STEM}_FDB_4.xml")
+    desk.look()
+    assert desk.standing == ("partly accepted", 4, 1, 0)
+
+
+def test_answer_that_was_read_stays_read_when_its_bytes_are_refused_under_another_name(
+    desk: Desk,
+) -> None:
+    pages: dict[str, Any] = {"pattern": "{stem}_{page}of{pages}.xml"}
+    text = auth031("PART", records=T2)
+    desk.answer(text, f"{STEM}_1of2.xml")
+    desk.waits(**pages)
+    desk.answer(text, f"{STEM}_9of2.xml")
+    desk.waits(**pages)
+    assert desk.refused == []
+    desk.answer(auth031("PART"), f"{STEM}_2of2.xml")
+    desk.look(**pages)
+    assert desk.standing == ("partly accepted", 4, 1, 0)
+    assert {a.row for a in desk.store.answers(RUN, "regulator", "transactions")} == {1}
+
+
 @pytest.mark.parametrize(("code", "state"), [("RJCT", "rejected"), ("CRPT", "corrupted")])
 def test_a_file_that_was_refused_as_a_whole_fails_the_task(
     desk: Desk, code: str, state: str
@@ -418,8 +472,12 @@ TWICE = [("T1", "RJCT", "X", ""), ("T1", "PDNG", "X", "")]
         (auth031("PART", original=STEM, records=TWICE), "two different states"),
         (auth031("ACPT", original=STEM, records=TWICE[:1]), "accepts .* lists rejected"),
         (
-            auth031("PART", original=STEM, total=5, counts={"ACPT": 4, "RJCT": 1}),
-            "counts of .* 1 rejected records and names 0",
+            auth031("PART", original=STEM, total=5, counts={"ACPT": 5}, records=T2),
+            "counts of .* 5 accepted, 0 rejected, 0 pending records, and .* 1 rejected",
+        ),
+        (
+            auth031("ACPT", original=STEM, total=5, counts={"ACPT": 4, "RJCT": 1}),
+            "accepts .* and counts 1 rejected",
         ),
         (
             auth031("PART", original=STEM, total=5, counts={"ACPT": 3, "RJCT": 1}, records=T2),

@@ -6,7 +6,7 @@ take seconds and no memory to speak of.
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import dataclass
 from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from openreg_airflow.deliver.acknowledgement.addressee import Sent
+    from openreg_airflow.deliver.acknowledgement.feedback import RecordStatus
 
 _ASK = "It is kept and nothing of it was taken. Ask the authority what it belongs to."
 _MEMORY = "256MiB"
@@ -34,6 +35,21 @@ _WORDS = "status, rules, text"
 _NO_END = 1 << 62
 #: Characters that may be said of one record.
 _MOST_TEXT = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """How many records of a file are spoken of.
+
+    Attributes:
+        named: by now, by their newest states.
+        own: by this feedback file.
+        again: by this feedback file, and by earlier ones.
+    """
+
+    named: dict[RecordStatus, int]
+    own: dict[RecordStatus, int]
+    again: int
 
 
 class Bench:
@@ -184,28 +200,68 @@ class Bench:
             message = f"{self._name} gives {first!r} two different states"
             raise FeedbackError(message, hint=_ASK)
 
-    def write_newest(self, into: Path, *, accepted_too: bool) -> dict[int, Counter[str]]:
+    def forget(self, position: int) -> None:
+        """Let nothing of what this feedback file says of a file count: it was said before."""
+        self._run(
+            "DELETE FROM spoken WHERE row IN (SELECT row FROM sent WHERE part = $1)", position
+        )
+
+    def refuse_other_words(self, position: int) -> None:
+        """See that a file of an answer says of no record something else than an earlier one.
+
+        What was pending may be settled. Of a name that several rows have no two files may speak:
+        nobody could tell which of them they mean.
+
+        Raises:
+            FeedbackError: with the first name of which it does.
+        """
+        both = "FROM spoken p JOIN known k USING (row) JOIN sent s USING (row) WHERE s.part = $1"
+        [(other,)] = self._run(
+            f"SELECT min(p.name) {both} AND k.status <> 'pending' AND p.status <> k.status",
+            position,
+        ).fetchall()
+        [(again,)] = self._run(
+            f"SELECT min(name) FROM (SELECT p.name {both} AND p.rows > 1 GROUP BY p.name "  # noqa: S608
+            "HAVING count(*) FILTER (k.status = 'pending') = 0)",
+            position,
+        ).fetchall()
+        if other is not None:
+            message = f"{self._name} says of {other!r} something else than an earlier file did"
+            raise FeedbackError(message, hint=_ASK)
+        if again is not None:
+            message = f"{self._name} speaks again of {again!r}, which several records are named"
+            raise FeedbackError(message, hint=_ASK)
+
+    def heard(self, position: int) -> Heard:
+        """How many records of a file are spoken of, by their newest states."""
+        lines = self._run(
+            "SELECT coalesce(p.status, k.status, 'accepted') AS status, p.status IS NOT NULL, "
+            "k.status IS NOT NULL, count(*) FROM sent s LEFT JOIN spoken p USING (row) "
+            "LEFT JOIN known k USING (row) "
+            "WHERE s.part = $1 AND (p.row IS NOT NULL OR k.row IS NOT NULL) GROUP BY ALL",
+            position,
+        ).fetchall()
+        states: tuple[RecordStatus, ...] = ("accepted", "rejected", "pending")
+        return Heard(
+            named={s: sum(n for status, _, _, n in lines if status == s) for s in states},
+            own={s: sum(n for status, own, _, n in lines if own and status == s) for s in states},
+            again=sum(n for _, own, before, n in lines if own and before),
+        )
+
+    def write_newest(self, into: Path, *, accepted_too: bool) -> None:
         """Write the newest word on every record that is not, or was not always, simply accepted.
 
         Args:
             into: the file that :class:`.WordFile` writes.
             accepted_too: also on those that are accepted now for the first time.
-
-        Returns:
-            By position of a sent file, how many of its records are spoken of in each state.
         """
-        found: dict[int, Counter[str]] = {
-            position: Counter() for position in range(1, len(self._sent.files) + 1)
-        }
         with WordFile(into) as writer:
-            for word, before, said in self._newest(accepted_too=accepted_too):
-                found[word.position][word.status] += 1
+            for word, before, new in self._newest(accepted_too=accepted_too):
                 # A million records that are accepted at once are no news, and stay in this file.
-                writer.add(word, news=said and {word.status, before} != {"accepted"})
-        return found
+                writer.add(word, news=new and {word.status, before} != {"accepted"})
 
     def _newest(self, *, accepted_too: bool) -> Iterator[tuple[RecordAnswer, str, bool]]:
-        """Words with the states before, and whether this file says so."""
+        """Words with the states before, and whether it is this file that says so first."""
         joined = self._run(
             "SELECT s.row, s.name, s.part, p.status, a.rules, a.text, k.status, k.rules, k.text "
             "FROM sent s LEFT JOIN spoken p USING (row) LEFT JOIN known k USING (row) "
@@ -233,7 +289,9 @@ class Bench:
                 rules=rules,
                 text=text,
             )
-            yield word, before or "accepted", said
+            # What was said before in the same words has gone its way.
+            news = said and (status, rules, text) != (before, known_rules, known_text)
+            yield word, before or "accepted", news
 
     def _together(
         self, first: tuple[Any, ...], others: Iterator[tuple[Any, ...]]

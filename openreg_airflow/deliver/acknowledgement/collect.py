@@ -165,7 +165,7 @@ def _fetched(
         }
     )
     channel, connection = channel_for(spec, connect(spec.connection))
-    seen = {(file.filename, file.bytes) for file in known}
+    seen = {(n, file.bytes) for file in known for n in (file.filename, *file.other_names)}
     fetched: list[tuple[Path, str]] = []
     with channel.open(connection, timeout_seconds=spec.timeout_seconds) as session:
         if not isinstance(session, Mailbox):
@@ -238,6 +238,12 @@ def _take(  # noqa: PLR0917 - one step of collect
         uri=kept.uri,
         result="read",
     )
+    place = (run, awaited.route, artifact.name)
+    earlier = next((one for one in store.files(*place) if one.sha256 == kept.sha256), None)
+    read = earlier if earlier is not None and earlier.result == "read" else None
+    if earlier is not None:
+        file = file.model_copy(update={"other_names": _others(name, earlier)})
+    before = store.of_run(*place)
     answers = path.parent / "answers.parquet"
     newest = path.parent / "words.parquet"
     try:
@@ -261,15 +267,20 @@ def _take(  # noqa: PLR0917 - one step of collect
                 answer,
                 known=known,
                 newest=newest,
-                standings=store.of_run(run, awaited.route, artifact.name),
+                standings=before,
                 now=datetime.now(UTC),
+                repeated=read is not None,
             )
     except FeedbackError as error:
         reason = f"{error.where}: {error.message}" if error.where else error.message
         refused = file.model_copy(update={"result": "refused", "reason": reason})
-        store.note(run, refused)
+        store.note(run, refused if read is None else _also_named(read, name))
         log.error("refused and kept as %s: %s", kept.uri, error)
         return refused
+    if read is not None and all(standing in before for standing in standings):
+        # It says nothing new, and the newest words are those of other files.
+        store.note(run, _also_named(read, name))
+        return read
     words = Words(newest, awaited.route, artifact.name)
     reject(words.rejected())
     with folder.writing(f"{kept.sha256[:12]}_words.parquet") as pending:
@@ -277,7 +288,7 @@ def _take(  # noqa: PLR0917 - one step of collect
     store.apply(run, file.model_copy(update={"words": pending.ref}), standings, words.news())
     for standing in standings:
         log.info(
-            "%s says of %s: %s; %d accepted, %d rejected, %d pending of %d sent, %.1f s",
+            "%s says of %s: %s; %d accepted, %d rejected, %d pending of %d sent%s, %.1f s",
             name,
             standing.filename,
             standing.state,
@@ -285,9 +296,23 @@ def _take(  # noqa: PLR0917 - one step of collect
             standing.rejected,
             standing.pending,
             standing.sent,
+            f" ({standing.untold})" if standing.untold else "",
             time.monotonic() - started,
         )
     return file
+
+
+def _others(name: str, earlier: FeedbackFile) -> tuple[str, ...]:
+    """The names under which the bytes of a file of that name came before."""
+    names = dict.fromkeys((earlier.filename, *earlier.other_names))
+    return tuple(each for each in names if each != name)
+
+
+def _also_named(read: FeedbackFile, name: str) -> FeedbackFile:
+    """A file that was read, and came once more under another name."""
+    names = dict.fromkeys((*read.other_names, name))
+    others = tuple(each for each in names if each != read.filename)
+    return read.model_copy(update={"other_names": others})
 
 
 @contextmanager

@@ -43,7 +43,10 @@ def acks(
     except OpenRegError as error:
         fail(error)
     if as_json:
-        rows = [one.model_dump(mode="json") | {"overdue": overdue(one)} for one in found]
+        rows = [
+            one.model_dump(mode="json") | {"overdue": overdue(one), "untold": one.untold}
+            for one in found
+        ]
         typer.echo(json.dumps(rows, indent=2))
     else:
         _print(found)
@@ -78,7 +81,7 @@ def _print(found: tuple[AcknowledgementOfRun, ...]) -> None:
             str(one.business_date),
             Text(one.route),
             Text(one.filename),
-            Text(one.state, "red" if bad else ""),
+            Text(one.state + (f": {one.untold}" if one.untold else ""), "red" if bad else ""),
             str(one.sent),
             str(one.accepted),
             str(one.rejected),

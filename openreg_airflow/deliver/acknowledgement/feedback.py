@@ -19,6 +19,12 @@ GROUP = "openreg.feedback"
 #: What the authority says of a whole file. ``received``: it has it, and has not looked yet.
 FileStatus = Literal["accepted", "partly accepted", "rejected", "corrupted", "received"]
 RecordStatus = Literal["accepted", "rejected", "pending"]
+#: Files of one answer.
+MOST_PAGES = 100_000
+_PAGES = "Pages are numbered from 1. The file is kept; ask the authority."
+_FLAGS = {"true": True, "1": True, "yes": True, "y": True} | {
+    "false": False, "0": False, "no": False, "n": False
+}  # fmt: skip
 
 
 class FeedbackError(PermanentError):
@@ -41,6 +47,19 @@ class Answer:
     text: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Which of several files of one answer this is.
+
+    Attributes:
+        number: from 1.
+        last: number of the last one; None when this file does not say it.
+    """
+
+    number: int
+    last: int | None = None
+
+
 @dataclass(kw_only=True)
 class Feedback:
     """What is said of a file.
@@ -51,6 +70,7 @@ class Feedback:
         total: how many records it counted; None when it does not say.
         counts: how many in which state; None when it does not say.
         text: why, where the whole file was refused.
+        page: where the authority splits its answer over several files and numbers them.
     """
 
     status: FileStatus | None = None
@@ -59,6 +79,7 @@ class Feedback:
     counts: dict[RecordStatus, int] | None = None
     text: str = ""
     rules: tuple[str, ...] = field(default=())
+    page: Page | None = None
 
 
 class Parser(Protocol):
@@ -80,6 +101,43 @@ class Parser(Protocol):
         Raises:
             FeedbackError: it is malformed.
         """
+
+
+def page_said(name: str, number: str, last: str | None, pages: str | None) -> Page:
+    """The page that a file says it is.
+
+    Args:
+        name: the file's name, for messages.
+        number: its number.
+        last: whether it is the last one: ``true``, ``1``, ``yes`` or ``y`` and their opposites.
+        pages: how many there are.
+
+    Raises:
+        FeedbackError: that is no page.
+    """
+    flag = _FLAGS.get((last or "false").casefold())
+    given = [text for text in (number, pages) if text is not None]
+    if flag is None or not all(t.isascii() and t.isdigit() and len(t) <= 9 for t in given):
+        message = f"{name} says of its page {number!r}, last {last!r}, of {pages!r}"
+        raise FeedbackError(message, hint=_PAGES)
+    page = int(number)
+    ends = {end for end in (page if flag else None, int(pages) if pages else None) if end}
+    if len(ends) > 1:
+        message = f"{name} is page {page}, says it is the last one, and that there are {pages}"
+        raise FeedbackError(message, hint=_PAGES)
+    return checked_page(name, Page(number=page, last=ends.pop() if ends else None))
+
+
+def checked_page(name: str, page: Page) -> Page:
+    """A page that there can be.
+
+    Raises:
+        FeedbackError: it lies beyond the last one, or before the first.
+    """
+    if not 1 <= page.number <= min(page.last or MOST_PAGES, MOST_PAGES):
+        message = f"{name} is page {page.number} of {page.last or MOST_PAGES}"
+        raise FeedbackError(message, hint=_PAGES)
+    return page
 
 
 def parser_names() -> tuple[str, ...]:

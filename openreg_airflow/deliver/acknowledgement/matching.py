@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from typing import TYPE_CHECKING
 
 from openreg_airflow.deliver.acknowledgement.addressee import answered_files
-from openreg_airflow.deliver.acknowledgement.bench import Bench
+from openreg_airflow.deliver.acknowledgement.bench import Bench, Heard
 from openreg_airflow.deliver.acknowledgement.feedback import Feedback, FeedbackError
+from openreg_airflow.deliver.acknowledgement.pages import (
+    came_before,
+    complete,
+    counted,
+    hold_own_part,
+    told_now,
+)
+from openreg_airflow.store.told import Told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
     from openreg_airflow.deliver.acknowledgement.addressee import Sent
+    from openreg_airflow.deliver.acknowledgement.feedback import RecordStatus
+    from openreg_airflow.deliver.acknowledgement.pages import Counts
     from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
     from openreg_airflow.store.acknowledgements import Acknowledgement, AckState
 
+log = logging.getLogger(__name__)
+
 _ASK = "It is kept and nothing of it was taken. Ask the authority what it belongs to."
+_TAKEN = ("accepted", "partly accepted")
 
 
 def match(
@@ -31,6 +46,7 @@ def match(
     newest: Path,
     standings: Sequence[Acknowledgement],
     now: datetime,
+    repeated: bool = False,
 ) -> list[Acknowledgement]:
     """Hold a feedback file against what was sent and what is known of it.
 
@@ -44,6 +60,8 @@ def match(
         newest: is written: what is known of records now. Temporary files lie beside it.
         standings: how it stood with the files before.
         now: the instant that is recorded.
+        repeated: the same bytes were read before, under another name: they say nothing new but of
+            files that were sent once more since.
 
     Returns:
         How it stands now with each file that was answered.
@@ -58,56 +76,144 @@ def match(
     with Bench(name, answers, sent, answered, known, newest.parent, unheard=unheard) as bench:
         bench.refuse_unknown()
         bench.refuse_contradictions()
+        found = []
+        for before in standings:
+            if before.position not in answered:
+                continue
+            said = answered[before.position]
+            digest = _digest(said, answers)
+            if (repeated and before.state != "awaited") or came_before(before.told, said, digest):
+                log.info("%s says of %s what was said before", name, before.filename)
+                bench.forget(before.position)
+                found.append(before)
+                continue
+            if before.told is not None:
+                bench.refuse_other_words(before.position)
+            heard = bench.heard(before.position)
+            found.append(
+                _standing(name, before, said, heard, now=now, digest=digest, split=spec.in_files)
+            )
         # Where the whole file is not accepted, each accepted record is a word of its own.
-        taken = ("accepted", "partly accepted")
-        alone = any(one.status not in taken for one in answered.values())
-        counts = bench.write_newest(newest, accepted_too=alone)
-    return [
-        _standing(name, before, answered[before.position], counts[before.position], now)
-        for before in standings
-        if before.position in answered
-    ]
+        bench.write_newest(newest, accepted_too=any(one.state not in _TAKEN for one in found))
+    return found
+
+
+def _digest(said: Feedback, answers: Path) -> str:
+    """Tells what a file says from what another one says."""
+    with answers.open("rb") as file:
+        records = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(f"{records} {said}".encode()).hexdigest()
 
 
 def _standing(
     name: str,
     before: Acknowledgement,
     feedback: Feedback,
-    states: Mapping[str, int],
+    heard: Heard,
+    *,
     now: datetime,
+    digest: str,
+    split: bool,
 ) -> Acknowledgement:
-    counts = {status: states.get(status, 0) for status in ("accepted", "rejected", "pending")}
-    left = before.sent - sum(counts.values())
-    state: AckState = feedback.status or "received"
-    if state == "received":
-        state = _state_of(before, counts, left)
-    if state in ("rejected", "corrupted"):
-        counts["rejected"] += left
-    elif state in ("accepted", "partly accepted"):
-        counts["accepted"] += left
+    counts = counted(name, before.filename, feedback, before.sent)
+    paged = split or feedback.page is not None or before.told is not None
+    total = before.sent if feedback.total is None else feedback.total
+    if total > before.sent or (total < before.sent and not paged):
+        message = f"{name} counts {total} records, {before.filename} has {before.sent}"
+        hint = f"{_ASK} Where it spreads an answer over several files, say `split: true`."
+        raise FeedbackError(message, hint=hint if total < before.sent else _ASK)
+    _hold_accepted(name, before, feedback, heard.own if paged else heard.named)
+    part = paged and total < before.sent
+    part = part or (paged and feedback.total is None and sum(heard.own.values()) > 0)
+    told: Told | None = None
+    state: AckState
+    rest: RecordStatus
+    if feedback.status in ("rejected", "corrupted") and not part:
+        _hold_rejected(name, before, heard.named, counts)
+        state, rest = feedback.status, "rejected"
+    elif before.state in _TAKEN:
+        # What nobody named is accepted already; only what is pending may still change.
+        state, rest = _later(name, before, feedback, counts, heard), "accepted"
+    elif before.state in ("rejected", "corrupted") and feedback.status in (None, "received"):
+        state, rest = before.state, "rejected"
     else:
-        counts["pending"] += left
-    _hold_counts(name, before, feedback, counts)
+        told = told_now(name, before, feedback, counts, heard, digest)
+        if complete(told, before.sent, heard.named, split=split):
+            state, rest = _so_far(name, before, told, heard.named)
+            told = None
+        else:
+            state, rest = "received", "pending"
+            told = told if split or told != Told() else None
+    left = before.sent - sum(heard.named.values())
     return before.model_copy(
         update={
-            **counts,
+            "accepted": heard.named["accepted"] + left * (rest == "accepted"),
+            "rejected": heard.named["rejected"] + left * (rest == "rejected"),
+            "pending": heard.named["pending"] + left * (rest == "pending"),
             "state": state,
             "answered_at": now,
             "text": " ".join([*feedback.rules, feedback.text]).strip() or before.text,
+            "told": told,
         }
     )
 
 
-def _state_of(before: Acknowledgement, counts: Mapping[str, int], left: int) -> AckState:
-    """What a file's state is when a feedback file speaks of its records only.
+def _later(
+    name: str,
+    before: Acknowledgement,
+    feedback: Feedback,
+    counts: Counts | None,
+    heard: Heard,
+) -> AckState:
+    """The state of a file that was accepted, all or in part, after a later word on some records.
 
-    What an earlier one has decided of the whole file stands for the records that nobody names.
+    Raises:
+        FeedbackError: what it counts cannot be.
     """
-    if before.state in ("rejected", "corrupted"):
-        return before.state
-    if left and before.state not in ("accepted", "partly accepted"):
-        return "received"
-    taken, rejected, pending = counts["accepted"] + left, counts["rejected"], counts["pending"]
+    named = heard.named
+    taken = named["accepted"] + before.sent - sum(named.values())
+    if counts is not None and feedback.total is not None and feedback.total < before.sent:
+        hold_own_part(name, before, feedback, counts, heard.own)
+    elif counts is not None and feedback.status != "received":
+        # Of pending records later files may tell: as many may have been settled as are not named.
+        wrong = [
+            f"{counts['rejected']} rejected records and names {named['rejected']}"
+            for _ in range(counts["rejected"] < named["rejected"])
+        ]
+        wrong += [
+            f"{counts['accepted']} accepted records, where {taken} are left"
+            for _ in range(counts["accepted"] < taken)
+        ]
+        if wrong:
+            message = f"{name} counts of {before.filename} {', '.join(wrong)}"
+            raise FeedbackError(message, hint=_ASK)
+    if feedback.status in ("accepted", "partly accepted"):
+        return feedback.status
+    return _state_of(taken, named)
+
+
+def _so_far(
+    name: str, before: Acknowledgement, told: Told, named: Counts
+) -> tuple[AckState, RecordStatus]:
+    """The state of a file of which all is told, and that of the records that nobody named.
+
+    Raises:
+        FeedbackError: its files contradict each other.
+    """
+    if told.status in ("rejected", "corrupted"):
+        _hold_rejected(name, before, named, None)
+        return told.status, "rejected"
+    if told.status == "accepted" and not named["rejected"]:
+        return "accepted", "accepted"
+    if told.status == "partly accepted" and told.counts is None:
+        return "partly accepted", "accepted"
+    taken = named["accepted"] + before.sent - sum(named.values())
+    return _state_of(taken, named), "accepted"
+
+
+def _state_of(taken: int, named: Counts) -> AckState:
+    """The state of a file by those of its records."""
+    rejected, pending = named["rejected"], named["pending"]
     if not rejected and not pending:
         return "accepted"
     if taken or (rejected and pending):
@@ -115,32 +221,16 @@ def _state_of(before: Acknowledgement, counts: Mapping[str, int], left: int) -> 
     return "rejected" if rejected else "received"
 
 
-def _hold_counts(
-    name: str, before: Acknowledgement, feedback: Feedback, counts: Mapping[str, int]
-) -> None:
-    """See that the authority counted what was sent, and what it lists."""
-    if feedback.total is not None and feedback.total != before.sent:
-        message = f"{name} counts {feedback.total} records, {before.filename} has {before.sent}"
-        raise FeedbackError(message, hint=_ASK)
-    if feedback.status == "accepted" and counts["rejected"]:
+def _hold_accepted(name: str, before: Acknowledgement, feedback: Feedback, named: Counts) -> None:
+    if feedback.status == "accepted" and named["rejected"]:
         message = f"{name} accepts {before.filename} and lists rejected records of it"
         raise FeedbackError(message, hint=_ASK)
-    told = feedback.counts or {}
-    if feedback.status in ("rejected", "corrupted"):
-        # All its references would be used again, those of accepted records too.
-        if taken := counts["accepted"] or told.get("accepted", 0):
-            message = f"{name} rejects {before.filename}, of which {taken} records are accepted"
-            raise FeedbackError(message, hint=_ASK)
-        return
-    if feedback.counts is None:
-        return
-    wrong = [
-        f"{told.get(status, 0)} {status} records and names {counts[status]}"
-        for status in ("rejected", "pending")
-        if told.get(status, 0) != counts[status]
-    ]
-    if not wrong and told.get("accepted", counts["accepted"]) != counts["accepted"]:
-        wrong = [f"{told['accepted']} accepted records, where {counts['accepted']} are left"]
-    if wrong:
-        message = f"{name} counts of {before.filename} {', '.join(wrong)}"
+
+
+def _hold_rejected(
+    name: str, before: Acknowledgement, named: Counts, counts: Counts | None
+) -> None:
+    # All its references would be used again, those of accepted records too.
+    if taken := named["accepted"] or (counts or {}).get("accepted", 0):
+        message = f"{name} rejects {before.filename}, of which {taken} records are accepted"
         raise FeedbackError(message, hint=_ASK)

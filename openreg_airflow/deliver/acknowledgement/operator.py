@@ -186,7 +186,11 @@ class AcknowledgeOperator(StageOperator):
         # Pending records may stay so for days after the file itself was answered in time.
         last = max(s.due_at if s.state == "awaited" else s.due_at + pending for s in open_)
         if now >= last:
-            names = ", ".join(f"{s.filename} ({s.state}, {s.pending} pending)" for s in open_)
+            names = ", ".join(
+                f"{s.filename} ({s.state}, {s.pending} pending"
+                + (f", {s.untold})" if s.untold else ")")
+                for s in open_
+            )
             message = f"no final answer by {last:%Y-%m-%d %H:%M} UTC: {names}"
             hint = "Ask the authority. When the answer is there, clear this task to read it."
             raise AcknowledgementError(message, hint=hint)

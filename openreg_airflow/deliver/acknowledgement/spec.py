@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from openreg_airflow.deliver.acknowledgement.pattern import check_pattern
+from openreg_airflow.deliver.acknowledgement.pattern import check_answer_pattern, check_pattern
 from openreg_airflow.deliver.remote_folder import RemoteFolder
 from openreg_airflow.section import Name, Section
 
@@ -48,8 +48,8 @@ class FeedbackForm(Section):
     """Where a CSV or XML feedback file of an authority's own has what.
 
     In CSV each name is a column, in XML a path of element names below the record, such as
-    ``Sts/Cd``, or the end of the path to an element outside of all records for ``file_status`` and
-    ``original``.
+    ``Sts/Cd``, or the end of the path to an element outside of all records for ``file_status``,
+    ``original``, ``page``, ``pages`` and ``last_page``.
     """
 
     record: Text | None = Field(default=None, description="XML: name of a record's element.")
@@ -61,9 +61,19 @@ class FeedbackForm(Section):
     text: Text | None = Field(default=None, description="What the rule says.")
     file_status: Text | None = Field(default=None, description="XML: the state of the whole file.")
     original: Text | None = Field(default=None, description="XML: which file is answered.")
+    page: Text | None = Field(default=None, description="XML: the number of a page, from 1.")
+    pages: Text | None = Field(default=None, description="XML: how many pages there are.")
+    last_page: Text | None = Field(default=None, description="XML: whether it is the last page.")
     words: FeedbackWords = FeedbackWords()
     delimiter: Annotated[str, StringConstraints(pattern=r'^[^"\s]$|^[ \t]$')] = ";"
     encoding: Annotated[Text, AfterValidator(_known_encoding)] = "utf-8"
+
+    @model_validator(mode="after")
+    def _pages_have_numbers(self) -> Self:
+        if (self.pages or self.last_page) and not self.page:
+            message = "pages and last_page go with page"
+            raise ValueError(message)
+        return self
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,7 +87,8 @@ class AcknowledgementSpec(Section):
     Attributes:
         pattern: the feedback's file name, with ``*`` and ``?``, and placeholders of the file that
             was sent: ``{filename}``, ``{stem}`` (without its last ending), ``{stem0}`` (without
-            all), ``{business_date:%Y%m%d}``.
+            all), ``{business_date:%Y%m%d}``; where the answer comes in pages also their numbers
+            ``{page}`` and ``{pages}``, how many there are.
         folder: where it appears at the destination.
         connection: of another place, with its ``channel``.
         parser: kind of feedback, as named among the entry points ``openreg.feedback``.
@@ -86,6 +97,9 @@ class AcknowledgementSpec(Section):
             do so together; what the artifact's ``references`` say when left out.
         original: what the feedback calls the file that it answers, with the placeholders of
             ``pattern``; file name and stem are known anyway.
+        split: the authority may spread an answer over several files that have no numbers: what
+            none of them names is not accepted by a file's status alone, and each may count only
+            the records that it speaks of.
         wait_hours: how long it is waited for; up to the report's deadline when left out, or a day
             where it has none.
         pending_hours: how long records may stay pending; MiFIR knows seven calendar days.
@@ -93,7 +107,7 @@ class AcknowledgementSpec(Section):
         most_mib: a larger file is refused.
     """
 
-    pattern: Annotated[Text, AfterValidator(check_pattern)]
+    pattern: Annotated[Text, AfterValidator(check_answer_pattern)]
     folder: RemoteFolder = "."
     connection: Text | None = None
     channel: Name | None = None
@@ -101,11 +115,21 @@ class AcknowledgementSpec(Section):
     form: FeedbackForm | None = None
     reference: Text | Names | None = None
     original: Annotated[Text, AfterValidator(check_pattern)] | None = None
+    split: bool = False
     wait_hours: float | None = Field(default=None, gt=0, le=24 * 366)
     pending_hours: float = Field(default=24 * 7, gt=0, le=24 * 366)
     # A task that wakes before the scheduler has seen it fall asleep counts as lost.
     poll_seconds: int = Field(default=300, ge=10, le=86_400)
     most_mib: int = Field(default=2048, ge=1, le=65_536)
+
+    @property
+    def in_files(self) -> bool:
+        """Whether the authority may spread an answer over several files."""
+        return (
+            self.split
+            or "{page}" in self.pattern
+            or (self.form is not None and self.form.page is not None)
+        )
 
     def named_by(self, about: ReferencesSpec | None) -> tuple[str, ...]:
         """The columns of an artifact's table by which answers name its records.

@@ -1,7 +1,9 @@
 """The status advice of ISO 20022: ``auth.031.001.01`` FinancialInstrumentReportingStatusAdvice.
 
 Status codes: external code sets ReportingMessageStatus1Code and ReportingRecordStatus1Code of that
-message. It may come in a business envelope; only the advice itself is looked at.
+message. It may come in a business envelope; only the advice itself is looked at, and a ``MsgPgntn``
+(ISO 20022 Pagination1: ``PgNb``, ``LastPgInd``) wherever the authority puts one, since the message
+has no place of its own for it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from openreg_airflow.deliver.acknowledgement.feedback import (
     Feedback,
     FeedbackError,
     FileStatus,
+    Page,
     RecordStatus,
+    page_said,
 )
 from openreg_airflow.deliver.acknowledgement.parsers.stream import (
     Piece,
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.acknowledgement.spec import FeedbackForm
 
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:auth.031.001.01"
+_PAGE = "MsgPgntn"
 _FILES: dict[str, FileStatus] = {
     "ACPT": "accepted",
     "WARN": "accepted",
@@ -65,7 +70,11 @@ class Auth031Parser:
         now = Feedback()
         whole, ends = ("MsgRptIdr", "MsgSts", "RcrdSts"), ("StsAdvc", "FinInstrmRptgStsAdvc")
         complete = False
-        for piece in pieces(path, whole, ends):
+        page: Page | None = None
+        for piece in pieces(path, (*whole, _PAGE), ends):
+            if piece.name == _PAGE:
+                page = _page(piece, page, path)
+                continue
             if piece.namespace != NAMESPACE:
                 message = f"{path.name} is {piece.namespace or 'XML without a namespace'}"
                 raise FeedbackError(message, hint=f"A status advice is {NAMESPACE}.")
@@ -83,7 +92,18 @@ class Auth031Parser:
         if not complete or not found:
             message = f"{path.name} holds no status advice"
             raise FeedbackError(message, hint=f"A status advice is {NAMESPACE}.")
+        for each in found:
+            each.page = page
         return found
+
+
+def _page(piece: Piece, before: Page | None, path: Path) -> Page:
+    number, last = text_at(piece, "PgNb") or "", text_at(piece, "LastPgInd")
+    page = page_said(path.name, number, last, None)
+    if before not in (None, page):
+        message = f"{path.name} says that it is two pages"
+        raise FeedbackError(message, hint="Ask the authority; it is kept.")
+    return page
 
 
 def _read_file(piece: Piece, into: Feedback, path: Path) -> None:

@@ -12,6 +12,7 @@ from openreg_airflow.deliver.acknowledgement.feedback import (
     FeedbackError,
     FileStatus,
     RecordStatus,
+    page_said,
 )
 from openreg_airflow.deliver.acknowledgement.parsers.stream import pieces, text_at
 from openreg_airflow.deliver.progress import Progress
@@ -84,7 +85,13 @@ class XmlParser:
         reading, record = _Reading(path.name, form), form.record or ""
         heads = {
             name: tuple(place.split("/"))
-            for name, place in (("status", form.file_status), ("original", form.original))
+            for name, place in (
+                ("status", form.file_status),
+                ("original", form.original),
+                ("page", form.page),
+                ("pages", form.pages),
+                ("last", form.last_page),
+            )
             if place
         }
         said: dict[str, str] = {}
@@ -105,6 +112,8 @@ class XmlParser:
             message = f"{path.name} speaks of no record and not of the file"
             raise FeedbackError(message, hint=_ASK)
         found = Feedback(original=said.get("original") or None)
+        if "page" in said:
+            found.page = page_said(path.name, said["page"], said.get("last"), said.get("pages"))
         if "status" in said:
             found.status = _FILES[reading.status(said["status"], "the file")]
         return [found]
