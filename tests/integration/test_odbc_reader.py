@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -107,6 +108,24 @@ def test_driver_that_crashes_is_worth_another_try(postgres_odbc: Source, number:
 
     assert f"signal {int(number)}" in str(failures[0])
     assert drivers() == []
+
+
+def test_task_that_is_killed_outright_leaves_no_driver_and_no_query(postgres_odbc: Source) -> None:
+    source = postgres_odbc
+    # The server by itself would notice only much later that nobody waits for its answer.
+    task = get_context("spawn").Process(
+        target=source.database.extract, args=(source.spelling.sleep,)
+    )
+    task.start()
+    try:
+        wait_until(lambda: source.active() > 0, 60)
+        [driver] = psutil.Process(task.pid).children()
+    finally:
+        task.kill()
+        task.join()
+
+    wait_until(lambda: source.active() == 0)
+    wait_until(lambda: not driver.is_running() or driver.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_driver_that_is_not_installed_is_named(database: Database) -> None:
@@ -337,6 +356,24 @@ def test_numbers_without_sign_and_bits_arrive_as_they_are(mariadb_odbc: Source) 
 
     [row] = table.to_pylist()
     assert list(row.values()) == [4294967295, 65535, 255, True, False, b"x" * 900]
+
+
+@pytest.mark.parametrize("declared", ["integer", "decimal(5,0)", "float", "boolean"])
+def test_bits_are_never_taken_for_the_digits_of_a_number(
+    mariadb_odbc: Source, declared: str
+) -> None:
+    # The bits of 12594 are the bytes of "12".
+    mariadb_odbc.execute("CREATE TABLE t AS SELECT 1 AS a")
+    mariadb_odbc.execute("ALTER TABLE t ADD v bit(16) DEFAULT 12594")
+    source = mariadb_odbc.database
+
+    with pytest.raises(SourceError, match=r"comes as bytes, not as digits") as caught:
+        source.extract("SELECT v FROM t", columns={"v": declared})
+
+    assert caught.value.where == "source.sql, column v"
+    assert "v + 0" in str(caught.value)
+    assert source.extract("SELECT v FROM t").to_pylist() == [{"v": b"12"}]
+    assert source.extract("SELECT v + 0 AS v FROM t").to_pylist() == [{"v": 12594}]
 
 
 def test_server_without_tls_is_refused_when_it_is_forced(mariadb_odbc: Source) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from openreg_airflow.errors import SourceError
 from openreg_airflow.extract.reader import SourceColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from openreg_airflow.extract.readers.odbc_products import Product
 
@@ -44,6 +45,30 @@ def column(field: pa.Field) -> SourceColumn:
         carried = (pa.types.is_string, pa.types.is_binary, pa.types.is_boolean, pa.types.is_date32)
         found = kind if any(matches(kind) for matches in carried) else None
     return SourceColumn(field.name, found, word)
+
+
+def refuse_bits_as_numbers(
+    columns: Iterable[pa.Field], declared: Mapping[str, pa.DataType], file: str
+) -> None:
+    """Refuse to read bytes of a fixed length as the digits of a number or time.
+
+    MariaDB's and MySQL's drivers give BIT(n) as the bytes of its bits, and say that it is a BINARY:
+    the byte of the number 53 is also the digit 5.
+
+    Raises:
+        SourceError: a column of such bytes is declared as something else than bytes or text.
+    """
+    for field in columns:
+        wanted = declared.get(field.name)
+        if wanted is None or not pa.types.is_fixed_size_binary(field.type):
+            continue
+        if not (pa.types.is_binary(wanted) or pa.types.is_string(wanted)):
+            message = f"column {field.name} comes as bytes, not as digits"
+            hint = (
+                f"If it is a BIT, write {field.name} + 0 in the query; if the bytes are text, cast "
+                "them to a type of text."
+            )
+            raise SourceError(message, where=f"{file}, column {field.name}", hint=hint)
 
 
 def transit(kind: pa.DataType, product: Product) -> pa.DataType:

@@ -6,7 +6,6 @@ before it lets go of it. Its process can then just be ended.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,8 +17,9 @@ import pyarrow as pa
 
 from openreg_airflow.errors import SourceUnavailableError, SpecError
 from openreg_airflow.extract.reader import Stream
-from openreg_airflow.extract.readers.odbc_columns import column
+from openreg_airflow.extract.readers.odbc_columns import column, refuse_bits_as_numbers
 from openreg_airflow.extract.readers.odbc_products import Product, find_product
+from openreg_airflow.extract.readers.odbc_stop import stop_query
 from openreg_airflow.extract.readers.odbc_wire import (
     WireError,
     receive,
@@ -34,12 +34,6 @@ if TYPE_CHECKING:
     from openreg_airflow.extract.parameter import Value
     from openreg_airflow.extract.query import Query
 
-#: Logs in once more to stop a query; secrets go by its input, not its arguments.
-_CANCEL = (
-    "import json, sys, pyodbc; text, stop = json.load(sys.stdin); "
-    "pyodbc.connect(text, timeout=5, autocommit=True).execute(stop)"
-)
-_CANCEL_SECONDS = 8
 #: Nothing is computed there, and a pool of waiting threads costs memory and time.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 LOGIN_SECONDS = 30
@@ -106,7 +100,7 @@ class OdbcSession:
             raise SpecError(message, hint="Set `snapshot: false`, or read with one query.")
         self._ask({"hold": True})
 
-    def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:  # noqa: ARG002
+    def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:
         """Start the query; see :class:`openreg_airflow.extract.reader.Session`."""
         self._refuse(query, self._product)
         values: list[str] = []
@@ -114,6 +108,7 @@ class OdbcSession:
         self._reading = True
         answer = self._ask({"sql": rendered.text, "values": values, "file": query.file})
         found = self._understood(received_schema, answer.get("columns"))
+        refuse_bits_as_numbers(found, declared, query.file)
         return Stream(tuple(map(column, found)), self._batches())
 
     def _bind(self, value: Value | tuple[Value, ...], values: list[str]) -> str:
@@ -171,15 +166,7 @@ class OdbcSession:
             if self._process.poll() is not None:
                 return
             if self._stop is not None:
-                with suppress(subprocess.SubprocessError, OSError):
-                    subprocess.run(
-                        [sys.executable, "-I", "-c", _CANCEL],
-                        input=json.dumps([self._text, self._stop]).encode(),
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                        timeout=_CANCEL_SECONDS,
-                        check=False,
-                    )
+                stop_query(self._text, self._stop)
             self._process.kill()
 
     def close(self) -> None:
