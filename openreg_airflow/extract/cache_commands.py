@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from openreg_airflow.errors import OpenRegError
-
-if TYPE_CHECKING:
-    from openreg_airflow.settings import Settings
-    from openreg_airflow.workspace import Workspace
 
 app = typer.Typer(help="Results of queries that reports share.", no_args_is_help=True)
 
@@ -67,6 +63,7 @@ def drop(
     from openreg_airflow import settings
     from openreg_airflow.command_line import fail
     from openreg_airflow.extract.cache import remove_files
+    from openreg_airflow.stage import open_workspace
     from openreg_airflow.store.source_cache import SourceCache
 
     try:
@@ -74,15 +71,7 @@ def drop(
         results = SourceCache(found.store_url).take_out(
             expired_at=datetime.now(UTC) if expired else None, connection_id=connection
         )
-        remove_files(_workspace(found), list(results))
+        remove_files(open_workspace(found), list(results))
     except (OpenRegError, OSError) as error:
         fail(error)
     typer.echo(f"{len(results)} results dropped")
-
-
-def _workspace(settings: Settings) -> Workspace:
-    from airflow.sdk import ObjectStoragePath
-
-    from openreg_airflow.workspace import Workspace
-
-    return Workspace(ObjectStoragePath(settings.workspace, conn_id=settings.workspace_conn_id))

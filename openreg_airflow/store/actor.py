@@ -13,8 +13,7 @@ class Actor:
     """Somebody who changes something.
 
     Attributes:
-        name: the Airflow user of the API, the operating-system user of the command line, or the
-            report of a task.
+        name: the operating-system user of the command line, or the report of a task.
         origin: where the change came from, such as ``command line on host.example``.
     """
 
@@ -38,8 +37,3 @@ class Actor:
     def of_task(cls, report_id: str, run_id: str) -> Actor:
         """A task of a report's run."""
         return cls(f"report {report_id}", f"run {run_id} on {socket.gethostname()}")
-
-    @classmethod
-    def of_airflow_user(cls, user: str, address: str) -> Actor:
-        """A user of Airflow's API, at the address that the request came from."""
-        return cls(user, f"API from {address}")

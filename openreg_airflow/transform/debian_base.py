@@ -29,7 +29,6 @@ _LEFT_OUT = (
     "./usr/share/locale/*",
     "./usr/share/man/*",
 )
-_IMPORT_SECONDS = 600
 
 
 def import_debian(
