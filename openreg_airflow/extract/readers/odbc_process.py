@@ -23,6 +23,7 @@ from openreg_airflow.extract.readers.odbc_columns import room_for_bytes, transit
 from openreg_airflow.extract.readers.odbc_errors import connection_error, query_error, too_wide
 from openreg_airflow.extract.readers.odbc_products import UNLIKE_LETTERS, Product, find_product
 from openreg_airflow.extract.readers.odbc_spelling import describing, is_spelled, spelling
+from openreg_airflow.extract.readers.odbc_stop import TaskWatch
 from openreg_airflow.extract.readers.odbc_wire import (
     WireError,
     error_message,
@@ -288,10 +289,13 @@ def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.concat_batches(gathered)
 
 
-def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+def serve(requests: IO[bytes], answers: IO[bytes], watch: TaskWatch) -> None:
     """Answer one session's requests until there are no more."""
     try:
-        work = OdbcWork(**receive(requests))
+        login = receive(requests)
+        work = OdbcWork(**login)
+        if work.stop is not None:
+            watch.stops(login["text"], work.stop)
         told: dict[str, Any] = {"server": work.server, "product": work.product.name}
         send(answers, told | {"stop": work.stop, "keeps_all": work.keeps_all})
         while True:
@@ -311,7 +315,7 @@ def main() -> None:
     """Serve on this process's input and output."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a driver prints is no answer
-    serve(sys.stdin.buffer, answers)
+    serve(sys.stdin.buffer, answers, TaskWatch())
 
 
 if __name__ == "__main__":
