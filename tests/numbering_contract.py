@@ -17,7 +17,8 @@ from openreg_airflow.errors import ArtifactError, StoreConflictError
 from openreg_airflow.records import Artifact, ArtifactFile, Replaced, RunKey
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.models import AuditRow
-from openreg_airflow.store.numbering import Numbering, Numbers
+from openreg_airflow.store.numbering import Numbering
+from openreg_airflow.store.sequences import Numbers
 
 DAY = date(2026, 3, 2)
 ESMA = Numbers(sequence="esma")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from openreg_airflow.artifacts.publishing.pgp import PgpKey
     from openreg_airflow.artifacts.spec import ArtifactSpec
     from openreg_airflow.records import RunKey
-    from openreg_airflow.store.numbering import Numbers
+    from openreg_airflow.store.sequences import Numbers
 
 
 class ArtifactOperator(StageOperator):
@@ -99,7 +99,7 @@ class ArtifactOperator(StageOperator):
 
     def _numbers(self, run: RunKey, parts: int) -> Numbers | None:
         """What the artifact asks of its sequence."""
-        from openreg_airflow.store.numbering import Numbers
+        from openreg_airflow.store.sequences import Numbers
 
         sequence = self.spec.sequence
         if sequence is None:
