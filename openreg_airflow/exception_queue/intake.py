@@ -229,7 +229,8 @@ class Intake:
                 f"is being resubmitted by the run {found.claimed_by}"
             )
             raise TransientError(message, hint="Wait for that run, then clear this task.")
-        fresh = row | _UNDECIDED | {"version": found.version + 1, "reported_by": None}
+        # Somebody may have decided since it was looked up: the database counts.
+        fresh = row | _UNDECIDED | {"version": ExceptionItem.version + 1, "reported_by": None}
         self._connection.execute(
             update(ExceptionItem).where(ExceptionItem.id == found.id).values(**fresh)
         )
