@@ -42,6 +42,8 @@ def test_a_run_without_logical_date_reports_the_day_it_starts() -> None:
         ("2026-10-01T05:00", "2026-09-30"),
         ("2026-10-05T05:00", "2026-10-02"),  # Monday reports Friday
         ("2026-10-04T05:00", "2026-10-02"),  # so does a run on Sunday
+        ("2027-01-01T05:00", "2026-12-31"),
+        ("2028-03-01T05:00", "2028-02-29"),
     ],
 )
 def test_previous_weekday_passes_over_the_weekend(day: str, reported: str) -> None:

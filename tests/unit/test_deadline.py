@@ -35,6 +35,11 @@ def section(by: str, **more: object) -> DeadlineSection:
         # A business date that is no business day counts from where it is.
         ("T+1 12:00", {}, date(2026, 3, 7), "2026-03-09T11:00"),
         ("T+1 12:00", {"timezone": "America/New_York"}, date(2026, 3, 2), "2026-03-03T17:00"),
+        # Over the night in which New York's clocks change, and over New Year and a leap day.
+        ("T+1 23:59", {"timezone": "America/New_York"}, date(2026, 3, 6), "2026-03-10T03:59"),
+        ("T+1 23:59", {"timezone": "America/New_York"}, date(2026, 10, 30), "2026-11-03T04:59"),
+        ("T+1 12:00", {"calendar": "TARGET"}, date(2026, 12, 31), "2027-01-04T11:00"),
+        ("T+1 23:59", {"timezone": "Europe/Madrid"}, date(2028, 2, 28), "2028-02-29T22:59"),
         # 02:30 is skipped on 29 March and comes twice on 25 October.
         ("T 02:30", {}, date(2026, 3, 29), "2026-03-29T01:30"),
         ("T 02:30", {}, date(2026, 10, 25), "2026-10-25T00:30"),
