@@ -240,7 +240,7 @@ def _print_attempts(found: tuple[AttemptOfRun, ...]) -> None:
     for attempt in found:
         lines.append(
             (
-                f"{attempt.started_at:%Y-%m-%d %H:%M:%S}  {attempt.result:13}  "
+                f"{attempt.started_at:%Y-%m-%d %H:%M:%S} UTC  {attempt.result:13}  "
                 f"{attempt.report_id} {attempt.business_date}, route {attempt.route}, "
                 f"try {attempt.attempt}",
                 "red" if attempt.result in ("failed", "started") else "green",
@@ -248,6 +248,7 @@ def _print_attempts(found: tuple[AttemptOfRun, ...]) -> None:
         )
         sent = f"{attempt.bytes:,} bytes sent, {attempt.seconds:.1f} s"
         lines.append((f"    {attempt.filename}: {sent}", ""))
+        lines.append((f"    SHA-256 {attempt.sha256}, to {attempt.destination}", ""))
         lines.append((f"    run {attempt.run_id}", ""))
         if attempt.error:
             lines.append((_indented(attempt.error), "red"))

@@ -101,7 +101,7 @@ def _thresholds(report: str, at_least: float | None) -> Thresholds:
 
 def _lines(report: str, found: Sequence[Indicator]) -> Iterator[str]:
     if not found:
-        yield f"No rule of {report} was evaluated in this time."
+        yield f"No rule of {report} was evaluated in this time; --from and --to choose another."
         return
     whole = found[0]
     yield f"{report}, {whole.dates[0]} to {whole.dates[-1]}: {len(whole.dates)} business dates"

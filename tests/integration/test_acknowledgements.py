@@ -554,8 +554,9 @@ def test_what_is_outstanding_is_listed(desk: Desk) -> None:
     desk.waits(wait_hours=5)
     [one] = listed(desk)
     assert (one["filename"], one["state"], one["pending"]) == (SENT, "awaited", 5)
-    shown = CliRunner().invoke(app, ["acks"], env={"COLUMNS": "200"}).stdout
-    assert "in 4 h 59 min" in shown
+    shown = CliRunner().invoke(app, ["acks"], env={"COLUMNS": "40"}).stdout
+    assert "awaited, due in 4 h 59 min" in shown
+    assert f"{SENT}: 5 sent, 0 accepted, 0 rejected, 5 pending" in shown
     other = CliRunner().invoke(app, ["acks", "--report", "other"])
     assert "no answer is outstanding" in other.stdout
 

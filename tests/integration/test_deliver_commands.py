@@ -167,6 +167,9 @@ def test_attempts_are_listed_and_filtered(house: House) -> None:
     # No table, whose columns would be too narrow for names; and the run, which `deliver` wants.
     assert f"    run {RUN.run_id}\n" in everything.stdout
     assert f"{RUN.report_id} {RUN.business_date}, route down, try 1\n" in everything.stdout
+    sent = next(a for a in json.loads(openreg("deliveries", "--json").stdout) if a["bytes"])
+    assert f"SHA-256 {sent['sha256']}, to {sent['destination']}\n" in everything.stdout
+    assert " UTC  delivered " in everything.stdout
     only = json.loads(openreg("deliveries", "--failed", "--json").stdout)
     assert [(each["route"], each["error_class"]) for each in only] == [("down", "DeliveryError")]
     assert json.loads(openreg("deliveries", "--report", "other", "--json").stdout) == []

@@ -56,36 +56,27 @@ def acks(
 
 def _print(found: tuple[AcknowledgementOfRun, ...]) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from openreg_airflow.calendars.cut_off import span
     from openreg_airflow.store.acknowledgements import overdue
 
+    # Lines and not a table: names of files and runs stay whole however narrow a terminal is.
     console = Console()
     if not found:
         console.print("no answer is outstanding")
         return
-    table = Table(header_style="bold")
-    for title in ("report", "date", "route", "file", "state", "sent", "accepted", "rejected",
-                  "pending", "answer due"):  # fmt: skip
-        table.add_column(title, overflow="fold")
     now = datetime.now(UTC)
     for one in found:
-        left = "" if one.settled else f"in {span(one.due_at - now)}"
-        if overdue(one, now):
-            left = f"OVERDUE by {span(now - one.due_at)}"
-        bad = overdue(one, now) or one.state in ("rejected", "corrupted")
-        table.add_row(
-            Text(one.report_id),
-            str(one.business_date),
-            Text(one.route),
-            Text(one.filename),
-            Text(one.state + (f": {one.untold}" if one.untold else ""), "red" if bad else ""),
-            str(one.sent),
-            str(one.accepted),
-            str(one.rejected),
-            str(one.pending),
-            Text(left, "bold red" if bad else ""),
+        late = overdue(one, now)
+        due = f"OVERDUE by {span(now - one.due_at)}" if late else f"due in {span(one.due_at - now)}"
+        state = one.state + (f": {one.untold}" if one.untold else "")
+        told = state if one.settled else f"{state}, {due}"
+        head = f"{one.report_id} {one.business_date}, route {one.route}: {told}"
+        bad = late or one.state in ("rejected", "corrupted")
+        console.print(Text(head, "bold red" if bad else "bold"), soft_wrap=True)
+        counts = (
+            f"{one.sent:,} sent, {one.accepted:,} accepted, {one.rejected:,} rejected, "
+            f"{one.pending:,} pending"
         )
-    console.print(table)
+        console.print(Text(f"    {one.filename}: {counts}\n    run {one.run_id}"), soft_wrap=True)
