@@ -221,6 +221,9 @@ def _to_float(array: pa.Array, target: pa.DataType) -> pa.Array:
         raise NeverFitsError(message)
     if pa.types.is_decimal(array.type):
         array = _to_string(array, pa.string())
+    if pa.types.is_float32(array.type) and not pa.types.is_float32(target):
+        # By its shortest digits, as databases print it: 0.1, not 0.10000000149011612.
+        return pc.cast(pc.cast(array, pa.string()), target)
     converted = pc.cast(array, target)
     if pa.types.is_string(array.type):
         spelled = pc.match_substring_regex(array, r"^[+-]?(?i:inf|infinity)$")

@@ -346,16 +346,16 @@ def test_time_that_is_none_is_refused_not_changed(
 def test_numbers_without_sign_and_bits_arrive_as_they_are(mariadb_odbc: Source) -> None:
     mariadb_odbc.execute(
         "CREATE TABLE t (a int unsigned, b smallint unsigned, c tinyint unsigned, on_ bit(1),"
-        " off_ bit(1), raw blob)"
+        " off_ bit(1), raw blob, f float)"
     )
     mariadb_odbc.execute(
-        "INSERT INTO t VALUES (4294967295, 65535, 255, b'1', b'0', repeat('x', 900))"
+        "INSERT INTO t VALUES (4294967295, 65535, 255, b'1', b'0', repeat('x', 900), 0.1)"
     )
 
-    table = mariadb_odbc.database.extract("SELECT a, b, c, on_, off_, raw FROM t")
+    table = mariadb_odbc.database.extract("SELECT a, b, c, on_, off_, raw, f FROM t")
 
     [row] = table.to_pylist()
-    assert list(row.values()) == [4294967295, 65535, 255, True, False, b"x" * 900]
+    assert list(row.values()) == [4294967295, 65535, 255, True, False, b"x" * 900, 0.1]
 
 
 @pytest.mark.parametrize("declared", ["integer", "decimal(5,0)", "float", "boolean"])

@@ -147,6 +147,24 @@ def test_every_type_arrives_exactly(database: Database, postgres: PostgresServer
     assert set(second.values()) == {None}
 
 
+def test_bytes_and_short_floats_arrive_as_the_server_prints_them(
+    database: Database, postgres: PostgresServer
+) -> None:
+    role = database.connection.login
+    postgres.execute(f"ALTER ROLE {role} SET extra_float_digits = -5")
+    sql = (
+        'SELECT CAST(n AS "char") AS b, 0.1::real AS f, CAST(1 / 3e0::float8 AS text) AS t '
+        "FROM unnest(ARRAY[65, 0, -56]) AS n ORDER BY n DESC"
+    )
+
+    table = database.extract(sql)
+
+    [[byte]] = postgres.execute('SELECT CAST(CAST(-56 AS "char") AS text)')
+    assert table["b"].to_pylist() == ["A", "", byte]
+    assert set(table["f"].to_pylist()) == {0.1}
+    assert set(table["t"].to_pylist()) == {"0.3333333333333333"}
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

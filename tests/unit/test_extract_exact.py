@@ -237,6 +237,14 @@ def test_decimal_becomes_another_exactly_or_not_at_all(
         assert found == values
 
 
+def test_short_float_keeps_the_digits_that_it_is_printed_with() -> None:
+    short = pa.array([0.1, 123456.79, 3.4028235e38, 1e-45, None], pa.float32())
+
+    found = exactly(short, pa.float64())
+
+    assert found.to_pylist() == [0.1, 123456.79, 3.4028235e38, 1e-45, None]
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_float_becomes_the_decimal_that_it_spells_or_none(value: float) -> None:
     try:

@@ -92,7 +92,9 @@ def transit(kind: pa.DataType, product: Product) -> pa.DataType:
         return pa.string()
     if pa.types.is_fixed_size_binary(kind):
         return pa.binary()  # the length that the driver says is the longest, not each one's
-    return pa.float64() if pa.types.is_floating(kind) else kind
+    if pa.types.is_floating(kind):
+        return kind if product.short_floats else pa.float64()
+    return kind
 
 
 def room_for_bytes(columns: Iterable[pa.Field], widest: int) -> int:

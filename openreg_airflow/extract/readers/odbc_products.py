@@ -43,6 +43,7 @@ class Product:
             expect, like 0000-00-00 or 24:00:00, and stops at the room that it needs for it as text,
             but gives it as it is when it is asked for bytes.
         bits_as_numbers: the driver gives a single bit rightly only when it is asked for a number.
+        short_floats: what the driver says is a float of 32 bits is one, and keeps its digits.
         spells_times: a query that gives 1 where the database can be asked for days and timestamps
             as text, by a query around the one that is read, and keeps that one's order.
         several_results: a text of the database may hold several statements, and return more than
@@ -73,6 +74,7 @@ class Product:
     dates_as_text: bool = False
     plain_as_bytes: bool = False
     bits_as_numbers: bool = False
+    short_floats: bool = False
     spells_times: str | None = None
     several_results: bool = False
     writes_files: bool = False
@@ -167,6 +169,7 @@ _MARIADB = Product(
     marks=_MYSQL.marks,
     plain_as_bytes=True,
     bits_as_numbers=True,
+    short_floats=True,
     writes_files=_MYSQL.writes_files,
     speaks_utf8=_MYSQL.speaks_utf8,
     streams_since="03.02",

@@ -148,6 +148,7 @@ class PostgresSession:
         self.server = f"PostgreSQL {version}"
         settings = {
             "TimeZone": "UTC",
+            "extra_float_digits": "1",  # all digits of floats that a query makes text of
             "statement_timeout": str(timeout_seconds * 1000),
             # Without this, a scan starts where another session's scan happens to be.
             "synchronize_seqscans": "off",
@@ -188,7 +189,7 @@ class PostgresSession:
             for index, found in enumerate(columns)
             if is_sent(found, declared.get(found.name))
         }
-        batches = self._batches(sending(text, len(columns), sent), sent, query.file)
+        batches = self._batches(sending(text, columns, sent), sent, query.file)
         return Stream(tuple(columns), batches)
 
     def _batches(

@@ -16,7 +16,7 @@ from openreg_airflow.extract.reader import SourceColumn
 from openreg_airflow.extract.readers.postgres_numeric import MOST_DIGITS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _PLAIN = {
     "int2": pa.int64(),
@@ -37,6 +37,8 @@ _PLAIN = {
     "citext": pa.string(),
 }
 _MOST_DIGITS = 38
+#: The server's own name of the type "char": one byte.
+_BYTE = "char"
 
 
 def column(field: pa.Field) -> SourceColumn:
@@ -78,16 +80,22 @@ def is_sent(found: SourceColumn, declared: pa.DataType | None) -> bool:
     )
 
 
-def sending(text: str, columns: int, sent: Mapping[int, pa.DataType]) -> str:
-    """The query with the columns in ``sent`` in NUMERIC's binary form.
+def sending(text: str, columns: Sequence[SourceColumn], sent: Mapping[int, pa.DataType]) -> str:
+    """The query with the columns in ``sent`` in NUMERIC's binary form, and its bytes as text.
 
-    The driver would spell each of them as text, at a third of the whole cost. A subquery keeps
-    the order that it asks for, since nothing above it sorts.
+    The driver would spell each of them as text, at a third of the whole cost. A byte (``"char"``)
+    it would give as it is, which need not be a letter. A subquery keeps the order that it asks for,
+    since nothing above it sorts.
     """
-    if not sent:
+    names = [f"c{index}" for index in range(len(columns))]
+    chosen = list(names)
+    for index, (name, found) in enumerate(zip(names, columns, strict=True)):
+        if index in sent:
+            chosen[index] = f"numeric_send({name})"
+        elif found.source_type == _BYTE:
+            chosen[index] = f"CAST({name} AS text)"
+    if chosen == names:
         return text
-    names = [f"c{index}" for index in range(columns)]
-    chosen = [f"numeric_send({n})" if i in sent else n for i, n in enumerate(names)]
     return f"SELECT {', '.join(chosen)} FROM (\n{text}) AS openreg({', '.join(names)})"  # noqa: S608
 
 
