@@ -184,6 +184,36 @@ def parse(
     )
 
 
+def refuse_hidden_parameters(query: Query, dialect: str, product: str) -> None:
+    """Refuse a parameter that is part of a string or comment in a database's own SQL.
+
+    For a query that was read in another dialect than its database's, which knows no dollar quotes
+    and no backslash before a quote: a driver's mark would become part of the text.
+
+    Args:
+        query: as it was read.
+        dialect: sqlglot's name of the database's SQL.
+        product: the database, for the error.
+
+    Raises:
+        QueryError: there is one.
+    """
+    try:
+        tokens = list(Dialect.get_or_raise(dialect).tokenize(query.text))
+    except TokenError:
+        return  # the database refuses it
+    colons = {token.start for token in tokens if token.token_type is TokenType.COLON}
+    for piece in query.pieces:
+        if not isinstance(piece, Placeholder) or piece.offset in colons:
+            continue
+        if query.text.startswith(f":{piece.name}", piece.offset):
+            message = (
+                f"{product} takes the parameter :{piece.name} for a part of a string or comment"
+            )
+            hint = "Write the text in single quotes, without backslashes before them."
+            raise _fault(message, query.text, query.file, piece.offset, hint=hint)
+
+
 def line_and_column(text: str, offset: int) -> tuple[int, int]:
     """1-based line and column of a 0-based character offset."""
     before = text[:offset]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from openreg_airflow.errors import SpecError
+from openreg_airflow.extract.query import refuse_hidden_parameters
 from openreg_airflow.extract.readers.odbc_session import OdbcSession
 from openreg_airflow.extract.readers.writing import refuse_other_statements, refuse_writing
 
@@ -67,8 +68,11 @@ def refuse(query: Query, product: Product) -> None:
     """Refuse a query that does more than read and that a session of the product would let through.
 
     Raises:
-        SpecError: the query does, or it is not understood and no session of the product only reads.
+        SpecError: the query does, or it is not understood and no session of the product only reads;
+            or a parameter is part of a string or comment in the product's own SQL.
     """
+    if product.dialect:
+        refuse_hidden_parameters(query, product.dialect, product.name)
     fenced = bool(product.begin)
     if product.writes_files or not fenced:
         refuse_writing(query)

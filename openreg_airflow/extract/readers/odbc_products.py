@@ -26,6 +26,7 @@ class Product:
     Attributes:
         name: what its driver calls it.
         called: what messages call it.
+        dialect: sqlglot's name of its SQL; of others only what the standard says is known.
         options: put into the connection string, so that the driver streams a result;
             ``{widest}`` is the room for one value.
         begin: statements that make a session a reading one; ``{seconds}`` is the time limit.
@@ -63,6 +64,7 @@ class Product:
 
     name: str
     called: str = "the ODBC source"
+    dialect: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     begin: tuple[str, ...] = ()
     hold: tuple[str, ...] | None = None
@@ -103,6 +105,7 @@ _KEEPS_ORDER = (
 
 _POSTGRES = Product(
     name="PostgreSQL",
+    dialect="postgres",
     # Without it the driver keeps the whole result in memory.
     options={"UseDeclareFetch": "1", "Fetch": "10000", "MaxLongVarcharSize": "{widest}"},
     begin=(
@@ -130,6 +133,7 @@ _POSTGRES = Product(
 
 _MYSQL = Product(
     name="MySQL",
+    dialect="mysql",
     options={"FORWARDONLY": "1", "NO_CACHE": "1"},
     begin=(
         f"SET SESSION time_zone = '+00:00', {UNCUT}, max_execution_time = {{seconds}}000",
@@ -154,6 +158,7 @@ _MYSQL = Product(
 
 _MARIADB = Product(
     name="MariaDB",
+    dialect="mysql",
     options={"FORWARDONLY": "1", "STREAMRS": "1"},
     begin=(
         # As the driver has asked for, before the server's init_connect may have changed it.
@@ -182,6 +187,7 @@ _MARIADB = Product(
 #: https://learn.microsoft.com/en-us/sql/relational-databases/errors-events
 SQL_SERVER = Product(
     name="Microsoft SQL Server",
+    dialect="tsql",
     called="SQL Server",
     begin=(
         # There is no read-only session. What a query might write is undone, since nothing commits.
@@ -232,6 +238,7 @@ SQL_SERVER = Product(
 #: SQLite compares a number with a text and finds them different.
 _SQLITE = Product(
     name="SQLite",
+    dialect="sqlite",
     marks={"decimal": "CAST(? AS numeric)", "integer": "CAST(? AS integer)"},
     plain_as_bytes=True,
 )
