@@ -7,6 +7,7 @@ import logging
 from abc import abstractmethod
 from datetime import UTC, date, datetime
 from functools import cached_property
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, ObjectStoragePath
@@ -70,7 +71,8 @@ class StageMixin:
             message = f"the disk is full: {error}"
             raise StorageError(
                 message,
-                hint="Free space, then clear the task.",
+                # What writes temporary files seldom says where they are.
+                hint=f"Free space in the workspace or in {gettempdir()}, then clear the task.",
                 report=self.report_id,
                 stage=self.stage,
             ) from error

@@ -4,6 +4,7 @@ import logging
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from shutil import copyfile
+from tempfile import gettempdir
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -519,5 +520,7 @@ def test_full_disk_is_told_as_such(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("openreg_airflow.mappings.snapshot.write", full)
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="No space left") as caught:
         snapshot("venues")
+    assert gettempdir() in str(caught.value.hint)
+    assert caught.value.stage == "mappings"
