@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import example, given, settings, strategies
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -604,6 +606,46 @@ class MappingsContract:
         assert found(actor="anna") == ["FFM-1", "FFM-2"]
         assert found(actor="anna", prefix="FFM", business_date=APRIL) == ["FFM-2"]
         assert found(actor="nobody") == []
+
+    def test_search_for_text_finds_what_holds_it_in_either_case_of_ascii(self, url: str) -> None:
+        venues(url)
+        cells = ["aB%_", "\\'x", 'q"', "ÄÖß", "İı", "e\u0301é", "😀 x", "שלום", "a" * 40, "b\u200b"]
+        made = zip(cells, [*cells[3:], "x" * 30_000 + "%" * 30_000, "A b", "A"], strict=True)
+        upsert(url, "venues", (({"code": c}, {"mic": v}, None, None) for c, v in made), ANNA)
+        everything = [(one.key["code"], one.value["mic"]) for one in search(url, "venues").entries]
+        assert len(everything) == len(cells)
+        ascii_lower = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+
+        @settings(max_examples=40, deadline=None, database=None)
+        @given(
+            strategies.text(
+                alphabet="aAbBxX%_\\'\"äÄßS😀eEéıiİם\u0301\u200b \x1f", min_size=1, max_size=4
+            )
+        )
+        @example("x" * 30_000 + "%" * 29_999)
+        @example("%" * 30_000 + "x")
+        @example("a\0")
+        @example("\ud800")
+        def same(wanted: str) -> None:
+            found = search(url, "venues", EntryFilter(text=wanted)).entries
+            assert [(one.key["code"], one.value["mic"]) for one in found] == [
+                (key, value)
+                for key, value in everything
+                if wanted.translate(ascii_lower) in f"{key}\x1f{value}".translate(ascii_lower)
+            ]
+
+        same()
+
+    @pytest.mark.parametrize("junk", ["\0", "a\0", "\ud800"])
+    def test_what_no_entry_can_hold_is_found_nowhere(self, url: str, junk: str) -> None:
+        venues(url).add({"code": "a"}, {"mic": "a"})
+        assert search(url, "venues", EntryFilter(prefix=junk)).entries == ()
+        assert search(url, "venues", EntryFilter(text=junk)).entries == ()
+        assert search(url, "venues", EntryFilter(actor=junk)).entries == ()
+        for place in ([1, junk, "2026-01-01"], [10**30, "a", "2026-01-01"], [1e999, "a", "x"]):
+            token = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+            with pytest.raises(MappingError, match="no place in a search"):
+                search(url, "venues", after=token)
 
     def test_pages_are_of_one_state_whoever_writes_meanwhile(self, url: str) -> None:
         venues(url)

@@ -31,6 +31,7 @@ KEY_BYTES = 2000
 #: Bytes of all value cells of an entry.
 VALUE_BYTES = 100_000
 _REFUSED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_UNHEARD_OF = re.compile(r"[\x00\ud800-\udfff]")
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -141,6 +142,11 @@ def packed_value(cells: Sequence[str | None]) -> str:
         message = f"the value has more than {VALUE_BYTES} bytes"
         raise ValueError(message)
     return packed
+
+
+def storable(text: str) -> bool:
+    """Whether a database can be asked for a text: no entry has what it cannot hold."""
+    return not _UNHEARD_OF.search(text)
 
 
 def arrow_columns(packed: pa.Array, columns: Sequence[MappingColumn]) -> list[pa.Array]:

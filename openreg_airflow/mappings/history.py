@@ -13,7 +13,7 @@ from openreg_airflow.mappings.entries import entry_of, key_text
 from openreg_airflow.mappings.model import MappingEntry
 from openreg_airflow.mappings.reading import BATCH, find_set, ready, revision_at
 from openreg_airflow.records import Record
-from openreg_airflow.store.engine import transaction
+from openreg_airflow.store.engine import transaction, without_index
 from openreg_airflow.store.mapping_models import CURRENT, PAST, MappingEntryRow, MappingRevisionRow
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ def history(
     made, ended = MappingRevisionRow.__table__.alias("made"), MappingRevisionRow.__table__.alias()
     with transaction(ready(url), write=False) as connection:
         found = find_set(connection, name, tenant)
+        # In the order of the revisions SQLite would look for the key in all of the set.
+        newest = without_index(connection, row.revision_from).desc()
         query = (
             select(
                 row.__table__,
@@ -86,7 +88,7 @@ def history(
                 ended, (ended.c.set_id == row.set_id) & (ended.c.revision == row.revision_to)
             )
             .where(row.set_id == found.id, row.key == key_text(found, key))
-            .order_by(row.revision_from.desc(), row.effective_from.desc())
+            .order_by(newest, row.effective_from.desc())
             .limit(MOST)
         )
         rows = connection.execute(query).mappings().all()

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, false, func, literal_column, select, tuple_
+from sqlalchemy import ColumnElement, false, func, select, tuple_
 
 from openreg_airflow.errors import MappingError
-from openreg_airflow.mappings.cells import SEPARATOR
+from openreg_airflow.mappings.cells import SEPARATOR, storable
 from openreg_airflow.mappings.entries import entry_of
 from openreg_airflow.mappings.model import MappingEntry
 from openreg_airflow.mappings.reading import find_set, ready, revision_at
 from openreg_airflow.records import Record
-from openreg_airflow.store.engine import transaction
+from openreg_airflow.store.engine import transaction, without_index
 from openreg_airflow.store.mapping_models import CURRENT, MappingEntryRow, MappingRevisionRow
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ PAGE = 100
 MOST = 1000
 #: Records of so few revisions are found through these; of more, through the keys.
 _FEW = 5000
+#: Bytes of a pattern that every build of SQLite takes.
+_LIKE_BYTES = 40_000
 #: After every character that a key can go on with.
 _LAST = "\U0010ffff"
 
@@ -100,11 +102,11 @@ def search(
     with transaction(ready(url), write=False) as connection:
         found = find_set(connection, name, tenant)
         revision = place[0] if place else _revision(connection, found, wanted)
-        conditions = _conditions(found, revision, wanted)
-        recorded, few = _recorded(connection, found, revision, wanted)
-        conditions += recorded
+        known, few = _known(connection, found, revision)
+        recorded, fewer = _recorded(connection, found, revision, wanted)
+        conditions = [*known, *_conditions(connection, wanted), *recorded]
         query = select(row.__table__).order_by(row.key, row.effective_from).limit(limit + 1)
-        ids = _rare(connection, found, wanted, conditions, few=few)
+        ids = _rare(connection, found, wanted, conditions, few=few or fewer)
         query = query.where(*conditions) if ids is None else query.where(row.id.in_(ids))
         if place:
             query = query.where(tuple_(row.key, row.effective_from) > tuple_(*_bound(place)))
@@ -117,21 +119,31 @@ def search(
     )
 
 
-def _conditions(found: MappingSet, revision: int, wanted: EntryFilter) -> list[ColumnElement[bool]]:
-    row = MappingEntryRow
-    conditions: list[ColumnElement[bool]] = [row.set_id == found.id]
+def _known(
+    connection: Connection, found: MappingSet, revision: int
+) -> tuple[list[ColumnElement[bool]], bool]:
+    """The conditions on what a revision knew, and whether those are few records."""
+    row, made = MappingEntryRow, MappingRevisionRow
+    of_set = row.set_id == found.id
     if revision == found.revision:
-        conditions.append(row.revision_to == CURRENT)
-    else:
-        conditions += [row.revision_from <= revision, row.revision_to > revision]
+        return [of_set, row.revision_to == CURRENT], False
+    few = _added(connection, [made.set_id == found.id, made.revision <= revision]) <= _FEW
+    column = row.revision_from if few else without_index(connection, row.revision_from)
+    return [of_set, column <= revision, row.revision_to > revision], few
+
+
+def _conditions(connection: Connection, wanted: EntryFilter) -> list[ColumnElement[bool]]:
+    row = MappingEntryRow
+    conditions: list[ColumnElement[bool]] = []
+    if any(given and not storable(given) for given in (wanted.prefix, wanted.text)):
+        return [false()]
     if wanted.prefix:
         conditions += [row.key >= wanted.prefix, row.key < wanted.prefix + _LAST]
     if wanted.business_date is not None:
         day = wanted.business_date
         conditions += [row.effective_from <= day, row.effective_to > day]
     if wanted.text:
-        whole = row.key + SEPARATOR + row.value
-        conditions.append(whole.ilike(f"%{_escaped(wanted.text)}%", escape="\\"))
+        conditions.append(_holding(connection, wanted.text))
     return conditions
 
 
@@ -142,19 +154,24 @@ def _recorded(
     if wanted.changed_since is None and wanted.actor is None:
         return [], False
     made = MappingRevisionRow
-    conditions = [made.set_id == found.id, made.revision <= revision]
+    conditions = [made.set_id == found.id, made.revision <= revision, made.added > 0]
     if wanted.changed_since is not None:
         conditions.append(made.recorded_at >= wanted.changed_since)
     if wanted.actor is not None:
         conditions.append(made.actor == wanted.actor)
-    added = connection.scalar(select(func.sum(made.added)).where(*conditions)) or 0
+    added = _added(connection, conditions)
     if not added:
         return [false()], True
-    column: ColumnElement[int] = MappingEntryRow.revision_from.expression
-    if added > _FEW and connection.dialect.name == "sqlite":
-        # SQLite cannot know how many there are, and a unary plus keeps it from the index.
-        column = literal_column("+openreg_mapping_entry.revision_from")
-    return [column.in_(select(made.revision).where(*conditions))], added <= _FEW
+    revisions = select(made.revision).where(*conditions)
+    if added <= _FEW:
+        # Of numbers PostgreSQL knows that they are few; of a query it guesses.
+        return [MappingEntryRow.revision_from.in_(list(connection.scalars(revisions)))], True
+    return [without_index(connection, MappingEntryRow.revision_from).in_(revisions)], False
+
+
+def _added(connection: Connection, conditions: list[ColumnElement[bool]]) -> int:
+    """How many records some revisions made."""
+    return connection.scalar(select(func.sum(MappingRevisionRow.added)).where(*conditions)) or 0
 
 
 def _rare(
@@ -173,8 +190,8 @@ def _rare(
     if not few and (not wanted.text or wanted.prefix):
         return None
     if connection.dialect.name == "sqlite" and not few and _most(connection, found):
-        # A unary plus keeps SQLite from going through the keys.
-        conditions = [literal_column("+openreg_mapping_entry.set_id") == found.id, *conditions[1:]]
+        of_set = without_index(connection, MappingEntryRow.set_id) == found.id
+        conditions = [of_set, *conditions[1:]]
     query = select(MappingEntryRow.id).where(*conditions).limit(_FEW + 1)
     ids = list(connection.scalars(query))
     return ids if len(ids) <= _FEW else None
@@ -182,8 +199,7 @@ def _rare(
 
 def _most(connection: Connection, found: MappingSet) -> bool:
     """Whether a good part of all entries is of one set."""
-    made = MappingRevisionRow
-    own = connection.scalar(select(func.sum(made.added)).where(made.set_id == found.id)) or 0
+    own = _added(connection, [MappingRevisionRow.set_id == found.id])
     newest = connection.scalar(select(func.max(MappingEntryRow.id))) or 0
     return bool(own * 5 > newest)
 
@@ -194,8 +210,20 @@ def _revision(connection: Connection, found: MappingSet, wanted: EntryFilter) ->
     return revision_at(connection, found, wanted.recorded_at).revision
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _holding(connection: Connection, text: str) -> ColumnElement[bool]:
+    """Whether an entry holds a text; letters A to Z in either case."""
+    row = MappingEntryRow
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    like = {"other": f"%{escaped}%", "escape": "\\"}
+    whole = row.key + SEPARATOR + row.value
+    sqlite = connection.dialect.name == "sqlite"
+    if sqlite and len(escaped.encode()) > _LIKE_BYTES:
+        return func.instr(func.lower(whole), func.lower(text)) > 0
+    if sqlite and SEPARATOR not in text:
+        # Its LIKE takes either case, and without copies of the cells it takes half the time.
+        return row.key.like(**like) | row.value.like(**like)
+    # The manual has an index of these very words.
+    return whole.ilike(**like)
 
 
 def _token(revision: int, key: str, begin: date) -> str:
@@ -206,10 +234,13 @@ def _token(revision: int, key: str, begin: date) -> str:
 def _place(token: str) -> tuple[int, str, date]:
     try:
         revision, key, begin = json.loads(base64.urlsafe_b64decode(token.encode()))
-        return int(revision), str(key), date.fromisoformat(begin)
-    except (ValueError, TypeError, binascii.Error) as error:
+        place = int(revision), str(key), date.fromisoformat(begin)
+        if place[0] >= CURRENT or not storable(place[1]):
+            raise ValueError(token)
+    except (ValueError, TypeError, OverflowError, binascii.Error) as error:
         message = "this is no place in a search"
         raise MappingError(message, hint="Pass `next` of the page before.") from error
+    return place
 
 
 def _bound(place: tuple[int, str, date]) -> tuple[Any, Any]:

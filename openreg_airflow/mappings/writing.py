@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, literal, select, text, update
 from openreg_airflow.errors import MappingConflictError, MappingError
 from openreg_airflow.mappings.reading import find_set
 from openreg_airflow.store import audit
-from openreg_airflow.store.engine import LOCK_SECONDS, transaction
+from openreg_airflow.store.engine import LOCK_SECONDS, transaction, without_index
 from openreg_airflow.store.mapping_models import (
     PAST,
     MappingEntryRow,
@@ -201,12 +201,17 @@ def digest(connection: Connection, set_id: int, revision: int) -> str:
     by key, beginning and sign.
     """
     row = MappingEntryRow
-    columns = (row.key, row.value, row.effective_from, row.effective_to)
+    # SQLite would go through all keys of the set rather than sort the records of one revision.
+    key = without_index(connection, row.key).label("key")
+    columns = (row.value, row.effective_from, row.effective_to)
     of_set = row.set_id == set_id
-    made = select(*columns, literal(1).label("made")).where(of_set, row.revision_from == revision)
-    gone = select(*columns, literal(0).label("made")).where(
-        of_set, row.revision_to == revision, PAST
+    made = select(key, *columns, literal(1).label("made")).where(
+        of_set, row.revision_from == revision
     )
+    # In its index of what is past SQLite finds a range, and goes through all for one number.
+    sqlite = connection.dialect.name == "sqlite"
+    ended = row.revision_to.between(revision, revision) if sqlite else row.revision_to == revision
+    gone = select(row.key, *columns, literal(0).label("made")).where(of_set, ended, PAST)
     query = made.union_all(gone).order_by("key", "effective_from", "made")
     found = hashlib.sha256()
     result = connection.execute(query, execution_options={"yield_per": _BATCH})

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, literal_column
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -22,7 +22,8 @@ from openreg_airflow.errors import SpecError, StoreNotReadyError, StoreUnavailab
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Engine
+    from sqlalchemy import ColumnElement, Engine
+    from sqlalchemy.orm import InstrumentedAttribute
 
 #: Seconds to wait for a connection, and for the locks of other processes.
 CONNECT_SECONDS = 10
@@ -145,6 +146,16 @@ def failures_told(engine: Engine) -> Iterator[None]:
         raise StoreNotReadyError(
             message, hint="[openreg] store_url names a file that is not a store."
         ) from error
+
+
+def without_index(connection: Connection, column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    """A column whose index SQLite leaves alone: it cannot know how many rows that would spare.
+
+    A unary plus keeps it from the index. PostgreSQL knows, and has the column as it is.
+    """
+    if connection.dialect.name != "sqlite":
+        return column.expression
+    return literal_column(f"+{column.class_.__tablename__}.{column.key}", column.type)
 
 
 def reason(error: DBAPIError) -> str:

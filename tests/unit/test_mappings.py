@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -11,6 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import event
 
 from openreg_airflow.mappings import reading
+from openreg_airflow.mappings.history import history
 from openreg_airflow.mappings.importing import import_file, upsert
 from openreg_airflow.mappings.search import EntryFilter, search
 from tests.bitemporal_machine import BitemporalMachine
@@ -18,6 +20,7 @@ from tests.mappings_contract import ANNA, BERT, MappingsContract, content, venue
 from tests.new_store import new_store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -52,21 +55,28 @@ def test_process_that_is_killed_in_the_middle_leaves_nothing(url: str, tmp_path:
     assert import_file(url, "venues", file, ANNA).revision == 2
 
 
-def test_pages_of_many_entries_are_found_through_an_index(url: str) -> None:
+@pytest.fixture
+def plans(url: str) -> Iterator[list[str]]:
+    """SQLite's plans of what is read of the entries, as it is read."""
+    engine, found = reading.ready(url), []
+
+    def explain(connection: Any, cursor: Any, statement: str, values: Any, *_: object) -> None:
+        if "FROM openreg_mapping_entry" in statement and "max(" not in statement:
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            found.append(" ".join(row[3] for row in cursor.fetchall()))
+
+    event.listen(engine, "before_cursor_execute", explain)
+    yield found
+    event.remove(engine, "before_cursor_execute", explain)
+
+
+def test_pages_of_many_entries_are_found_through_an_index(url: str, plans: list[str]) -> None:
     venues(url)
     upsert(
         url, "venues", (({"code": f"K{n}"}, {"mic": "A"}, None, None) for n in range(5100)), ANNA
     )
+    then = datetime.now(UTC)
     upsert(url, "venues", [({"code": "K7"}, {"mic": "rare"}, None, None)], BERT)
-    engine = reading.ready(url)
-    plans: list[str] = []
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def explain(connection: Any, cursor: Any, statement: str, values: Any, *_: object) -> None:
-        if "FROM openreg_mapping_entry" in statement and "max(" not in statement:
-            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
-            plans.append(" ".join(row[3] for row in cursor.fetchall()))
-
     for wanted in (
         EntryFilter(),
         EntryFilter(prefix="K12"),
@@ -74,6 +84,8 @@ def test_pages_of_many_entries_are_found_through_an_index(url: str) -> None:
         EntryFilter(actor="anna"),
         EntryFilter(actor="bert"),
         EntryFilter(changed_since=datetime(2000, 1, 1, tzinfo=UTC)),
+        EntryFilter(recorded_at=then),
+        EntryFilter(recorded_at=then, business_date=date(2026, 3, 31)),
     ):
         plans.clear()
         page = search(url, "venues", wanted)
@@ -83,3 +95,18 @@ def test_pages_of_many_entries_are_found_through_an_index(url: str) -> None:
         assert "TEMP B-TREE" not in plans[-1] or wanted.actor == "bert", plans
     assert len(search(url, "venues", EntryFilter(text="rare")).entries) == 1
     assert search(url, "venues", EntryFilter(text="k5099")).entries[0].key == {"code": "K5099"}
+
+
+def test_one_entry_of_many_is_changed_and_told_without_a_look_at_the_others(
+    url: str, plans: list[str]
+) -> None:
+    entries = venues(url)
+    first = entries.add({"code": "A"}, {"mic": "A"})
+    plans.clear()
+    entries.change(first.id, value={"mic": "B"})
+    told = history(url, "venues", {"code": "A"})
+    assert [one.entry.value["mic"] for one in told] == ["A", "B"]
+    assert [plan for plan in plans if "revision_to>? AND revision_to<?" in plan]
+    # What is bound by nothing but the set is all of it.
+    wide = re.compile(r"SCAN|\(set_id=\?\)|\(set_id=\? AND revision_to<")
+    assert not [plan for plan in plans if wide.search(plan)], plans
