@@ -157,18 +157,22 @@ class Firm:
             )
         )
         for _ in range(2):  # A task that is cleared reads the same again.
-            AcknowledgeOperator(
-                task_id="acknowledge",
-                report_id=sent.run.report_id,
-                business_date=sent.run.business_date.isoformat(),
-                route="regulator",
-                spec=ROUTE,
-                artifact=sent.artifact.model_dump(mode="json"),
-                receipts=[{"delivered_at": "2026-03-03T08:00:00+00:00"}],
-                tables={},
-                verdict=sent.verdict.model_dump(mode="json"),
-                records=RECORDS,
-            ).execute(context(sent.run))
+            self.acknowledge(sent)
+
+    def acknowledge(self, sent: Sent) -> None:
+        """The task looks for answers, as it does when it is cleared."""
+        AcknowledgeOperator(
+            task_id="acknowledge",
+            report_id=sent.run.report_id,
+            business_date=sent.run.business_date.isoformat(),
+            route="regulator",
+            spec=ROUTE,
+            artifact=sent.artifact.model_dump(mode="json"),
+            receipts=[{"delivered_at": "2026-03-03T08:00:00+00:00"}],
+            tables={},
+            verdict=sent.verdict.model_dump(mode="json"),
+            records=RECORDS,
+        ).execute(context(sent.run))
 
     def no_reasons(self) -> Path:
         path = self.folder / "reasons.parquet"
@@ -283,3 +287,65 @@ def test_rejected_cancellation_is_no_record_of_the_report_and_goes_out_again(fir
     assert [(row[0], row[1]) for row in third.rows] == [(second.rows[0][0], "C")]
     firm.answer(third)
     assert firm.balance == (3, 3, 0, 0)
+
+
+MAY_MEAN = "not in the data (the answer names only the reference: it may mean the cancellation"
+
+
+@pytest.fixture
+def half(firm: Firm) -> tuple[Firm, Sent]:
+    """The authority refused one of the two records of a correction, and names the reference."""
+    firm.answer(firm.report(ROWS))
+    second = firm.report([("NEWT", "A", 10, BUYER), *ROWS[1:]])
+    assert [row[:3] for row in second.rows] == [("CANCEL", "A", 0), ("NEWT", "A", 10)]
+    firm.answer(second, "A")
+    assert firm.item("A").reasons[0].message.startswith(MAY_MEAN)
+    return firm, second
+
+
+@pytest.mark.parametrize("firm", [CANCEL_AND_NEW], indirect=True)
+def test_half_of_a_correction_is_refused_and_it_was_the_report(half: tuple[Firm, Sent]) -> None:
+    firm, _ = half
+    firm.amend("A", {"n": 11})
+    again = firm.resubmit()
+    assert [row[:3] for row in again.rows] == [("NEWT", "A", 11)]
+    firm.answer(again)
+    assert firm.balance == (4, 4, 0, 0)
+
+
+@pytest.mark.parametrize("firm", [CANCEL_AND_NEW], indirect=True)
+def test_half_of_a_correction_is_refused_and_it_was_the_cancellation(
+    half: tuple[Firm, Sent],
+) -> None:
+    firm, second = half
+    # The authority confirms that it has the report; its file is read when the task is cleared.
+    [file] = second.artifact.files
+    out = firm.folder / "outbox" / "out" / f"{Path(file.filename).stem}_FDB_late.xml"
+    out.write_text(auth031("PART", original=file.filename, records=[("A", "ACPT", "", "")]))
+    firm.acknowledge(second)
+    # Nothing is sent again of what it has, and what changes is cancelled first.
+    item = firm.item("A")
+    decisions.reject(firm.url, {item.id: item.version}, ANNA, "the authority has it, ticket 4711")
+    again = firm.report([("NEWT", "A", 10, BUYER), *ROWS[1:]])
+    assert [f.filename for f in again.artifact.files] == [file.filename]
+    assert len(list((firm.folder / "outbox" / "in").iterdir())) == 2
+    third = firm.report([("NEWT", "A", 12, BUYER), *ROWS[1:]])
+    assert [row[:3] for row in third.rows] == [("CANCEL", "A", 0), ("NEWT", "A", 12)]
+    firm.answer(third)
+    assert firm.balance == (4, 4, 0, 0)
+
+
+@pytest.mark.parametrize("firm", [CANCEL_AND_NEW], indirect=True)
+def test_half_of_a_correction_is_refused_and_the_other_half_too(half: tuple[Firm, Sent]) -> None:
+    firm, second = half
+    [file] = second.artifact.files
+    out = firm.folder / "outbox" / "out" / f"{Path(file.filename).stem}_FDB_late.xml"
+    twice = [("A", "RJCT", "CON-410", "no such report")] * 2
+    out.write_text(auth031("PART", original=file.filename, records=twice))
+    firm.acknowledge(second)
+    # What the authority had before stands, and is cancelled first.
+    firm.amend("A", {"n": 11})
+    again = firm.resubmit()
+    assert [row[:3] for row in again.rows] == [("CANCEL", "A", 0), ("NEWT", "A", 11)]
+    firm.answer(again)
+    assert firm.balance == (4, 4, 0, 0)

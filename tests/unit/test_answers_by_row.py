@@ -183,7 +183,8 @@ def test_pending_report_behind_a_cancellation_is_followed_up(tmp_path: Path) -> 
     assert desk.standings == [("partly accepted", 2, 0, 1)]
     desk.csv("A;rejected;x")
     assert desk.standings == [("partly accepted", 2, 1, 0)]
-    assert desk.rejected == [(1, "x")]
+    [(row, text)] = desk.rejected
+    assert (row, text.startswith("x (the answer names only the reference: ")) == (1, True)
 
 
 def test_what_was_rejected_is_not_accepted_by_a_later_word_on_its_reference(

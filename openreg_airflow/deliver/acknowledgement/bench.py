@@ -33,6 +33,8 @@ _ROWS = 10_000
 _WORDS = "status, rules, text"
 #: Beyond the last row of any file.
 _NO_END = 1 << 62
+#: What people are told of a rejection that may be that of another row.
+_UNCLEAR = "the answer names only the reference: it may mean the cancellation in the same file"
 #: Characters that may be said of one record.
 _MOST_TEXT = 1 << 20
 
@@ -184,7 +186,7 @@ class Bench:
         )
         # What is said of a row; nothing of one that is accepted because a later one was looked at.
         self._run(
-            "CREATE TABLE spoken AS SELECT row, name, rows, taken, CASE "
+            "CREATE TABLE spoken AS SELECT row, name, rows, taken, others, CASE "
             "WHEN one IS NULL THEN 'accepted' "
             "WHEN back <= greatest(1, least(others, rows - (taken > 0)::INTEGER)) THEN one "
             "END AS status, one <> other AS differ FROM ("
@@ -263,7 +265,8 @@ class Bench:
     def _newest(self, *, accepted_too: bool) -> Iterator[tuple[RecordAnswer, str, bool]]:
         """Words with the states before, and whether it is this file that says so first."""
         joined = self._run(
-            "SELECT s.row, s.name, s.part, p.status, a.rules, a.text, k.status, k.rules, k.text "
+            "SELECT s.row, s.name, s.part, p.status, a.rules, a.text, k.status, k.rules, k.text, "
+            "p.rows > greatest(1, p.others) "
             "FROM sent s LEFT JOIN spoken p USING (row) LEFT JOIN known k USING (row) "
             "LEFT JOIN answers a ON a.name = s.name AND a.status = p.status "
             "WHERE p.status IN ('rejected', 'pending') OR k.status IS NOT NULL "
@@ -273,10 +276,12 @@ class Bench:
         lines = (line for part in iter(lambda: joined.fetchmany(_ROWS), []) for line in part)
         for row, same in groupby(lines, itemgetter(0)):
             first = next(same)
-            _, reference, part, status, _, _, before, known_rules, known_text = first
+            _, reference, part, status, _, _, before, known_rules, known_text, unclear = first
             said = status is not None
             if said:
                 rules, text = self._together(first, same)  # noqa: B031 - the rest of it
+                if unclear and status == "rejected":
+                    text = f"{text} ({_UNCLEAR})".lstrip()
             else:
                 status, rules, text = before or "accepted", known_rules or "", known_text or ""
             word = RecordAnswer(

@@ -116,7 +116,8 @@ def collect(
         store: where answers are kept.
         reject: is given the rejected records, once through and perhaps none, before the file
             counts as read: a task that dies in between gives them again.
-        afresh: look at refused files once more.
+        afresh: look at refused files once more, and for new ones although all is answered; a file
+            that was rejected as a whole goes out as another version, so its answer is the last.
 
     Raises:
         DeliveryRefusedError: the place refuses.
@@ -140,7 +141,10 @@ def collect(
         ],
     )
     refused: list[FeedbackFile] = []
-    if not all(standing.settled for standing in store.of_run(*place)):
+    before = store.of_run(*place)
+    # A person who clears the task asks whether the authority has changed its mind.
+    again = afresh and all(one.state not in ("rejected", "corrupted") for one in before)
+    if again or not all(standing.settled for standing in before):
         with workspace.scratch_folder() as scratch:
             known = [file for file in store.files(*place) if not afresh or file.result == "read"]
             for path, name in _fetched(awaited, connect, scratch, known):

@@ -205,7 +205,7 @@ def _so_far(
         return told.status, "rejected"
     if told.status == "accepted" and not named["rejected"]:
         return "accepted", "accepted"
-    if told.status == "partly accepted" and told.counts is None:
+    if told.status == "partly accepted":
         return "partly accepted", "accepted"
     taken = named["accepted"] + before.sent - sum(named.values())
     return _state_of(taken, named), "accepted"
