@@ -65,7 +65,10 @@ class AirflowClient:
         self._http.close()
 
     def wait_for_dags(self, dag_ids: set[str], *, seconds: float = 120.0) -> None:
-        """Return when Airflow has parsed all these Dags.
+        """Return when Airflow has parsed all these Dags and runs of them can be started.
+
+        On a busy machine the parsing of a file may take too long, which is an import error until it
+        is parsed again; no run can be started meanwhile.
 
         Raises:
             AirflowClientError: some are still missing when the time is over.
@@ -74,12 +77,12 @@ class AirflowClient:
         missing = set(dag_ids)
         while missing and time.monotonic() < end:
             found = _checked(self._http.get("/api/v2/dags", params={"limit": 1000}))
-            missing -= {dag["dag_id"] for dag in found["dags"]}
+            missing -= {d["dag_id"] for d in found["dags"] if not d["has_import_errors"]}
             if missing:
                 time.sleep(0.5)
         if missing:
             message = f"Airflow does not show these Dags: {', '.join(sorted(missing))}"
-            raise AirflowClientError(message)
+            raise AirflowClientError("\n".join([message, *self.import_errors()]))
 
     def trigger(self, dag_id: str, business_date: date) -> str:
         """Unpause a Dag and start one run for a business date; return the run's id."""
