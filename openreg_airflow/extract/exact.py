@@ -121,6 +121,8 @@ def _to_string(array: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_decimal(array.type):
         # Arrow would spell small decimals with an exponent.
         return pa.array([None if v is None else f"{v:f}" for v in array.to_pylist()], target)
+    if pa.types.is_temporal(array.type):
+        _check_range(array)  # Arrow spells what is infinite as a value of its own
     return pc.cast(array, target)
 
 

@@ -237,6 +237,23 @@ def test_decimal_becomes_another_exactly_or_not_at_all(
         assert found == values
 
 
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (2**31 - 1, pa.date32()),
+        (-719_163, pa.date32()),  # the last day before the year 1
+        (2**63 - 1, pa.timestamp("us")),
+        (-(2**63), pa.timestamp("us", tz="UTC")),
+        (86_400_000_000, pa.time64("us")),
+    ],
+)
+def test_day_that_is_none_is_not_spelled_as_text(number: int, kind: pa.DataType) -> None:
+    width = pa.int32() if kind == pa.date32() else pa.int64()
+
+    with pytest.raises(UnfitError):
+        exactly(pa.array([None, number], width).view(kind), pa.string())
+
+
 def test_short_float_keeps_the_digits_that_it_is_printed_with() -> None:
     short = pa.array([0.1, 123456.79, 3.4028235e38, 1e-45, None], pa.float32())
 
