@@ -202,6 +202,18 @@ def test_pages_add_up_in_any_order_with_one_twice_and_one_late(way: str, data: A
         ]
 
 
+def test_csv_page_may_be_read_before_it_is_whole(tmp_path: Path) -> None:
+    spec = {"parser": "csv", "form": {"reference": "id", "status": "s"}}
+    authority = Authority(tmp_path, 4, spec | {"pattern": "{stem}_{page}_of_{pages}.csv"})
+    authority.says("id;s\nT0;ok\nT1;RJCT\n", "sent_1_of_2.csv")
+    authority.says("id;s\nT2;ok\n", "sent_2_of_2.csv")
+    assert authority.counts == ("received", 2, 1, 1)
+    assert authority.standing.untold == "1 records are not told yet"
+    authority.says("id;s\nT2;ok\nT3;RJCT\n", "sent_2_of_2.csv")
+    assert authority.counts == ("partly accepted", 2, 2, 0)
+    assert authority.rejected == [1, 3]
+
+
 REJECTED = ("RJCT", "CON-412", "unknown")
 T0 = [("T0", *REJECTED)]
 T1 = [("T1", *REJECTED)]

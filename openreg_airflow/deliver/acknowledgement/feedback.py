@@ -71,6 +71,7 @@ class Feedback:
         counts: how many in which state; None when it does not say.
         text: why, where the whole file was refused.
         page: where the authority splits its answer over several files and numbers them.
+        open_ended: nobody can see whether the file is whole: lines may follow, as in CSV.
     """
 
     status: FileStatus | None = None
@@ -80,6 +81,7 @@ class Feedback:
     text: str = ""
     rules: tuple[str, ...] = field(default=())
     page: Page | None = None
+    open_ended: bool = False
 
 
 class Parser(Protocol):

@@ -138,7 +138,10 @@ def _standing(
         state, rest = before.state, "rejected"
     else:
         told = told_now(name, before, feedback, counts, heard, digest)
-        if complete(told, before.sent, heard.named, split=split):
+        ended = complete(
+            told, before.sent, heard.named, split=split, open_ended=feedback.open_ended
+        )
+        if ended:
             state, rest = _so_far(name, before, told, heard.named)
             told = None
         else:

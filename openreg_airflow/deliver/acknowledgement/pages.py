@@ -115,7 +115,9 @@ def _hold_counts(name: str, before: Acknowledgement, told: Told, counts: Counts)
         raise FeedbackError(message, hint=_ASK)
 
 
-def complete(told: Told, sent: int, named: Counts, *, split: bool) -> bool:
+def complete(
+    told: Told, sent: int, named: Counts, *, split: bool, open_ended: bool = False
+) -> bool:
     """Whether all is told.
 
     Args:
@@ -123,13 +125,14 @@ def complete(told: Told, sent: int, named: Counts, *, split: bool) -> bool:
         sent: records of the file.
         named: how many of them were named, by state.
         split: the authority may leave parts of an answer for files that have no numbers.
+        open_ended: the last page may have been read before it was whole.
     """
     if sum(named.values()) == sent:
         return True
     if told.counts is not None and _agree(told.counts, named):
         return True
     if told.numbers and len(told.numbers) == told.last:
-        return True
+        return not open_ended
     if told.totals:
         return told.totals == sent
     if split or told.pages or told.counts is not None or told.status is None:
@@ -151,11 +154,11 @@ def _with_page(
     if page is None and not own_part:
         return told
     number = page.number if page is not None else None
-    if number in told.numbers:
+    if number in told.numbers and not feedback.open_ended:
         message = f"{name} is page {number}, which came before and said something else"
         raise FeedbackError(message, hint=_ASK)
     pages = (
-        *told.pages,
+        *(each for each in told.pages if number is None or each.number != number),
         ToldPage(number=number, digest=digest, total=feedback.total if own_part else None),
     )
     ends = {end for end in (told.last, page.last if page is not None else None) if end is not None}

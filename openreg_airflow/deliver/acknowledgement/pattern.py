@@ -100,12 +100,12 @@ def page_of(
 
 
 def _match(name: str, pattern: str, filename: str, business_date: date) -> re.Match[str] | None:
-    return _compiled(fill(pattern, filename, business_date, literal=True)).match(name)
+    return _compiled(pattern, filename, business_date).match(name)
 
 
 @lru_cache(maxsize=10_000)
-def _compiled(glob: str) -> re.Pattern[str]:
-    form = fnmatch.translate(glob)
+def _compiled(pattern: str, filename: str, business_date: date) -> re.Pattern[str]:
+    form = fnmatch.translate(fill(pattern, filename, business_date, literal=True))
     for each, mark in _PAGES.items():
         form = form.replace(mark, f"(?P<{each}>[0-9]{{1,9}})")
     return re.compile(form)

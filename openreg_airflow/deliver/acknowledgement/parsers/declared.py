@@ -71,7 +71,7 @@ class CsvParser:
                 message = f"{path.name} is not CSV in {form.encoding}: {error}"
                 where = f"after line {lines.line_num}"
                 raise FeedbackError(message, where=where, hint=_ASK) from error
-        return [Feedback()]
+        return [Feedback(open_ended=True)]
 
 
 class XmlParser:
