@@ -284,6 +284,7 @@ class MappingsContract:
             ({"code": "a", "other": 1}, {}, "no key column 'other'"),
             ({"code": "a"}, {"venue": "b"}, "no value column 'venue'"),
             ({"code": "a "}, {}, "begins or ends with a blank"),
+            ({"code": "\u200ba"}, {}, "with a character nobody sees"),
             ({"code": "a\x1fb"}, {}, "U\\+001F"),
             ({"code": "a\x00"}, {}, "U\\+0000"),
             ({"code": "a" * 2001}, {}, "2000 bytes"),
@@ -412,6 +413,7 @@ class MappingsContract:
             ("S,X,,,1", "reaches into the entry that begins 2026-04-01"),
             ("S,X,2026-04-10,2026-04-20,1", "of which the rest would be lost"),
             ("Z ,X,,,1", "begins or ends with a blank"),
+            ("\ufeffZ,X,,,1", r"'\\ufeffZ' begins or ends with a character nobody sees"),
             ('"a\x01",X,,,1', "U\\+0001"),
         ],
     )

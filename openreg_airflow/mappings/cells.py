@@ -31,6 +31,8 @@ KEY_BYTES = 2000
 #: Bytes of all value cells of an entry.
 VALUE_BYTES = 100_000
 _REFUSED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+#: Marks of encodings and joins of words: what two files that were put together leave in a key.
+_UNSEEN = "\ufeff\u200b\u2060"
 _UNHEARD_OF = re.compile(r"[\x00\ud800-\udfff]")
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)", re.ASCII)
@@ -123,6 +125,9 @@ def packed_key(cells: Sequence[str | None]) -> str:
     for cell in cells:
         if cell != (cell or "").strip():
             message = f"the key {_short(cell or '')} begins or ends with a blank"
+            raise ValueError(message)
+        if cell != (cell or "").strip(_UNSEEN):
+            message = f"the key {_short(cell or '')} begins or ends with a character nobody sees"
             raise ValueError(message)
     packed = pack(cells)
     if len(packed) * 4 > KEY_BYTES and len(packed.encode()) > KEY_BYTES:

@@ -21,6 +21,10 @@ MOST_ROWS = 1_048_576
 LONGEST_CELL = 32_767
 #: Bytes of a workbook without compression; more is a trap rather than a table.
 _MOST_BYTES = 2 << 30
+#: Bytes from which a part is judged by its compression, and how far no table is compressed: one
+#: text that never ends is, and would be read into memory as one cell.
+_LARGE_PART = 50 << 20
+_MOST_COMPRESSED = 500
 #: How a workbook spells characters that XML cannot hold, such as a carriage return.
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
@@ -71,6 +75,12 @@ def sheet_rows(path: Path, sheet: str | None) -> Iterator[tuple[int, list[str]]]
             if sum(part.file_size for part in archive.infolist()) > _MOST_BYTES:
                 message = "the workbook is larger than 2 GiB without its compression"
                 raise MappingError(message, where=str(path))
+            if any(_is_trap(part) for part in archive.infolist()):
+                message = (
+                    f"the workbook has a part that is compressed over {_MOST_COMPRESSED} times"
+                )
+                hint = "No table is. Open it in a spreadsheet, look at it, and save it again."
+                raise MappingError(message, where=str(path), hint=hint)
         book = load_workbook(path, read_only=True, keep_links=False)
     except OSError as error:
         message = f"the file cannot be read: {error.strerror or error}"
@@ -90,6 +100,11 @@ def sheet_rows(path: Path, sheet: str | None) -> Iterator[tuple[int, list[str]]]
                 cells.pop()
             if cells:
                 yield number, cells
+
+
+def _is_trap(part: zipfile.ZipInfo) -> bool:
+    small = max(part.compress_size, 1) * _MOST_COMPRESSED
+    return part.file_size > _LARGE_PART and part.file_size > small
 
 
 def write_sheet(path: Path, name: str, rows: Iterable[Sequence[str]]) -> int:

@@ -59,7 +59,7 @@ def header_of(shape: Shape, names: list[str], where: str) -> Header:
     found = [unguarded(name).strip().lower() for name in names]
     wanted = [column.name for column in shape.keys + shape.values]
     if unknown := [name for name in found if name not in (*wanted, *PERIOD)]:
-        message = f"the set has no column {unknown[0]!r}"
+        message = f"the set has no column {unknown[0][:100]!r}"
         hint = f"Its columns are: {', '.join((*wanted, *PERIOD))}."
         raise MappingError(message, where=where, hint=hint)
     if twice := [name for name in found if found.count(name) > 1]:

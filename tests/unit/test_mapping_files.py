@@ -434,3 +434,23 @@ def test_any_text_comes_back_as_it_was_exported(url: str, tmp_path: Path, texts:
         export_file(url, "venues", tmp_path / name)
         again = import_file(url, "venues", tmp_path / name, ANNA, options=options)
         assert (again.unchanged, again.applied) == (len(kept), False)
+
+
+def test_name_of_a_column_is_told_shortened(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="no column 'xxx") as caught:
+        lines.header_of(SHAPE, ["code", "x" * 900_000], str(tmp_path))
+    assert len(str(caught.value)) < 1000
+
+
+def test_workbook_of_one_text_without_end_is_refused_before_it_is_read(
+    url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "trap.xlsx"
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as out,
+        out.open("xl/worksheets/sheet1.xml", "w") as sheet,
+    ):
+        for _ in range(60):
+            sheet.write(b"A" * (1 << 20))
+    with pytest.raises(MappingError, match="compressed over 500 times"):
+        import_file(url, "venues", file, ANNA)
