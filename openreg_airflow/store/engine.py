@@ -135,10 +135,12 @@ def failures_told(engine: Engine) -> Iterator[None]:
                 message, hint="Let [openreg] store_url lead to the server that is the primary now."
             ) from error
         if code == _NO_RIGHT:
-            message = f"the store {shown(engine.url)} refuses the login: {reason(error)}"
-            raise StoreNotReadyError(
-                message, hint="Give it the right to read and write the store's tables."
-            ) from error
+            message = f"the store {shown(engine.url)} refuses this: {reason(error)}"
+            hint = (
+                "The login of [openreg] store_url needs the right to read and write the store's "
+                "tables. What a trail or a history has is rewritten by nobody."
+            )
+            raise StoreNotReadyError(message, hint=hint) from error
         # A constraint, a value or a statement of ours is another class; this one is the file.
         if type(error) is not DatabaseError:
             raise

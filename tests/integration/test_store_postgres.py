@@ -80,7 +80,7 @@ def test_a_login_without_rights_is_told_at_once(postgres: PostgresServer, url: s
     postgres.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{postgres.password}'")
     stranger = Store(url.replace(f"//{postgres.user}:", f"//{name}:"))
 
-    with pytest.raises(StoreNotReadyError, match="refuses the login: permission denied for table"):
+    with pytest.raises(StoreNotReadyError, match="refuses this: permission denied for table"):
         stranger.artifacts(RUN)
 
 
