@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, func, select
 from sqlalchemy.orm import aliased
 
 from openreg_airflow.records import FileRef, Record
@@ -15,6 +15,7 @@ from openreg_airflow.store.acknowledgement_models import (
     FeedbackFileRow,
     RecordAnswerRow,
 )
+from openreg_airflow.store.models import ArtifactRow
 from openreg_airflow.store.store import Store, _of_run, _put, _record
 from openreg_airflow.store.told import Told
 
@@ -159,6 +160,37 @@ class Acknowledgements(Store):
             found = connection.execution_options(stream_results=True).execute(query).mappings()
             for rows in found.partitions(_BATCH):
                 yield [_record(RecordAnswer, dict(row)) for row in rows]
+
+    def of_content(
+        self, run: RunKey, route: str, artifact: str, content: str
+    ) -> tuple[RunKey, ...]:
+        """Other runs of the date with the same content of an artifact, answered to, newest first.
+
+        Args:
+            run: whose report and business date.
+            route: the route that they delivered over.
+            artifact: name of the artifact.
+            content: its hash; see :attr:`~openreg_airflow.records.Artifact.content`.
+        """
+        row, file = ArtifactRow, FeedbackFileRow
+        query = (
+            select(row.run_id)
+            .join(
+                file,
+                and_(
+                    *(file.report_id == row.report_id, file.business_date == row.business_date),
+                    *(file.run_id == row.run_id, file.artifact == row.name),
+                    *(file.route == route, file.result == "read"),
+                ),
+            )
+            .where(row.report_id == run.report_id, row.business_date == run.business_date)
+            .where(row.name == artifact, row.content == content, row.run_id != run.run_id)
+            .group_by(row.run_id)
+            .order_by(func.max(file.id).desc())
+        )
+        with self._transaction(write=False) as connection:
+            found = connection.scalars(query).all()
+        return tuple(run.model_copy(update={"run_id": run_id}) for run_id in found)
 
     def await_files(self, run: RunKey, awaited: Iterable[Acknowledgement]) -> None:
         """Note which files an answer is awaited to; known ones stay as they are."""

@@ -24,11 +24,12 @@ from openreg_airflow.exception_queue.listing import Wanted, find
 from openreg_airflow.exception_queue.reasons import ReasonWriter
 from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
-from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset
+from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset, DeliveryAttempt
 from openreg_airflow.references import guard
 from openreg_airflow.references.spec import ReferencesSpec
 from openreg_airflow.store.acknowledgements import Acknowledgements
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
+from openreg_airflow.store.numbering import Numbering
 from openreg_airflow.workspace import Workspace
 from tests.channel_sites import SITES
 from tests.delivery_house import RUN, route
@@ -37,6 +38,8 @@ from tests.new_store import new_store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from openreg_airflow.records import RunKey
 
 STEM = "SND_DATTRA_DE_000017"
 SENT = f"{STEM}.xml"
@@ -70,6 +73,7 @@ class Desk:
         delivered: datetime | None = None,
         stand_in: str | None = None,
         resumed: bool = False,
+        run: RunKey = RUN,
         **spec: Any,
     ) -> Any:
         """What the task does when it looks now: returns, defers or fails.
@@ -77,14 +81,15 @@ class Desk:
         Args:
             delivered: when; now when left out.
             resumed: it has waited, and was not started by anybody.
+            run: whose task.
             stand_in: how the task ended that delivers instead, and nothing was delivered.
             spec: of the acknowledgement.
         """
         answer = {"pattern": "{stem}_FDB_*.xml", "folder": "out", "reference": "reference"}
         operator = AcknowledgeOperator(
             task_id="acknowledge",
-            report_id=RUN.report_id,
-            business_date=RUN.business_date.isoformat(),
+            report_id=run.report_id,
+            business_date=run.business_date.isoformat(),
             route="regulator",
             spec=route(channel="folder", connection="outbox", acknowledgement=answer | spec),
             artifact=self.artifact.model_dump(mode="json"),
@@ -95,10 +100,26 @@ class Desk:
             tables={"transactions": self.table.model_dump(mode="json")},
             records=RECORDS,
         )
-        states = {RUN.run_id: {"spare": stand_in}}
+        states = {run.run_id: {"spare": stand_in}}
         ti = SimpleNamespace(get_task_states=lambda **_: states)
         begin: Any = operator.look_again if resumed else operator.execute
-        return begin({"dag_run": SimpleNamespace(run_id=RUN.run_id), "ti": ti})
+        return begin({"dag_run": SimpleNamespace(run_id=run.run_id), "ti": ti})
+
+    def validate(self, run: RunKey) -> None:
+        """What the validation of a report with records leaves, and the delivery after it."""
+        with ReasonWriter(self.folder / "reasons.parquet"):
+            pass
+        set_aside(
+            run=run,
+            stage="validate",
+            origin="rule",
+            records=RECORDS,
+            tables={"transactions": self.table},
+            reasons=self.folder / "reasons.parquet",
+            workspace=Workspace(self.folder / "workspace"),
+            store_url=self.store_url,
+        )
+        settle(self.store_url, run)
 
     def waits(self, **spec: Any) -> TaskDeferred:
         with pytest.raises(TaskDeferred) as caught:
@@ -146,20 +167,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     outbox.mkdir()
     desk = Desk(tmp_path, outbox, artifact, dataset)
     new_store(tmp_path)
-    # What the validation of a report with records leaves.
-    with ReasonWriter(tmp_path / "reasons.parquet"):
-        pass
-    set_aside(
-        run=RUN,
-        stage="validate",
-        origin="rule",
-        records=RECORDS,
-        tables={"transactions": dataset},
-        reasons=tmp_path / "reasons.parquet",
-        workspace=workspace,
-        store_url=desk.store_url,
-    )
-    settle(desk.store_url, RUN)
+    desk.validate(RUN)
     fs = {"conn_type": "fs", "extra": {"path": str(outbox)}}
     monkeypatch.setenv("AIRFLOW_CONN_OUTBOX", json.dumps(fs))
     monkeypatch.setenv("AIRFLOW__OPENREG__WORKSPACE", str(tmp_path / "workspace"))
@@ -593,3 +601,81 @@ def test_feedback_is_fetched_over_every_channel_that_has_files(
         monkeypatch.setattr(operator, "airflow_connection", lambda _: site.connection())
         desk.look(channel=site.channel, connection="there", folder=f"{site.root}out")
     assert desk.standing == ("accepted", 5, 0, 0)
+
+
+def test_answers_hold_for_another_run_of_the_same_content(desk: Desk) -> None:
+    desk.artifact = desk.artifact.model_copy(update={"content": "c" * 64, "version": 1})
+    again, third, other = (RUN.model_copy(update={"run_id": f"again-{n}"}) for n in (1, 2, 3))
+    for run in (RUN, again, third):
+        Numbering(desk.store_url).record_artifact(run, desk.artifact)
+    pending = {"original": STEM, "total": 5}
+    desk.answer(
+        auth031("PART", **pending, counts={"ACPT": 4, "PDNG": 1}, records=[("T2", "PDNG", "", "")])
+    )
+    desk.waits()
+    # As long as records are pending, another run looks for itself.
+    desk.validate(again)
+    desk.waits(run=again)
+    desk.answer(
+        auth031(
+            "PART", **pending, counts={"ACPT": 4, "RJCT": 1}, records=[("T2", "RJCT", "R1", "no")]
+        ),
+        f"{STEM}_FDB_2.xml",
+    )
+    desk.look()
+    # Both files still lie there, and the older one is not taken for news.
+    desk.validate(third)
+    [standing] = desk.look(run=third)
+    assert (standing["rejected"], standing["pending"]) == (1, 0)
+    for file in (desk.outbox / "out").iterdir():
+        file.unlink()
+
+    # A later run of the same data: nothing is sent, and the authority has cleared its folder.
+    desk.validate(other)
+    Numbering(desk.store_url).record_artifact(other, desk.artifact)
+    assert desk.queue["T2"][0] == "superseded"
+    [standing] = desk.look(run=other)
+    assert (standing["state"], standing["accepted"], standing["rejected"]) == (
+        "partly accepted",
+        4,
+        1,
+    )
+    assert desk.queue == {"T2": ("pending", "no")}
+    assert [one.run_id for one in desk.store.outstanding()] == ["again-1"]
+    desk.look(run=again)
+    assert desk.store.outstanding() == ()
+
+
+def test_answers_hold_only_for_runs_of_the_same_content_that_sent_nothing(desk: Desk) -> None:
+    desk.artifact = desk.artifact.model_copy(update={"content": "c" * 64, "version": 1})
+    Numbering(desk.store_url).record_artifact(RUN, desk.artifact)
+    desk.answer(auth031("ACPT", original=STEM, total=5))
+    desk.look()
+    (desk.outbox / "out" / f"{STEM}_FDB_1.xml").unlink()
+    other, resent, again = (RUN.model_copy(update={"run_id": name}) for name in "abc")
+    made = desk.artifact
+    desk.artifact = made.model_copy(update={"content": "d" * 64})
+    desk.waits(run=other)
+    desk.artifact = made
+    # A person has it sent once more by the later run: the authority answers anew.
+    [file] = made.files
+    attempt = DeliveryAttempt(
+        route="regulator",
+        artifact="transactions",
+        attempt=1,
+        channel="folder",
+        destination="file:///outbox",
+        filename=file.filename,
+        sha256=file.sha256,
+        started_at=datetime.now(UTC),
+        result="already-there",
+    )
+    store = Numbering(desk.store_url)
+    store.record_attempt(resent, attempt)
+    store.record_attempt(resent, attempt.model_copy(update={"attempt": 2, "result": "delivered"}))
+    desk.waits(run=resent)
+    store.record_attempt(again, attempt)
+    desk.look(run=again)
+    # The run that sent it does so once more: earlier answers hold for nobody.
+    desk.store.await_again(RUN, "regulator", "transactions", {1}, datetime.now(UTC))
+    desk.waits(run=RUN.model_copy(update={"run_id": "d"}))

@@ -141,6 +141,7 @@ def collect(
         ],
     )
     refused: list[FeedbackFile] = []
+    _adopt(awaited, store, reject)
     before = store.of_run(*place)
     # A person who clears the task asks whether the authority has changed its mind.
     again = afresh and all(one.state not in ("rejected", "corrupted") for one in before)
@@ -152,6 +153,41 @@ def collect(
                 if file.result == "refused":
                     refused.append(file)
     return Collected(standings=store.of_run(*place), refused=tuple(refused))
+
+
+def _adopt(awaited: Awaited, store: Acknowledgements, reject: Reject) -> None:
+    """Take what was answered to another run of the same content, where this one sent nothing.
+
+    The authority answers once, and its folder may be empty since.
+    """
+    run, artifact = awaited.run, awaited.artifact
+    place = (awaited.route, artifact.name)
+    own = store.of_run(run, *place)
+    sent = any(
+        (one.route, one.artifact) == place and one.result in ("delivered", "started")
+        for one in store.attempts(run)
+    )
+    if sent or not artifact.content or all(one.settled for one in own):
+        return
+    files = [(one.position, one.filename, one.sent) for one in own]
+    for other in store.of_content(run, *place, artifact.content):
+        standings = store.of_run(other, *place)
+        same = files == [(one.position, one.filename, one.sent) for one in standings]
+        if not same or not all(one.settled for one in standings):
+            continue
+        *older, newest = [file for file in store.files(other, *place) if file.result == "read"]
+        log.info("run %s sent the same content; its answers hold for this run too", other.run_id)
+        reject(one for one in _each(store, other, place) if one.status == "rejected")
+        # Those that still lie there are known, and not read again as if they were newer.
+        for file in older:
+            store.note(run, file)
+        store.apply(run, newest, standings, _each(store, other, place))
+        return
+
+
+def _each(store: Acknowledgements, run: RunKey, place: tuple[str, str]) -> Iterator[RecordAnswer]:
+    """What is known of single records, however many they are."""
+    return (one for batch in store.each_answer(run, *place) for one in batch)
 
 
 def _fetched(
