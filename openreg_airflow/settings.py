@@ -111,7 +111,8 @@ def load() -> Settings:
     from openreg_airflow.errors import SpecError
 
     def text(option: str, default: str = "") -> str:
-        return str(conf.get("openreg", option, fallback=default) or default)
+        # A command, as of `store_url_cmd`, ends its answer with a line end.
+        return str(conf.get("openreg", option, fallback=default) or "").strip() or default
 
     home = airflow_home()
     sandbox = text("sandbox", "docker")
