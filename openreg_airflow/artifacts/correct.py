@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -180,11 +181,9 @@ def _derived(
         target = _record_tables(order, local)
         here = scratch / "target.parquet"
         write_records(target, spec, here, scratch)
-        folder = order.workspace.folder(order.run, "correction", order.name)
-        pending = {
-            name: stack.enter_context(folder.writing(f"{name}.parquet"))
-            for name in ["the records", *sorted(wanted)]
-        }
+        made_in = scratch / "made"
+        made_in.mkdir()
+        files = {name: made_in / f"{name}.parquet" for name in ["the records", *sorted(wanted)]}
         made = derive(
             target,
             spec,
@@ -193,12 +192,13 @@ def _derived(
             written=written,
             resubmission=bool(order.resubmission),
             out=Files(
-                rows=pending[order.spec.table].path,
-                records=pending["the records"].path,
-                inner={one.table: pending[one.table].path for one in target.inner},
+                rows=files[order.spec.table],
+                records=files["the records"],
+                inner={one.table: files[one.table] for one in target.inner},
             ),
             scratch=scratch,
         )
+        kept = {name: _kept(order, path) for name, path in files.items()}
     log.info(
         "correction of %s: %d cancellations, %d reports, %d rows as they stand",
         order.name,
@@ -209,11 +209,24 @@ def _derived(
     rows = {**made.inner, order.spec.table: made.cancellations + made.reports}
     tables = {
         name: Dataset(
-            **pending[name].ref.model_dump(), rows=rows[name], columns=order.tables[name].columns
+            **kept[name].model_dump(), rows=rows[name], columns=order.tables[name].columns
         )
         for name in wanted
     }
-    return tables, _staged(pending["the records"].ref, rows[order.spec.table])
+    return tables, _staged(kept["the records"], rows[order.spec.table])
+
+
+def _kept(order: Order, made: Path) -> FileRef:
+    """A file of a correction, named by its content: what the run sent before needs its own files.
+
+    Later corrections are derived from them, also when this task is cleared after other versions.
+    """
+    with made.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = order.workspace.folder(order.run, "correction", order.name)
+    with folder.writing(f"{made.stem}_{digest[:16]}.parquet") as pending:
+        shutil.copyfile(made, pending.path)
+    return pending.ref
 
 
 def _staged(ref: FileRef, rows: int) -> Dataset:

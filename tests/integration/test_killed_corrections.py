@@ -125,3 +125,15 @@ def test_killed_delivery_that_then_finds_no_folder_frees_its_references(firm: Fi
     third = firm.make([("NEW", "A", 9, {})])
     firm.bring(*third)
     assert firm.sent(third[1]) == [("CANCEL", "A"), ("CANCEL", "B"), ("CANCEL", "C"), ("NEW", "A")]
+
+
+def test_artifact_task_of_an_older_run_may_be_cleared(firm: Firm) -> None:
+    firm.bring(*firm.make(SECOND))
+    # The first run's task makes its version anew, which is never sent.
+    firm.runs = 0
+    run, _ = firm.make(FIRST)
+    assert run.run_id == "run-1"
+    firm.runs = 2
+    third = firm.make([("NEW", "B", 3, {})])
+    firm.bring(*third)
+    assert firm.sent(third[1]) == [("CANCEL", "A"), ("CANCEL", "B"), ("CANCEL", "D"), ("NEW", "B")]
