@@ -88,6 +88,11 @@ class Site:
             for each in (file, *file.relative_to(self.server.inbox).parents):
                 os.chown(self.server.inbox / each, owner.pw_uid, owner.pw_gid)
 
+    def age(self, path: str, seconds: int) -> None:
+        """Make a file so much older."""
+        file = self.server.inbox / path
+        os.utime(file, (file.stat().st_mtime - seconds,) * 2)
+
     def stamp(self, path: str) -> tuple[object, ...]:
         """What changes when a file is written again."""
         stat = (self.server.inbox / path).stat()
@@ -133,6 +138,9 @@ class S3Site(Site):
     def put(self, path: str, content: bytes) -> None:
         """Place an object there as the receiver would."""
         self.server.put(path, content)
+
+    def age(self, path: str, seconds: int) -> None:
+        """Nothing: only the store dates its objects. It also tells their tags."""
 
     def stamp(self, path: str) -> tuple[object, ...]:
         """What changes when an object is written again."""

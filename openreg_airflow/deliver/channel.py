@@ -209,6 +209,12 @@ class Mailbox(Protocol):
     def size(self, path: str) -> int | None:
         """The size of a file; None when there is none."""
 
+    def changed(self, path: str) -> str:
+        """Tells a file from a later one under its name, such as the time of its last change.
+
+        Empty where the server does not tell. It is only ever compared with what was told before.
+        """
+
     def fetch(self, path: str, target: Path) -> None:
         """Copy a remote file to a new local one."""
 

@@ -42,7 +42,7 @@ class FeedbackFileRow(RunRow):
     """One file that an authority left for us, read or refused; it is kept at ``uri``.
 
     ``words`` is the file of the newest words on single records after this one was read;
-    ``other_names`` are those under which the same bytes came again.
+    ``came_as`` has the names under which its bytes came, with what was told of their last change.
     """
 
     __tablename__ = "openreg_feedback_file"
@@ -59,7 +59,7 @@ class FeedbackFileRow(RunRow):
     result: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str] = mapped_column(FreeText)
     words: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    other_names: Mapped[list[str]] = mapped_column(JSON, server_default=text("'[]'"))
+    came_as: Mapped[dict[str, str]] = mapped_column(JSON, server_default=text("'{}'"))
 
 
 class RecordAnswerRow(RunRow):

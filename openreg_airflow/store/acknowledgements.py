@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
 from sqlalchemy import and_, delete, func, select
 from sqlalchemy.orm import aliased
 
@@ -88,7 +89,8 @@ class FeedbackFile(Record):
         reason: why it was refused.
         words: the newest words on single records after it was read, accepted ones included; None
             when it was refused, or read by a version that kept them all in the store.
-        other_names: under which the same bytes came again.
+        came_as: the names under which its bytes came, each with what the place told of its last
+            change; empty for the name alone where an earlier version read it.
     """
 
     route: str
@@ -100,7 +102,12 @@ class FeedbackFile(Record):
     result: Literal["read", "refused"]
     reason: str = ""
     words: FileRef | None = None
-    other_names: tuple[str, ...] = ()
+    came_as: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """All names under which it came, with what was told of their last change."""
+        return {self.filename: ""} | self.came_as
 
 
 class RecordAnswer(Record):

@@ -324,6 +324,30 @@ def test_same_answer_under_another_name_says_nothing_new(
     assert desk.standing == ("partly accepted", 4, 1, 0)
 
 
+def test_answer_that_is_written_over_under_its_name_is_read_also_when_no_longer_than_before(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    pending, accepted = (
+        auth031("PART", records=[("T1", "PDNG", "", ""), ("T3", code, "", "")])
+        for code in ("PDNG", "ACPT")
+    )
+    assert len(pending) == len(accepted)
+    desk.answer(pending)
+    desk.waits()
+    desk.answer(accepted)
+    desk.waits()
+    assert desk.standing == ("partly accepted", 4, 0, 1)
+    caplog.clear()
+    desk.answer(accepted)  # the same once more, at another time
+    desk.waits()
+    assert caplog.text.count("fetched") == 1
+    desk.waits()
+    assert caplog.text.count("fetched") == 1
+    desk.answer(accepted.replace("PDNG", "RJCT"))
+    desk.look()
+    assert desk.standing == ("partly accepted", 4, 1, 0)
+
+
 def test_answer_that_was_read_stays_read_when_its_bytes_are_refused_under_another_name(
     desk: Desk,
 ) -> None:

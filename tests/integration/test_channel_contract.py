@@ -268,3 +268,18 @@ def test_what_the_other_side_left_is_listed_and_fetched(site: Site, tmp_path: Pa
         session.fetch(path, tmp_path / "fetched")
         assert (session.names(site.root + "nowhere") or []) == []
     assert (tmp_path / "fetched").read_bytes() == content
+
+
+@everywhere
+def test_a_file_is_told_from_a_later_one_of_its_name_and_size(site: Site) -> None:
+    site.put("out/feedback.xml", b"PDNG")
+    site.age("out/feedback.xml", 60)
+    with site.open() as session:
+        assert isinstance(session, Mailbox)
+        path = f"{site.root}out/feedback.xml"
+        first = session.changed(path)
+        assert first
+        assert session.changed(path) == first
+        site.put("out/feedback.xml", b"ACPT")
+        assert session.changed(path) not in ("", first)
+        assert session.changed(f"{site.root}out/nowhere.xml") == ""

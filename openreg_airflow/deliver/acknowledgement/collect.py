@@ -94,6 +94,15 @@ class Collected:
         return all(standing.settled for standing in self.standings)
 
 
+@dataclass(frozen=True)
+class _Came:
+    """A file that was fetched to ``path``; ``changed`` tells it from others of its name."""
+
+    path: Path
+    name: str
+    changed: str
+
+
 def collect(
     awaited: Awaited,
     *,
@@ -148,8 +157,8 @@ def collect(
     if again or not all(standing.settled for standing in before):
         with workspace.scratch_folder() as scratch:
             known = [file for file in store.files(*place) if not afresh or file.result == "read"]
-            for path, name in _fetched(awaited, connect, scratch, known):
-                file = _take(awaited, path, name, workspace, store, reject)
+            for came in _fetched(awaited, connect, scratch, known):
+                file = _take(awaited, came, workspace, store, reject)
                 if file.result == "refused":
                     refused.append(file)
     return Collected(standings=store.of_run(*place), refused=tuple(refused))
@@ -195,7 +204,7 @@ def _fetched(
     connect: Callable[[str], Connection],
     scratch: Path,
     known: list[FeedbackFile],
-) -> list[tuple[Path, str]]:
+) -> list[_Came]:
     """The files that may answer and were not looked at before, as their names are counted."""
     answer, run = awaited.answer, awaited.run
     spec = awaited.spec.model_copy(
@@ -205,8 +214,7 @@ def _fetched(
         }
     )
     channel, connection = channel_for(spec, connect(spec.connection))
-    seen = {(n, file.bytes) for file in known for n in (file.filename, *file.other_names)}
-    fetched: list[tuple[Path, str]] = []
+    fetched: list[_Came] = []
     with channel.open(connection, timeout_seconds=spec.timeout_seconds) as session:
         if not isinstance(session, Mailbox):
             message = f"channel {spec.channel} cannot fetch files"
@@ -223,7 +231,10 @@ def _fetched(
                 continue
             path = posixpath.join(answer.folder, name)
             size = session.size(path)
-            if size is None or (name, size) in seen:
+            if size is None:
+                continue
+            changed = session.changed(path)
+            if _seen(known, name, size, changed):
                 continue
             if size > answer.most_mib << 20:
                 log.error("%s has %d bytes, more than most_mib allows; it stays there", name, size)
@@ -236,8 +247,14 @@ def _fetched(
                 target.unlink()
                 continue
             log.info("fetched %s, %d bytes", name, size)
-            fetched.append((target, name))
+            fetched.append(_Came(target, name, changed))
     return fetched
+
+
+def _seen(known: list[FeedbackFile], name: str, size: int, changed: str) -> bool:
+    """Whether a file was looked at; another one of its name and size is not it."""
+    told = {file.names[name] for file in known if file.bytes == size and name in file.names}
+    return bool(told) and ("" in (changed, *told) or changed in told)
 
 
 def _counted(name: str) -> list[tuple[int, int, str]]:
@@ -252,10 +269,9 @@ def _plain(name: str) -> bool:
     return name.isprintable() and "/" not in name and name not in (".", "..")
 
 
-def _take(  # noqa: PLR0917 - one step of collect
+def _take(
     awaited: Awaited,
-    path: Path,
-    name: str,
+    came: _Came,
     workspace: Workspace,
     store: Acknowledgements,
     reject: Reject,
@@ -266,6 +282,7 @@ def _take(  # noqa: PLR0917 - one step of collect
     from openreg_airflow.deliver.acknowledgement.matching import match
 
     started = time.monotonic()
+    path, name = came.path, came.name
     run, answer, artifact = awaited.run, awaited.answer, awaited.artifact
     folder = workspace.folder(run, "acknowledge", f"{artifact.name}_{awaited.route}")
     kept = _keep(path, name, folder)
@@ -277,12 +294,13 @@ def _take(  # noqa: PLR0917 - one step of collect
         bytes=kept.bytes,
         uri=kept.uri,
         result="read",
+        came_as={name: came.changed},
     )
     place = (run, awaited.route, artifact.name)
     earlier = next((one for one in store.files(*place) if one.sha256 == kept.sha256), None)
     read = earlier if earlier is not None and earlier.result == "read" else None
     if earlier is not None:
-        file = file.model_copy(update={"other_names": _others(name, earlier)})
+        file = file.model_copy(update={"came_as": earlier.names | file.came_as})
     before = store.of_run(*place)
     answers = path.parent / "answers.parquet"
     newest = path.parent / "words.parquet"
@@ -314,12 +332,12 @@ def _take(  # noqa: PLR0917 - one step of collect
     except FeedbackError as error:
         reason = f"{error.where}: {error.message}" if error.where else error.message
         refused = file.model_copy(update={"result": "refused", "reason": reason})
-        store.note(run, refused if read is None else _also_named(read, name))
+        store.note(run, refused if read is None else _also_as(read, came))
         log.error("refused and kept as %s: %s", kept.uri, error)
         return refused
     if read is not None and all(standing in before for standing in standings):
         # It says nothing new, and the newest words are those of other files.
-        store.note(run, _also_named(read, name))
+        store.note(run, _also_as(read, came))
         return read
     words = Words(newest, awaited.route, artifact.name)
     reject(words.rejected())
@@ -342,17 +360,9 @@ def _take(  # noqa: PLR0917 - one step of collect
     return file
 
 
-def _others(name: str, earlier: FeedbackFile) -> tuple[str, ...]:
-    """The names under which the bytes of a file of that name came before."""
-    names = dict.fromkeys((earlier.filename, *earlier.other_names))
-    return tuple(each for each in names if each != name)
-
-
-def _also_named(read: FeedbackFile, name: str) -> FeedbackFile:
-    """A file that was read, and came once more under another name."""
-    names = dict.fromkeys((*read.other_names, name))
-    others = tuple(each for each in names if each != read.filename)
-    return read.model_copy(update={"other_names": others})
+def _also_as(read: FeedbackFile, came: _Came) -> FeedbackFile:
+    """A file that was read, and whose bytes came once more."""
+    return read.model_copy(update={"came_as": read.names | {came.name: came.changed}})
 
 
 @contextmanager

@@ -106,6 +106,14 @@ class FolderSession:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
+    def changed(self, path: str) -> str:
+        """When a file was last changed, in nanoseconds; empty when there is none."""
+        with self._doing(f"looking for {path}"):
+            try:
+                return str(self._at(path).stat().st_mtime_ns)
+            except (FileNotFoundError, NotADirectoryError):
+                return ""
+
     def sha256(self, path: str) -> str | None:
         """Read a file and hash it; None when reading is not allowed."""
         with self._doing(f"reading {path}"):

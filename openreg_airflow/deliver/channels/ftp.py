@@ -161,6 +161,14 @@ class FtpSession:
         with self._doing(f"looking for {path}"):
             return self._size(self._at(path))
 
+    def changed(self, path: str) -> str:
+        """When a file was last changed (MDTM of RFC 3659); empty when the server does not tell."""
+        with self._doing(f"looking for {path}"):
+            try:
+                return self._ftp.voidcmd(f"MDTM {self._at(path)}").partition(" ")[2].strip()
+            except ftplib.error_perm:
+                return ""
+
     def sha256(self, path: str) -> str | None:
         """The hash of a file, by the server if it can; None when reading is not allowed."""
         with self._doing(f"reading {path}"):

@@ -145,6 +145,18 @@ class S3Session:
             self._client.head_bucket(Bucket=bucket)
             return None
 
+    def changed(self, path: str) -> str:
+        """When an object was last written, and its tag; empty when there is none."""
+        bucket, key = self._split(path)
+        with self._doing(f"looking for {path}"):
+            try:
+                found = self._client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if code(error) not in _MISSING:
+                    raise
+                return ""
+            return f"{found['LastModified'].isoformat()} {found['ETag']}"
+
     def sha256(self, path: str) -> str | None:
         """Read an object and hash it; None when reading is not allowed."""
         bucket, key = self._split(path)

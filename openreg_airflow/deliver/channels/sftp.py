@@ -73,6 +73,10 @@ class SftpSession(SftpLink):
         """The size of a file; None when there is none."""
         return self._run(self._size(path), f"looking for {path}")
 
+    def changed(self, path: str) -> str:
+        """When a file was last changed, as the server tells; empty when it does not."""
+        return self._run(self._changed(path), f"looking for {path}")
+
     def sha256(self, path: str) -> str | None:
         """Read a file and hash it; None when reading is not allowed."""
         return self._run(self._sha256(path), f"reading {path}")
@@ -133,6 +137,13 @@ class SftpSession(SftpLink):
         except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
             return None
         return found.size or 0
+
+    async def _changed(self, path: str) -> str:
+        try:
+            found = await self._client.stat(path)
+        except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
+            return ""
+        return "" if found.mtime is None else f"{found.mtime}.{found.mtime_ns or 0}"
 
     async def _sha256(self, path: str) -> str | None:
         digest = hashlib.sha256()

@@ -15,13 +15,13 @@ def upgrade() -> None:
         table.add_column(sa.Column("told", sa.JSON))
     with op.batch_alter_table("openreg_feedback_file") as table:
         table.add_column(
-            sa.Column("other_names", sa.JSON, nullable=False, server_default=sa.text("'[]'"))
+            sa.Column("came_as", sa.JSON, nullable=False, server_default=sa.text("'{}'"))
         )
 
 
 def downgrade() -> None:
     """Forget them: what is told from then on is read as the whole answer."""
     with op.batch_alter_table("openreg_feedback_file") as table:
-        table.drop_column("other_names")
+        table.drop_column("came_as")
     with op.batch_alter_table("openreg_acknowledgement") as table:
         table.drop_column("told")
