@@ -33,12 +33,14 @@ class Told(Record):
         counts: of the whole file by state, all that was sent.
         pages: that are numbered or count for themselves.
         last: number of the last page; None as long as nobody said it.
+        received: a page that names records says of the whole that it came, and not more.
     """
 
     status: Literal["accepted", "partly accepted", "rejected", "corrupted"] | None = None
     counts: dict[Literal["accepted", "rejected", "pending"], int] | None = None
     pages: tuple[ToldPage, ...] = ()
     last: int | None = None
+    received: bool = False
 
     @property
     def numbers(self) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,11 @@ from hypothesis import strategies as st
 
 from openreg_airflow.deliver.acknowledgement.addressee import Sent
 from openreg_airflow.deliver.acknowledgement.answers import AnswerFile, Words
-from openreg_airflow.deliver.acknowledgement.feedback import FeedbackError, load_parser
+from openreg_airflow.deliver.acknowledgement.feedback import (
+    Feedback,
+    FeedbackError,
+    load_parser,
+)
 from openreg_airflow.deliver.acknowledgement.matching import match
 from openreg_airflow.deliver.acknowledgement.pattern import check_answer_pattern, matches, page_of
 from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec, FeedbackForm
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CODES = {"accepted": "ACPT", "rejected": "RJCT", "pending": "PDNG"}
+PENDING, PENDING_OF_3 = {"ACPT": 1, "PDNG": 1}, {"ACPT": 2, "PDNG": 1}
 NUMBERED = {"pattern": "{stem}_{page}_of_{pages}.xml"}
 PLAIN = {"pattern": "{stem}_*.xml"}
 
@@ -75,6 +81,9 @@ class Authority:
         path.write_text(text)
         with AnswerFile(here / "answers.parquet") as writer:
             said = load_parser(self.answer.parser).read(path, self.answer.form, writer.take)
+        self.hears(said, here, name)
+
+    def hears(self, said: Sequence[Feedback], here: Path, name: str | None = None) -> None:
         found = match(
             name or f"sent_{self.files}.xml",
             said,
@@ -114,6 +123,11 @@ def paged(text: str, number: int, *, last: bool) -> str:
     page = f"<MsgPgntn><PgNb>{number}</PgNb><LastPgInd>{flag}</LastPgInd></MsgPgntn>"
     extra = f'<SplmtryData><Envlp><H xmlns="urn:other">{page}</H></Envlp></SplmtryData>'
     return text.replace("</FinInstrmRptgStsAdvc>", extra + "</FinInstrmRptgStsAdvc>")
+
+
+def uncounted(text: str) -> str:
+    """The same without how many records are in which state."""
+    return re.sub("<NbOfRcrdsPerSts>.*</NbOfRcrdsPerSts>", "", text)
 
 
 @dataclass(frozen=True)
@@ -382,6 +396,81 @@ def test_counts_of_a_part_are_refused_where_nobody_said_that_there_are_parts(
     plain: Authority,
 ) -> None:
     assert "counts 2 records, sent.xml has 5" in plain.refuses(auth031("ACPT", total=2))
+
+
+@pytest.mark.parametrize("total", [None, 5, 2])
+def test_receipt_in_pages_is_no_answer(split: Authority, total: int | None) -> None:
+    for remark in ("", "<!-- -->"):
+        split.says(paged(auth031("RCVD", total=total), 1, last=True) + remark)
+        assert split.counts == ("received", 0, 0, 5)
+    # The answer itself is numbered from 1 again.
+    split.says(paged(auth031("ACPT"), 1, last=False))
+    split.says(paged(auth031("PART", records=T0), 2, last=True))
+    assert split.counts == ("partly accepted", 4, 1, 0)
+
+
+def test_pages_that_are_only_received_accept_nothing_that_they_do_not_name(
+    plain: Authority,
+) -> None:
+    plain.says(paged(auth031("RCVD", records=T0), 1, last=False))
+    plain.says(paged(auth031("RCVD", records=T1), 2, last=True))
+    assert plain.counts == ("received", 0, 2, 3)
+    plain.says(auth031("PART"))
+    assert plain.counts == ("partly accepted", 3, 2, 0)
+
+
+def test_parts_that_are_only_received_do_not_add_up_to_a_yes(split: Authority) -> None:
+    for total in (2, 3):
+        split.says(auth031("RCVD", total=total))
+    split.says(auth031("RCVD", total=2, records=[("T0", "PDNG", "", "")], counts=PENDING))
+    split.says(auth031("RCVD", total=3, records=[("T1", "PDNG", "", "")], counts=PENDING_OF_3))
+    assert split.counts == ("received", 0, 0, 5)
+
+
+@pytest.mark.parametrize("status", ["RJCT", "CRPT", "PART"])
+def test_part_that_is_not_accepted_names_what_is_not(split: Authority, status: str) -> None:
+    text = uncounted(auth031(status, total=3))
+    assert "names" in split.refuses(text)
+    split.says(uncounted(auth031("ACPT", total=2)))
+    assert "names" in split.refuses(text)
+    assert split.counts == ("received", 0, 0, 5)
+
+
+def test_part_whose_records_are_all_rejected_by_name_is_taken(split: Authority) -> None:
+    split.says(uncounted(auth031("RJCT", total=2, records=[*T0, *T1])))
+    split.says(uncounted(auth031("ACPT", total=3)))
+    assert split.counts == ("partly accepted", 3, 2, 0)
+
+
+def test_total_alone_says_of_no_record_that_it_is_accepted(plain: Authority) -> None:
+    plain.says(uncounted(auth031("PART", total=5)))
+    assert plain.counts == ("received", 0, 0, 5)
+    plain.says(uncounted(auth031("PART", total=5, records=T0)))
+    assert plain.counts == ("partly accepted", 4, 1, 0)
+
+
+def test_part_that_comes_again_with_other_remarks_is_not_counted_twice(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, 4, PLAIN | {"split": True})
+    part = auth031("ACPT", total=2)
+    authority.says(part)
+    remark = "<VldtnRule><Id>W1</Id><Desc>sent once more</Desc></VldtnRule></MsgSts>"
+    authority.says(part.replace("</MsgSts>", remark))
+    assert authority.counts == ("received", 0, 0, 4)
+
+
+def test_counts_do_not_turn_a_rejection_without_a_word(plain: Authority) -> None:
+    plain.says(auth031("RJCT"))
+    said = Feedback(total=5, counts={"accepted": 4, "rejected": 1})
+    with pytest.raises(FeedbackError, match=r"counts 4 accepted .*, which is rejected"):
+        plain.hears([said], plain.folder / "1")
+    plain.says(auth031("RCVD", total=5))
+    assert plain.counts == ("rejected", 0, 5, 0)
+
+
+def test_whole_file_is_not_rejected_after_each_record_was_accepted(plain: Authority) -> None:
+    plain.says(auth031("RCVD", records=[(f"T{n}", "ACPT", "", "") for n in range(5)]))
+    assert plain.counts == ("accepted", 5, 0, 0)
+    assert "of which 5 records are accepted" in plain.refuses(auth031("RJCT"))
 
 
 def test_reference_of_a_cancellation_and_a_report_is_told_by_one_page_only(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from openreg_airflow.deliver.acknowledgement.addressee import answered_files
@@ -93,8 +94,10 @@ def match(
             found.append(
                 _standing(name, before, said, heard, now=now, digest=digest, split=spec.in_files)
             )
-        # Where the whole file is not accepted, each accepted record is a word of its own.
-        bench.write_newest(newest, accepted_too=any(one.state not in _TAKEN for one in found))
+        # Where nobody accepts the whole file, each accepted record is a word of its own: a later
+        # file that rejects the whole then contradicts it.
+        states = (*(one.state for one in found), *(said.status for said in answered.values()))
+        bench.write_newest(newest, accepted_too=any(state not in _TAKEN for state in states))
     return found
 
 
@@ -102,6 +105,9 @@ def _digest(said: Feedback, answers: Path) -> str:
     """Tells what a file says from what another one says."""
     with answers.open("rb") as file:
         records = hashlib.file_digest(file, "sha256").hexdigest()
+    if said.page is None:
+        # Sent once more with other remarks, it must not be counted twice.
+        said = replace(said, original=None, text="", rules=())
     return hashlib.sha256(f"{records} {said}".encode()).hexdigest()
 
 
@@ -115,7 +121,7 @@ def _standing(
     digest: str,
     split: bool,
 ) -> Acknowledgement:
-    counts = counted(name, before.filename, feedback, before.sent)
+    counts = counted(name, before.filename, feedback, before.sent, heard.own)
     paged = split or feedback.page is not None or before.told is not None
     total = before.sent if feedback.total is None else feedback.total
     if total > before.sent or (total < before.sent and not paged):
@@ -135,6 +141,7 @@ def _standing(
         # What nobody named is accepted already; only what is pending may still change.
         state, rest = _later(name, before, feedback, counts, heard), "accepted"
     elif before.state in ("rejected", "corrupted") and feedback.status in (None, "received"):
+        _hold_still_rejected(name, before, feedback, counts, heard.named)
         state, rest = before.state, "rejected"
     else:
         told = told_now(name, before, feedback, counts, heard, digest)
@@ -236,4 +243,18 @@ def _hold_rejected(
     # All its references would be used again, those of accepted records too.
     if taken := named["accepted"] or (counts or {}).get("accepted", 0):
         message = f"{name} rejects {before.filename}, of which {taken} records are accepted"
+        raise FeedbackError(message, hint=_ASK)
+
+
+def _hold_still_rejected(
+    name: str, before: Acknowledgement, feedback: Feedback, counts: Counts | None, named: Counts
+) -> None:
+    # A late receipt counts what came; anything else that counts has changed its mind.
+    if counts is None or feedback.status == "received":
+        return
+    if counts["accepted"] > named["accepted"]:
+        message = (
+            f"{name} counts {counts['accepted']} accepted records of {before.filename}, which is "
+            f"{before.state}, and does not accept it"
+        )
         raise FeedbackError(message, hint=_ASK)

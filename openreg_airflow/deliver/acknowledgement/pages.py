@@ -30,16 +30,25 @@ _SETTLED: tuple[RecordStatus, ...] = ("accepted", "rejected")
 _ASK = "It is kept and nothing of it was taken. Ask the authority what it belongs to."
 
 
-def counted(name: str, filename: str, feedback: Feedback, sent: int) -> Counts | None:
+def counted(name: str, filename: str, feedback: Feedback, sent: int, own: Counts) -> Counts | None:
     """What a file counts by state; None when it does not count.
+
+    Args:
+        name: the file's name.
+        filename: of the file that was sent.
+        feedback: what it says of that file.
+        sent: records in it.
+        own: how many of them it names, by state.
 
     Raises:
         FeedbackError: it contradicts itself.
     """
     told = feedback.counts
-    if told is None:
-        return None
     total = sent if feedback.total is None else feedback.total
+    if not told and total < sent:
+        return _counted_by_status(name, filename, feedback, own)
+    if told is None or (not told and feedback.status != "accepted"):
+        return None
     rejected, pending = told.get("rejected", 0), told.get("pending", 0)
     accepted = told.get("accepted", max(total - rejected - pending, 0))
     if accepted + rejected + pending != total:
@@ -50,6 +59,24 @@ def counted(name: str, filename: str, feedback: Feedback, sent: int) -> Counts |
         message = f"{name} accepts {filename} and counts {rejected} rejected records of it"
         raise FeedbackError(message, hint=_ASK)
     return {"accepted": accepted, "rejected": rejected, "pending": pending}
+
+
+def _counted_by_status(name: str, filename: str, feedback: Feedback, own: Counts) -> Counts | None:
+    """The states of the records that a file counts for itself, where it says only its own state.
+
+    Raises:
+        FeedbackError: it does not name what it does not accept.
+    """
+    total = feedback.total or 0
+    if feedback.status in ("rejected", "corrupted"):
+        return {"accepted": 0, "rejected": total, "pending": 0}
+    if feedback.status not in ("accepted", "partly accepted"):
+        return None
+    if feedback.status == "partly accepted" and not own["rejected"] + own["pending"]:
+        message = f"{name} is {feedback.status} of {filename} and names no record that is not"
+        raise FeedbackError(message, hint=_ASK)
+    left = total - own["rejected"] - own["pending"]
+    return {"accepted": left, "rejected": own["rejected"], "pending": own["pending"]}
 
 
 def came_before(told: Told | None, feedback: Feedback, digest: str) -> bool:
@@ -82,6 +109,11 @@ def told_now(  # noqa: PLR0917 - what is added to what
         FeedbackError: it contradicts what was told.
     """
     told = before.told or Told()
+    if feedback.status == "received":
+        if not sum(heard.own.values()):
+            # A receipt is no part of the answer, whatever it counts and numbers.
+            return told
+        told = told.model_copy(update={"received": told.received or feedback.page is not None})
     own_part = feedback.total is not None and feedback.total < before.sent
     if own_part:
         if counts is not None:
@@ -95,11 +127,13 @@ def told_now(  # noqa: PLR0917 - what is added to what
     else:
         status = status_of_both(name, told.status, feedback.status)
         told = told.model_copy(update={"status": None if status == "received" else status})
-        # A receipt counts what came, and decides nothing.
+        # What is only received is counted as it came, and nothing is decided.
         if counts is not None and feedback.status != "received":
             _hold_counts(name, before, told, counts)
             told = told.model_copy(update={"counts": dict(counts)})
-    told = _with_page(name, before, told, feedback, digest, own_part=own_part)
+    decided = counts is not None and feedback.status != "received"
+    total = feedback.total if own_part and decided else None
+    told = _with_page(name, before, told, feedback, digest, own_part=own_part, total=total)
     _hold_whole(name, before, told, heard.named)
     return told
 
@@ -132,7 +166,8 @@ def complete(
     if told.counts is not None and _agree(told.counts, named):
         return True
     if told.numbers and len(told.numbers) == told.last:
-        return not open_ended
+        # Of what was only received nobody has said yet that the rest is accepted.
+        return not open_ended and (told.status is not None or not told.received)
     if told.totals:
         return told.totals == sent
     if split or told.pages or told.counts is not None or told.status is None:
@@ -149,6 +184,7 @@ def _with_page(
     digest: str,
     *,
     own_part: bool,
+    total: int | None,
 ) -> Told:
     page = feedback.page
     if page is None and not own_part:
@@ -159,7 +195,7 @@ def _with_page(
         raise FeedbackError(message, hint=_ASK)
     pages = (
         *(each for each in told.pages if number is None or each.number != number),
-        ToldPage(number=number, digest=digest, total=feedback.total if own_part else None),
+        ToldPage(number=number, digest=digest, total=total),
     )
     ends = {end for end in (told.last, page.last if page is not None else None) if end is not None}
     numbers = {each.number for each in pages if each.number is not None}
