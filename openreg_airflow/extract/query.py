@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from openreg_airflow.extract.parameter import Value
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: A text or a name that is one parameter, or begins with an expression of a template.
+_QUOTED = re.compile(r":([A-Za-z_][A-Za-z0-9_]*)")
+_TEMPLATE = re.compile(r"\s*\{\{.*\}\}", re.DOTALL)
+_QUOTES = {kind for kind in TokenType if kind.name.endswith("STRING")} | {TokenType.IDENTIFIER}
 _READS = ("SELECT", "WITH", "VALUES", "TABLE", "(")
 _WRITES = (exp.DML, exp.DDL, exp.Into, exp.Lock, exp.Command)
 
@@ -168,9 +172,10 @@ def parse(
 
     Raises:
         QueryError: there is no statement or more than one, it does something else than reading,
-            or it uses a parameter that does not exist.
+            it uses a parameter that does not exist or quotes one, or it is a template.
     """
     tokens = _one_statement(_tokens(text, file, dialect), text, file)
+    _refuse_quoted(tokens, text, file, parameters)
     pieces = _pieces(tokens, text, file, parameters)
     body = text[: tokens[-1].end + 1]
     tree = _tree(body, file, dialect, tokens[0])
@@ -258,6 +263,30 @@ def _one_statement(tokens: list[Token], text: str, file: str) -> list[Token]:
         message = "there is no statement"
         raise _fault(message, text, file, 0, hint="Write one query that reads.")
     return statement
+
+
+def _refuse_quoted(
+    tokens: list[Token], text: str, file: str, parameters: Mapping[str, Any]
+) -> None:
+    """Refuse what some databases take for plain text, with which they then find no row."""
+    for index, token in enumerate(tokens):
+        if token.token_type in _QUOTES:
+            quoted = _QUOTED.fullmatch(token.text)
+            if quoted and quoted[1] in parameters:
+                message = f"the parameter {token.text} is in quotes, which makes it mere text"
+                hint = f"Parameters are not quoted: write {token.text} alone."
+                raise _fault(message, text, file, token.start, hint=hint)
+            template = bool(_TEMPLATE.match(token.text))
+        else:
+            template = token.token_type is TokenType.BLOCK_START or (
+                token.token_type is TokenType.L_BRACE
+                and [one.token_type for one in tokens[index + 1 : index + 2]] == [TokenType.L_BRACE]
+            )
+        if template:
+            message = "this is an expression of a template, and SQL files are not templated"
+            known = ", ".join(f":{name}" for name in parameters)
+            hint = f"Write a parameter, without quotes: {known}."
+            raise _fault(message, text, file, token.start, hint=hint)
 
 
 def _pieces(

@@ -301,7 +301,7 @@ def test_parameters_are_bound_by_the_driver(database: Database) -> None:
     table = database.extract(
         "SELECT :business_date AS d, :business_date::timestamp + '1 day' AS t, :name AS n, "
         ":number AS i, :amount AS a, 'b' IN (:desks) AS found, 'c' = ANY (:desks) AS missing, "
-        "2 NOT IN (:ids) AS other, ':name' AS literal -- :name",
+        "2 NOT IN (:ids) AS other, 'a :name' AS literal -- :name",
         parameters={
             "name": {"type": "string", "value": hostile},
             "number": {"type": "integer", "value": -7},
@@ -322,7 +322,7 @@ def test_parameters_are_bound_by_the_driver(database: Database) -> None:
             "found": True,
             "missing": False,
             "other": True,
-            "literal": ":name",
+            "literal": "a :name",
         }
     ]
 

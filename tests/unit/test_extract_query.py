@@ -41,7 +41,7 @@ def test_parameters_are_found_and_nothing_else_is(dialect: str) -> None:
     "sql",
     [
         "SELECT price::numeric(18,5), '1'::int FROM t",
-        "SELECT \"a:limit\", E'\\' :limit', U&':limit' FROM t",
+        "SELECT \"a:limit\", E'\\' :limit', U&'a :limit' FROM t",
         "SELECT $$ :limit ' $$, $x$ :limit $$ $x$ FROM t",
         "SELECT /* a /* :limit */ :limit */ 1",
         "SELECT f(a := 1, b => 2)",
@@ -58,10 +58,38 @@ def test_cast_of_a_parameter_keeps_both() -> None:
 
 @given(st.text(st.characters(exclude_characters="'\\", codec="utf-8")))
 def test_text_in_quotes_is_never_a_parameter(text: str) -> None:
-    sql = f"SELECT '{text}' FROM t WHERE d = :business_date"
+    sql = f"SELECT '-{text}' FROM t WHERE d = :business_date"
 
-    assert query(sql).pieces[0] == f"SELECT '{text}' FROM t WHERE d = "
+    assert query(sql).pieces[0] == f"SELECT '-{text}' FROM t WHERE d = "
     assert [p.name for p in query(sql).pieces if isinstance(p, Placeholder)] == ["business_date"]
+
+
+@pytest.mark.parametrize("dialect", ALL)
+@pytest.mark.parametrize("quoted", ["':limit'", "N':limit'", '":limit"'])
+def test_parameter_in_quotes_is_refused(quoted: str, dialect: str) -> None:
+    with pytest.raises(QueryError, match="the parameter :limit is in quotes") as caught:
+        query(f"SELECT 1\nFROM t WHERE n = {quoted}", dialect)
+
+    assert (caught.value.line, caught.value.column) == (2, 18)
+    assert caught.value.hint == "Parameters are not quoted: write :limit alone."
+
+
+@pytest.mark.parametrize("dialect", ALL)
+@pytest.mark.parametrize(
+    "template",
+    ["'{{ ds }}'", "'{{ ds }} 00:00'", "{{ ds }}", "{{- ds }}", "{% if x %} 1 {% endif %}"],
+)
+def test_template_is_refused_since_sql_files_are_none(template: str, dialect: str) -> None:
+    with pytest.raises(QueryError, match="SQL files are not templated") as caught:
+        query(f"SELECT 1\nFROM t WHERE d = {template}", dialect)
+
+    assert (caught.value.line, caught.value.column) == (2, 18)
+    assert ":business_date" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("text", ["':limits'", "'at :limit'", "'{\"a\": {}}'", "'like {{ x }}'"])
+def test_text_that_only_looks_like_a_parameter_is_left_alone(text: str) -> None:
+    assert query(f"SELECT {text}").pieces == (f"SELECT {text}",)
 
 
 def test_only_used_parameters_are_bound() -> None:

@@ -40,10 +40,10 @@ def test_what_no_session_would_refuse_is_refused_before(product: str, sql: str, 
 @pytest.mark.parametrize(
     ("product", "sql"),
     [
-        ("PostgreSQL", "SELECT $$ :: $$ AS a, ':limit' AS b FROM t WHERE c[1:2] = :limit -- '"),
+        ("PostgreSQL", "SELECT $$ :: $$ AS a, 'a :limit' AS b FROM t WHERE c[1:2] = :limit -- '"),
         ("PostgreSQL", "SELECT a::int AS a FROM t WHERE b = :limit AND c = $x$ $ :: $x$"),
-        ("MariaDB", "SELECT a, ':limit' AS b FROM t WHERE c = :limit -- :limit"),
-        ("SQLite", "SELECT a FROM t WHERE b = :limit AND c <> ':limit'"),
+        ("MariaDB", "SELECT a, 'a :limit' AS b FROM t WHERE c = :limit -- :limit"),
+        ("SQLite", "SELECT a FROM t WHERE b = :limit AND c <> 'a :limit'"),
         ("PostgreSQL", r"SELECT a FROM t WHERE b = 'C:\' AND c < :limit"),
         ("Microsoft SQL Server", r"SELECT [delete] AS a FROM t WHERE b = 'C:\'"),
         ("Microsoft SQL Server", "SELECT call, {d '2026-03-02'} AS b FROM t WHERE put = call"),

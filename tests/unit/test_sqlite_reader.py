@@ -153,7 +153,7 @@ def test_parameters_are_bound_by_the_driver(database: SqliteDatabase) -> None:
     hostile = "'; DROP TABLE unrelated; --"
     table = database.extract(
         "SELECT :business_date AS d, :name AS n, :number AS i, :amount AS a, "
-        "'b' IN (:desks) AS found, 'c' NOT IN (:desks) AS missing, ':name' AS literal",
+        "'b' IN (:desks) AS found, 'c' NOT IN (:desks) AS missing, 'a :name' AS literal",
         parameters={
             "name": {"type": "string", "value": hostile},
             "number": {"type": "integer", "value": 7},
@@ -170,7 +170,7 @@ def test_parameters_are_bound_by_the_driver(database: SqliteDatabase) -> None:
             "a": 10.5,
             "found": 1,
             "missing": 1,
-            "literal": ":name",
+            "literal": "a :name",
         }
     ]
 
