@@ -458,6 +458,15 @@ def test_part_that_comes_again_with_other_remarks_is_not_counted_twice(tmp_path:
     assert authority.counts == ("received", 0, 0, 4)
 
 
+def test_part_that_comes_again_says_nothing_of_the_whole(split: Authority) -> None:
+    accepted = auth031("ACPT", total=4)
+    split.says(accepted)
+    split.says(auth031("PART", total=1, counts={"RJCT": 1}, records=T0))
+    for text in (accepted, auth031("ACPT")):
+        split.says(text)
+        assert split.counts == ("partly accepted", 4, 1, 0)
+
+
 def test_counts_do_not_turn_a_rejection_without_a_word(plain: Authority) -> None:
     plain.says(auth031("RJCT"))
     said = Feedback(total=5, counts={"accepted": 4, "rejected": 1})

@@ -197,8 +197,10 @@ def _later(
         if wrong:
             message = f"{name} counts of {before.filename} {', '.join(wrong)}"
             raise FeedbackError(message, hint=_ASK)
-    if feedback.status in ("accepted", "partly accepted"):
-        return feedback.status
+    part = feedback.total is not None and feedback.total < before.sent
+    whole = None if part else feedback.status
+    if whole == "partly accepted" or (whole == "accepted" and not named["rejected"]):
+        return whole
     return _state_of(taken, named)
 
 
