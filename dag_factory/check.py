@@ -1,4 +1,7 @@
-"""What ``openreg check`` does: every fault of every spec at once, without Airflow or a network."""
+"""What ``openreg check`` does: every fault of every spec at once, without a network.
+
+Only a report that uses mapping sets asks the store about them.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from dag_factory.mapping_sets import listed_rule, sets_in_sql, tenant_of, used_sets
@@ -36,9 +37,9 @@ def stored_sets(spec: ReportSpec) -> dict[str, MappingSet] | None:
     from openreg_airflow.mappings.sets import Sets
     from openreg_airflow.store.actor import Actor
 
-    default = f"sqlite:///{settings.airflow_home() / 'openreg' / 'store.db'}"
-    url = settings.without_airflow("store_url", default)
     try:
+        # The rest, commands and secrets backends too, only Airflow can read: that takes a second.
+        url = os.environ.get("AIRFLOW__OPENREG__STORE_URL") or settings.load().store_url
         return {
             one.name: one
             for tenant in dict.fromkeys(("", tenant_of(spec)))

@@ -104,15 +104,22 @@ def load() -> Settings:
     """Read the settings from Airflow's configuration.
 
     Raises:
-        openreg_airflow.errors.SpecError: an option has a value that is not allowed.
+        openreg_airflow.errors.SpecError: an option has a value that is not allowed, or cannot be
+            read.
     """
     from airflow.sdk.configuration import conf
 
     from openreg_airflow.errors import SpecError
 
     def text(option: str, default: str = "") -> str:
+        try:
+            found = conf.get("openreg", option, fallback=default)
+        except Exception as error:  # commands and secrets backends fail in any way they like
+            message = f"[openreg] {option} cannot be read: {type(error).__name__}"
+            hint = f"Try the command of {option}_cmd, or the secrets backend, by hand."
+            raise SpecError(message, hint=hint) from error
         # A command, as of `store_url_cmd`, ends its answer with a line end.
-        return str(conf.get("openreg", option, fallback=default) or "").strip() or default
+        return str(found or "").strip() or default
 
     home = airflow_home()
     sandbox = text("sandbox", "docker")
