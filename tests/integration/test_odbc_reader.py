@@ -422,3 +422,18 @@ def test_what_sqlite_keeps_arrives_unchanged_or_is_refused(
             database.extract("SELECT v FROM kept")
     else:
         assert database.extract("SELECT v FROM kept").to_pylist() == [{"v": expected}]
+
+
+def test_decimal_that_sqlite_would_round_is_refused_as_by_its_own_reader(
+    database: Database,
+) -> None:
+    def given(value: str) -> dict[str, Any]:
+        return {"parameters": {"amount": {"type": "decimal", "value": value}}}
+
+    for lost in ("0.1234567890123456789", "1000000000000000.1", "9223372036854775808", "1E-400"):
+        with pytest.raises(SpecError, match=r":amount = .* has more digits than SQLite's numbers"):
+            database.extract("SELECT a FROM t WHERE a < :amount", **given(lost))
+
+    for kept in ("9007199254740993.0", "-9223372036854775808"):
+        found = database.extract("SELECT CAST(:amount AS text) AS v", **given(kept))
+        assert found.to_pylist() == [{"v": kept.removesuffix(".0")}]

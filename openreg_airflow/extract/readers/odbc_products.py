@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from openreg_airflow.extract.parameter import type_of
 from openreg_airflow.extract.readers.mysql_settings import UNCUT
+from openreg_airflow.extract.readers.sqlite_numbers import sqlite_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +46,7 @@ class Product:
             but gives it as it is when it is asked for bytes.
         bits_as_numbers: the driver gives a single bit rightly only when it is asked for a number.
         short_floats: what the driver says is a float of 32 bits is one, and keeps its digits.
+        binary_numbers: decimals become integers of 64 bits or binary floats.
         spells_times: a query that gives 1 where the database can be asked for days and timestamps
             as text, by a query around the one that is read, and keeps that one's order.
         several_results: a text of the database may hold several statements, and return more than
@@ -77,6 +79,7 @@ class Product:
     plain_as_bytes: bool = False
     bits_as_numbers: bool = False
     short_floats: bool = False
+    binary_numbers: bool = False
     spells_times: str | None = None
     several_results: bool = False
     writes_files: bool = False
@@ -87,9 +90,16 @@ class Product:
     passing: frozenset[int] = frozenset()
     hints: Mapping[int, str] = field(default_factory=dict)
 
-    def bind(self, value: Value) -> tuple[str, str]:
-        """A value as text, and the mark that reads it."""
+    def bind(self, name: str, value: Value) -> tuple[str, str]:
+        """A parameter's value as text, and the mark that reads it.
+
+        Raises:
+            SpecError: the database would read another value from the text.
+        """
         kind = type_of(value)
+        if self.binary_numbers and isinstance(value, Decimal):
+            number = sqlite_number(name, value, as_text=True)
+            value = number if isinstance(number, int) else value
         text = f"{value:f}" if isinstance(value, Decimal) else str(value)
         scale = len(text.partition(".")[2])
         return text, self.marks.get(kind, "?").format(scale=scale)
@@ -241,6 +251,7 @@ _SQLITE = Product(
     dialect="sqlite",
     marks={"decimal": "CAST(? AS numeric)", "integer": "CAST(? AS integer)"},
     plain_as_bytes=True,
+    binary_numbers=True,
 )
 
 _KNOWN = (_POSTGRES, _MARIADB, _MYSQL, SQL_SERVER, _SQLITE)

@@ -104,18 +104,18 @@ class OdbcSession:
         """Start the query; see :class:`openreg_airflow.extract.reader.Session`."""
         self._refuse(query, self._product)
         values: list[str] = []
-        rendered = query.render(lambda name: self._bind(query.parameters[name], values))
+        rendered = query.render(lambda name: self._bind(name, query.parameters[name], values))
         self._reading = True
         answer = self._ask({"sql": rendered.text, "values": values, "file": query.file})
         found = self._understood(received_schema, answer.get("columns"))
         refuse_bits_as_numbers(found, declared, query.file)
         return Stream(tuple(map(column, found)), self._batches())
 
-    def _bind(self, value: Value | tuple[Value, ...], values: list[str]) -> str:
+    def _bind(self, name: str, value: Value | tuple[Value, ...], values: list[str]) -> str:
         """A parameter mark that reads the bound text in the value's type."""
         if isinstance(value, tuple):
-            return ", ".join(self._bind(part, values) for part in value)
-        text, mark = self._product.bind(value)
+            return ", ".join(self._bind(name, part, values) for part in value)
+        text, mark = self._product.bind(name, value)
         values.append(text)
         return mark
 

@@ -21,6 +21,7 @@ import pyarrow as pa
 from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecError
 from openreg_airflow.extract.exact import UNBOUNDED_DECIMAL
 from openreg_airflow.extract.reader import BATCH_BYTES, SourceColumn, SourceConnection, Stream
+from openreg_airflow.extract.readers.sqlite_numbers import sqlite_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -311,13 +312,7 @@ def _check_kind(
 def _bound(name: str, value: date | Decimal | int | str) -> str | int | float:
     """A parameter as SQLite knows it: dates as ISO text, decimals as numbers."""
     if isinstance(value, Decimal):
-        if value == value.to_integral_value():
-            return int(value)
-        number = float(value)
-        if Decimal(repr(number)) != value:
-            message = f"the parameter :{name} = {value} has more digits than SQLite's numbers"
-            raise SpecError(message, hint="Use at most 15 digits, or a string parameter.")
-        return number
+        return sqlite_number(name, value)
     return value if isinstance(value, str | int) else value.isoformat()
 
 
