@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecError
+from openreg_airflow.extract.query import parse
 from openreg_airflow.extract.reader import SourceConnection
-from openreg_airflow.extract.readers.sqlite import database_path
+from openreg_airflow.extract.readers.sqlite import SqliteReader, database_path
 from tests.extraction import Database, columns
 
 FOREVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT {} FROM n"
@@ -180,6 +181,21 @@ def test_decimal_parameter_beyond_a_float_is_refused(database: SqliteDatabase) -
 
     with pytest.raises(SpecError, match="more digits than SQLite's numbers"):
         database.extract("SELECT :amount", parameters={"amount": amount})
+
+
+def test_closed_session_lets_others_write_though_its_rows_are_held(
+    database: SqliteDatabase,
+) -> None:
+    database.execute("CREATE TABLE t AS " + FOREVER.format("i") + " LIMIT 50000")
+    query = parse("SELECT i FROM t", file="t.sql", dialect="sqlite", parameters={})
+    session = SqliteReader().open(database.connection, timeout_seconds=60)
+    stream = session.read(query, {})
+    next(stream.batches)  # held until the test ends, as the trace of an error would
+
+    session.close()
+
+    with closing(sqlite3.connect(str(database.connection.host), timeout=0)) as writer, writer:
+        assert writer.execute("DELETE FROM t").rowcount == 50_000
 
 
 def test_empty_result_keeps_its_columns(database: SqliteDatabase) -> None:

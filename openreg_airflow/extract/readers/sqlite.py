@@ -113,6 +113,7 @@ class SqliteSession:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        self._cursor: sqlite3.Cursor | None = None
         self.server = f"SQLite {sqlite3.sqlite_version}"
 
     def hold(self) -> None:
@@ -133,7 +134,7 @@ class SqliteSession:
         rendered = query.render(spell)
         try:
             declarations = self._declarations(query)
-            cursor = self._database.execute(rendered.text, values)
+            self._cursor = cursor = self._database.execute(rendered.text, values)
             names = [column[0] for column in cursor.description or ()]
             rows = _Rows(cursor)
             first = rows.fetch(_FIRST_BATCH)
@@ -170,7 +171,13 @@ class SqliteSession:
             self._database.interrupt()
 
     def close(self) -> None:
-        """Close the file; see :class:`openreg_airflow.extract.reader.Session`."""
+        """Close the file; see :class:`openreg_airflow.extract.reader.Session`.
+
+        A query that is not at its end keeps the file locked beyond its connection, for as long as
+        anything holds it, the trace of an error for example.
+        """
+        if self._cursor is not None:
+            self._cursor.close()
         self._database.close()
 
 
