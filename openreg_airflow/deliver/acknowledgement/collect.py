@@ -1,11 +1,9 @@
-"""Looking for feedback, fetching it, and taking what it says."""
+"""Looking for feedback, and taking what it says."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import posixpath
-import re
 import shutil
 import time
 from contextlib import contextmanager, nullcontext
@@ -14,9 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from openreg_airflow.deliver.acknowledgement.feedback import FeedbackError, load_parser
-from openreg_airflow.deliver.acknowledgement.pattern import matches
-from openreg_airflow.deliver.channel import Mailbox
-from openreg_airflow.deliver.delivery import channel_for
+from openreg_airflow.deliver.acknowledgement.fetching import fetch_answers, local_name
 from openreg_airflow.errors import SpecError
 from openreg_airflow.references.guard import references_of
 from openreg_airflow.store.acknowledgements import (
@@ -30,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from openreg_airflow.deliver.acknowledgement.fetching import FetchedAnswer
     from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
     from openreg_airflow.deliver.connection import Connection
     from openreg_airflow.deliver.spec import RouteSpec
@@ -39,9 +36,6 @@ if TYPE_CHECKING:
     Reject = Callable[[Iterator[RecordAnswer]], None]
 
 log = logging.getLogger(__name__)
-
-_NUMBER = re.compile(r"([0-9]+)")
-_NOT_IN_NAMES = re.compile(r"[^\w.\-]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +86,6 @@ class Collected:
     def settled(self) -> bool:
         """Whether nothing more is to come."""
         return all(standing.settled for standing in self.standings)
-
-
-@dataclass(frozen=True)
-class _Came:
-    """A file that was fetched to ``path``; ``changed`` tells it from others of its name."""
-
-    path: Path
-    name: str
-    changed: str
 
 
 def collect(
@@ -157,7 +142,7 @@ def collect(
     if again or not all(standing.settled for standing in before):
         with workspace.scratch_folder() as scratch:
             known = [file for file in store.files(*place) if not afresh or file.result == "read"]
-            for came in _fetched(awaited, connect, scratch, known):
+            for came in fetch_answers(awaited, connect, scratch, known):
                 file = _take(awaited, came, workspace, store, reject)
                 if file.result == "refused":
                     refused.append(file)
@@ -199,79 +184,9 @@ def _each(store: Acknowledgements, run: RunKey, place: tuple[str, str]) -> Itera
     return (one for batch in store.each_answer(run, *place) for one in batch)
 
 
-def _fetched(
-    awaited: Awaited,
-    connect: Callable[[str], Connection],
-    scratch: Path,
-    known: list[FeedbackFile],
-) -> list[_Came]:
-    """The files that may answer and were not looked at before, as their names are counted."""
-    answer, run = awaited.answer, awaited.run
-    spec = awaited.spec.model_copy(
-        update={
-            "channel": answer.channel or awaited.spec.channel,
-            "connection": answer.connection or awaited.spec.connection,
-        }
-    )
-    channel, connection = channel_for(spec, connect(spec.connection))
-    fetched: list[_Came] = []
-    with channel.open(connection, timeout_seconds=spec.timeout_seconds) as session:
-        if not isinstance(session, Mailbox):
-            message = f"channel {spec.channel} cannot fetch files"
-            raise SpecError(message, hint="Name another channel and connection to fetch from.")
-        names = session.names(answer.folder)
-        if names is None:
-            message = f"folder {answer.folder} may not be listed"
-            raise connection.refused(fault=f"cannot fetch: {message}", hint="Ask the authority.")
-        for name in sorted(names, key=_counted):
-            if not _plain(name) or not any(
-                matches(name, answer.pattern, file.filename, run.business_date)
-                for file in awaited.artifact.reports
-            ):
-                continue
-            path = posixpath.join(answer.folder, name)
-            size = session.size(path)
-            if size is None:
-                continue
-            changed = session.changed(path)
-            if _seen(known, name, size, changed):
-                continue
-            if size > answer.most_mib << 20:
-                log.error("%s has %d bytes, more than most_mib allows; it stays there", name, size)
-                continue
-            target = scratch / f"{len(fetched)}" / _NOT_IN_NAMES.sub("_", name)[-150:]
-            target.parent.mkdir(exist_ok=True)
-            session.fetch(path, target)
-            if target.stat().st_size != size:
-                log.warning("%s is being written just now; the next look takes it", name)
-                target.unlink()
-                continue
-            log.info("fetched %s, %d bytes", name, size)
-            fetched.append(_Came(target, name, changed))
-    return fetched
-
-
-def _seen(known: list[FeedbackFile], name: str, size: int, changed: str) -> bool:
-    """Whether a file was looked at; another one of its name and size is not it."""
-    told = {file.names[name] for file in known if file.bytes == size and name in file.names}
-    return bool(told) and ("" in (changed, *told) or changed in told)
-
-
-def _counted(name: str) -> list[tuple[int, int, str]]:
-    """The place of a name in its order: the tenth answer is newer than the second."""
-    return [
-        (0, int(part), part) if part.isdecimal() else (1, 0, part) for part in _NUMBER.split(name)
-    ]
-
-
-def _plain(name: str) -> bool:
-    """Whether a name that a server tells is that of a file in the folder it was asked for."""
-    return name.isprintable() and "/" not in name and name not in (".", "..")
-
-
 def _take(
     awaited: Awaited,
-    came: _Came,
+    came: FetchedAnswer,
     workspace: Workspace,
     store: Acknowledgements,
     reject: Reject,
@@ -360,7 +275,7 @@ def _take(
     return file
 
 
-def _also_as(read: FeedbackFile, came: _Came) -> FeedbackFile:
+def _also_as(read: FeedbackFile, came: FetchedAnswer) -> FeedbackFile:
     """A file that was read, and whose bytes came once more."""
     return read.model_copy(update={"came_as": read.names | {came.name: came.changed}})
 
@@ -390,6 +305,6 @@ def _keep(path: Path, name: str, folder: StageFolder) -> FileRef:
     """Keep a feedback file as it came, under its name and hash."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    with folder.writing(f"{digest[:12]}_{_NOT_IN_NAMES.sub('_', name)[-150:]}") as pending:
+    with folder.writing(f"{digest[:12]}_{local_name(name)}") as pending:
         shutil.copyfile(path, pending.path)
     return pending.ref

@@ -1,0 +1,138 @@
+"""Finding the files that may answer in an authority's folder, and fetching the new ones."""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from openreg_airflow.deliver.acknowledgement.pattern import matches
+from openreg_airflow.deliver.channel import Mailbox
+from openreg_airflow.deliver.delivery import channel_for
+from openreg_airflow.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from openreg_airflow.deliver.acknowledgement.collect import Awaited
+    from openreg_airflow.deliver.connection import Connection
+    from openreg_airflow.store.acknowledgements import FeedbackFile
+
+log = logging.getLogger(__name__)
+
+_NUMBER = re.compile(r"([0-9]+)")
+_NOT_IN_NAMES = re.compile(r"[^\w.\-]")
+
+
+@dataclass(frozen=True)
+class FetchedAnswer:
+    """A file that was fetched.
+
+    Attributes:
+        path: of the copy.
+        name: as the place has it.
+        changed: what tells it from others of its name there; empty when nothing does.
+    """
+
+    path: Path
+    name: str
+    changed: str
+
+
+def fetch_answers(
+    awaited: Awaited,
+    connect: Callable[[str], Connection],
+    scratch: Path,
+    known: list[FeedbackFile],
+) -> list[FetchedAnswer]:
+    """The files that may answer and were not looked at before, as their names are counted.
+
+    Args:
+        awaited: what is awaited.
+        connect: gives the connection of an id.
+        scratch: a folder for the copies.
+        known: the files that were looked at.
+
+    Raises:
+        DeliveryRefusedError: the place refuses the login, or to list the folder.
+        DeliveryError: it cannot be reached just now.
+        SpecError: the channel cannot fetch.
+    """
+    answer = awaited.answer
+    spec = awaited.spec.model_copy(
+        update={
+            "channel": answer.channel or awaited.spec.channel,
+            "connection": answer.connection or awaited.spec.connection,
+        }
+    )
+    channel, connection = channel_for(spec, connect(spec.connection))
+    fetched: list[FetchedAnswer] = []
+    with channel.open(connection, timeout_seconds=spec.timeout_seconds) as session:
+        if not isinstance(session, Mailbox):
+            message = f"channel {spec.channel} cannot fetch files"
+            raise SpecError(message, hint="Name another channel and connection to fetch from.")
+        names = session.names(answer.folder)
+        if names is None:
+            message = f"folder {answer.folder} may not be listed"
+            raise connection.refused(fault=f"cannot fetch: {message}", hint="Ask the authority.")
+        for name in _candidates(awaited, names):
+            path = posixpath.join(answer.folder, name)
+            size = session.size(path)
+            if size is None:
+                continue
+            changed = session.changed(path)
+            if _seen(known, name, size, changed):
+                continue
+            if size > answer.most_mib << 20:
+                log.error("%s has %d bytes, more than most_mib allows; it stays there", name, size)
+                continue
+            target = scratch / f"{len(fetched)}" / local_name(name)
+            target.parent.mkdir(exist_ok=True)
+            session.fetch(path, target)
+            if target.stat().st_size != size:
+                log.warning("%s is being written just now; the next look takes it", name)
+                target.unlink()
+                continue
+            log.info("fetched %s, %d bytes", name, size)
+            fetched.append(FetchedAnswer(target, name, changed))
+    return fetched
+
+
+def local_name(name: str) -> str:
+    """A name for the copy of a file: any file system takes it."""
+    return _NOT_IN_NAMES.sub("_", name)[-150:]
+
+
+def _candidates(awaited: Awaited, names: list[str]) -> list[str]:
+    """The names that an answer may have, as they are counted."""
+    pattern, day = awaited.answer.pattern, awaited.run.business_date
+    found = [
+        name
+        for name in names
+        if any(matches(name, pattern, file.filename, day) for file in awaited.artifact.reports)
+    ]
+    for name in found:
+        if not _plain(name):
+            log.error("%r is no name of a file that can be fetched; it stays there", name)
+    return sorted(filter(_plain, found), key=_counted)
+
+
+def _counted(name: str) -> list[tuple[int, int, str]]:
+    """The place of a name in its order: the tenth answer is newer than the second."""
+    return [
+        (0, int(part), part) if part.isdecimal() else (1, 0, part) for part in _NUMBER.split(name)
+    ]
+
+
+def _plain(name: str) -> bool:
+    """Whether a name that a server tells is that of a file in the folder it was asked for."""
+    return name.isprintable() and "/" not in name and name not in (".", "..")
+
+
+def _seen(known: list[FeedbackFile], name: str, size: int, changed: str) -> bool:
+    """Whether a file was looked at; another one of its name and size is not it."""
+    told = {file.names[name] for file in known if file.bytes == size and name in file.names}
+    return bool(told) and ("" in (changed, *told) or changed in told)
