@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from dag_factory.mapping_sets import listed_rule, sets_in_sql, tenant_of, used_sets
 from openreg_airflow import settings
 from openreg_airflow.errors import OpenRegError
+from openreg_airflow.mappings.spec import steps_of
 from openreg_airflow.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from dag_factory.report import ReportSpec
@@ -77,10 +78,33 @@ def check(spec: ReportSpec, folder: Path, known: Known) -> Iterator[Problem]:
     if known is not None:
         yield from _missing(spec, known)
         yield from _misfits(spec, known)
+    yield from _no_columns(spec)
     yield from _cannot_set_aside(spec)
     used = used_sets(spec)
     yield from _in_script(spec, folder, used)
     yield from _in_rules(spec, folder, used)
+
+
+def _no_columns(spec: ReportSpec) -> Iterator[Problem]:
+    """Columns to look up by that a table of declared columns does not have, nor an earlier step."""
+    tables = spec.transform.tables if spec.transform is not None else {}
+    there = {name: list(table.columns) for name, table in tables.items() if table.columns}
+    for name, step in steps_of(spec.map_, "transformed"):
+        columns = there.get(step.table)
+        if columns is None:
+            continue
+        places: dict[tuple[str | int, ...], str] = {
+            ("map", name, "key", index): column for index, column in enumerate(step.key)
+        }
+        if step.as_of is not None:
+            places["map", name, "as_of"] = step.as_of
+        for keys, column in places.items():
+            if column not in columns:
+                message = f"map.{name}: table {step.table} has no column {column!r}"
+                near = _near(column, columns)
+                hint = f"{near}Its columns here are {', '.join(columns)}."
+                yield Problem(message=message, hint=hint, keys=keys)
+        columns += [column for column in step.fill if column not in columns]
 
 
 def _cannot_set_aside(spec: ReportSpec) -> Iterator[Problem]:
@@ -117,10 +141,10 @@ def _missing(spec: ReportSpec, known: Mapping[str, MappingSet]) -> Iterator[Prob
             yield Problem(message=f"there is no mapping set {name!r}", hint=hint, keys=keys)
 
 
-def _near(name: str, known: Mapping[str, MappingSet]) -> str:
+def _near(name: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, 3, 0.6)
+    close = get_close_matches(name, list(known), 3, 0.6)
     return f"Did you mean {' or '.join(close)}? " if close else ""
 
 

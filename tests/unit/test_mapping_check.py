@@ -129,6 +129,45 @@ def test_fault_about_a_set_is_found_with_its_place(
     assert any(fault in one for one in found), found
 
 
+STEPS = """
+map:
+  first: {{table: trades, set: venues, key: [{first}], fill: {{venue_mic: mic}}}}
+  second: {{table: trades, set: venues, key: [{second}], as_of: {as_of}, fill: {{other: mic}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({}, None),
+        ({"first": "vanue"}, "map.first: table trades has no column 'vanue'"),
+        ({"first": "venue_mic"}, "map.first: table trades has no column 'venue_mic'"),
+        ({"second": "other"}, "map.second: table trades has no column 'other'"),
+        ({"as_of": "day"}, "map.second: table trades has no column 'day'"),
+    ],
+)
+def test_step_looks_up_by_columns_that_are_there_before_it(
+    tmp_path: Path, url: str, fields: dict[str, str], fault: str | None
+) -> None:
+    del url
+    steps = STEPS.format(**{"first": "venue", "second": "venue_mic", "as_of": "id"} | fields)
+    (tmp_path / "demo").mkdir()
+    text = SPEC.format(**FIELDS)
+    before, after = text.partition("map:\n")[0], text.partition("transform:\n")[2]
+    (tmp_path / "demo" / "report.yaml").write_text(before + steps + "transform:\n" + after)
+    (tmp_path / "demo" / "trades.sql").write_text("SELECT 1 FROM t\n")
+    (tmp_path / "demo" / "transform.py").write_text(SCRIPT)
+    (tmp_path / "demo" / "venues.sql").write_text(SQL)
+
+    found = check(tmp_path / "demo")
+
+    assert [one.message for one in found] == ([fault] if fault else [])
+    if fault:
+        line = steps.splitlines()[2 if "first" in fault else 3]
+        assert found[0].line == before.count("\n") + (3 if "first" in fault else 4)
+        assert line[found[0].column - 1 :].startswith(fault.split("'")[1])
+
+
 def test_store_that_cannot_be_asked_leaves_the_sets_to_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
