@@ -437,3 +437,19 @@ def test_decimal_that_sqlite_would_round_is_refused_as_by_its_own_reader(
     for kept in ("9007199254740993.0", "-9223372036854775808"):
         found = database.extract("SELECT CAST(:amount AS text) AS v", **given(kept))
         assert found.to_pylist() == [{"v": kept.removesuffix(".0")}]
+
+
+@pytest.mark.parametrize(("source", "most"), [("postgres_odbc", 10_000), ("mariadb_odbc", 32_767)])
+def test_list_longer_than_the_driver_takes_is_refused_before_it(
+    source: str, most: int, request: pytest.FixtureRequest
+) -> None:
+    database = request.getfixturevalue(source).database
+
+    def listed(count: int) -> dict[str, Any]:
+        return {"parameters": {"keys": {"type": "integer", "values": list(range(count))}}}
+
+    sql = "SELECT 1 AS a WHERE 5 IN (:keys)"
+    assert database.extract(sql, **listed(most)).num_rows == 1
+    said = rf"source.sql: the query binds {most + 1:,} values, :keys .* at most {most:,}"
+    with pytest.raises(SpecError, match=said):
+        database.extract(sql, **listed(most + 1))

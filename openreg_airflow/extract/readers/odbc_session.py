@@ -105,6 +105,7 @@ class OdbcSession:
         self._refuse(query, self._product)
         values: list[str] = []
         rendered = query.render(lambda name: self._bind(name, query.parameters[name], values))
+        self._check_count(query, len(values))
         self._reading = True
         answer = self._ask({"sql": rendered.text, "values": values, "file": query.file})
         found = self._understood(received_schema, answer.get("columns"))
@@ -118,6 +119,23 @@ class OdbcSession:
         text, mark = self._product.bind(name, value)
         values.append(text)
         return mark
+
+    def _check_count(self, query: Query, bound: int) -> None:
+        """Refuse more values than the driver takes: what it does then looks like a lost server."""
+        most = self._product.most_values
+        if bound <= most:
+            return
+        counts = {k: len(v) if isinstance(v, tuple) else 1 for k, v in query.used.items()}
+        name = max(counts, key=lambda k: counts[k])
+        message = (
+            f"the query binds {bound:,} values, :{name} alone {counts[name]:,}, and "
+            f"{self._product.called} takes at most {most:,}"
+        )
+        hint = (
+            f"Keep the values of :{name} in a table of the database and join with it, or join with "
+            "them in the transform; or take a connection of the database's own type, not odbc."
+        )
+        raise SpecError(message, where=query.file, hint=hint)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         rows = self._understood(pa.ipc.open_stream, self._answers)
