@@ -1,4 +1,4 @@
-"""Names by which one section of a spec speaks of another: tables, artifacts, references."""
+"""Names by which a spec speaks of its other parts: tables, artifacts, routes, references."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class UnknownName:
 
     Attributes:
         keys: where it is used.
-        kind: ``table``, ``source`` or ``artifact``.
+        kind: ``table``, ``source``, ``artifact`` or ``route``.
         known: the names that there are, for the hint.
     """
 
@@ -86,7 +86,7 @@ def other_names(spec: ReportSpec) -> list[OtherNames]:
 
 
 def unknown_names(spec: ReportSpec) -> list[UnknownName]:
-    """Every use of a table, a source or an artifact that the spec does not have.
+    """Every use of a table, a source, an artifact or a route that the spec does not have.
 
     Tables are known when the spec declares them, or when there is no transform.
     """
@@ -96,6 +96,7 @@ def unknown_names(spec: ReportSpec) -> list[UnknownName]:
         *_unknown_mapped(spec),
         *_unknown_records(spec),
         *_unknown_artifacts(spec),
+        *_unknown_routes(spec),
     ]
 
 
@@ -148,3 +149,17 @@ def _unknown_artifacts(spec: ReportSpec) -> Iterator[UnknownName]:
             if name not in spec.artifacts:
                 keys = ("deliver", "routes", route, "artifacts", index)
                 yield UnknownName(keys, "artifact", name, known)
+
+
+def _unknown_routes(spec: ReportSpec) -> Iterator[UnknownName]:
+    routes = spec.deliver.routes if spec.deliver else {}
+    for route, wanted in routes.items():
+        places: dict[tuple[str | int, ...], str] = {
+            ("after", index): name for index, name in enumerate(wanted.after)
+        }
+        if wanted.instead_of is not None:
+            places["instead_of",] = wanted.instead_of
+        for keys, name in places.items():
+            if name not in routes:
+                known = ", ".join(routes)
+                yield UnknownName(("deliver", "routes", route, *keys), "route", name, known)

@@ -111,16 +111,14 @@ class DeliverSection(Section):
 
     @model_validator(mode="after")
     def _order_has_a_beginning(self) -> Self:
-        """Routes wait for others that are there, and never in a circle."""
+        """Routes never wait for one another in a circle.
+
+        That those that they wait for are there is seen with the other names of a spec.
+        """
         before = {
-            name: (*route.after, *([route.instead_of] if route.instead_of else []))
+            name: self.routes.keys() & {*route.after, route.instead_of}
             for name, route in self.routes.items()
         }
-        for name, others in before.items():
-            for other in others:
-                if other not in self.routes:
-                    message = f"route {name} waits for route {other}, which is not there"
-                    raise ValueError(message)
         done: set[str] = set()
         while left := set(before) - done:
             ready = {name for name in left if done.issuperset(before[name])}

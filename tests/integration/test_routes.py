@@ -289,7 +289,7 @@ def test_records_are_settled_whichever_route_delivered(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("routes", "said"),
     [
-        ({"a": OUT | {"after": ["b"]}}, "waits for route b, which is not there"),
+        ({"a": OUT | {"after": ["b"]}}, "there is no route 'b'"),
         (
             {"a": OUT | {"after": ["b"]}, "b": OUT | {"folder": "b", "instead_of": "a"}},
             "a, b wait for one another",

@@ -160,6 +160,17 @@ def test_each_fault_has_its_line(folder: Path, old: str, new: str, line: int, wo
     assert any(at == line and words in message for at, _, message, _ in found), found
 
 
+@pytest.mark.parametrize("wrong", ["after: [{}]", "instead_of: {}"])
+def test_route_that_is_not_there_is_shown_where_it_is_named(folder: Path, wrong: str) -> None:
+    second = "    spare: {channel: sftp, connection: other, " + wrong.format("regulater") + "}\n"
+
+    [(line, column, message, hint)] = problems(folder, GOOD + second)
+
+    assert (line, column) == (19, second.index("regulater") + 1)
+    assert "there is no route 'regulater'" in message
+    assert hint == "There are: regulator, spare."
+
+
 @pytest.mark.parametrize(
     ("old", "new", "hint"),
     [
