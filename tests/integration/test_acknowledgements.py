@@ -348,6 +348,14 @@ def test_answer_that_is_written_over_under_its_name_is_read_also_when_no_longer_
     assert desk.standing == ("partly accepted", 4, 1, 0)
 
 
+def test_answer_whose_name_cannot_be_fetched_is_told_and_left(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.answer(auth031("ACPT", total=5), f"{STEM}_FDB_\u00a01.xml")
+    desk.waits()
+    assert r"FDB_\xa01.xml' is no name of a file that can be fetched" in caplog.text
+
+
 def test_answer_that_was_read_stays_read_when_its_bytes_are_refused_under_another_name(
     desk: Desk,
 ) -> None:
