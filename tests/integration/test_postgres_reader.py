@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import replace
@@ -665,3 +666,27 @@ def test_server_and_seconds_are_recorded(database: Database) -> None:
 
     assert done.server.startswith("PostgreSQL ")
     assert done.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("quote_all_identifiers = on", "the driver then knows no type"),
+        ("statement_timeout = '1ms'", "after the login's statement_timeout"),
+    ],
+)
+def test_setting_of_the_login_that_the_driver_cannot_bear_is_named_with_its_way_out(
+    database: Database,
+    postgres: PostgresServer,
+    reader_login: str,
+    setting: str,
+    said: str,
+) -> None:
+    postgres.execute(f"ALTER ROLE {reader_login} SET {setting}")
+
+    with pytest.raises((SourceError, SourceUnavailableError), match=said) as raised:
+        database.extract("SELECT 1.5::numeric(5,2) AS a")
+
+    [options] = re.findall(r"`(-c \S+)`", str(raised.value))
+    table = elsewhere(database, extra={"options": options}).extract("SELECT 1.5::numeric(5,2) AS a")
+    assert table.to_pylist() == [{"a": Decimal("1.50")}]

@@ -23,9 +23,14 @@ import pyarrow as pa
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 from adbc_driver_postgresql import StatementOptions
 
+from openreg_airflow.errors import SourceError
 from openreg_airflow.extract.parameter import type_of
 from openreg_airflow.extract.reader import BATCH_BYTES, SourceConnection, Stream
-from openreg_airflow.extract.readers.postgres_errors import connection_error, query_error
+from openreg_airflow.extract.readers.postgres_errors import (
+    connection_error,
+    query_error,
+    unknown_types,
+)
 from openreg_airflow.extract.readers.postgres_numeric import decimals
 from openreg_airflow.extract.readers.postgres_types import column, is_sent, plain, sending
 
@@ -85,6 +90,7 @@ class PostgresReader:
 def _opened(
     connection: SourceConnection, state: str | None, timeout_seconds: int
 ) -> PostgresSession:
+    where = f"connection {connection.conn_id}"
     try:
         database = adbc_driver_postgresql.connect(conninfo(connection))
     except adbc_driver_manager.Error as error:
@@ -95,10 +101,13 @@ def _opened(
         database.close()
         raise connection_error(error, connection.conn_id) from error
     try:
-        session.begin(timeout_seconds, state)
+        session.begin(timeout_seconds, state, where=where)
     except adbc_driver_manager.Error as error:
         session.close()
-        raise query_error(error, f"connection {connection.conn_id}") from error
+        raise query_error(error, where) from error
+    except SourceError:
+        session.close()
+        raise
     return session
 
 
@@ -132,8 +141,12 @@ class PostgresSession:
         self._lock = threading.Lock()  # cancel() comes from another thread than close()
         self.server = "PostgreSQL"
 
-    def begin(self, timeout_seconds: int, state: str | None = None) -> None:
-        """Begin the transaction, in another one's ``state``; fix what the result depends on."""
+    def begin(self, timeout_seconds: int, state: str | None = None, *, where: str) -> None:
+        """Begin the transaction, in another one's ``state``; fix what the result depends on.
+
+        Raises:
+            SourceError: the session's settings hide the types of its results.
+        """
         self._connection.set_autocommit(False)
         self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         if state is not None:
@@ -145,6 +158,8 @@ class PostgresSession:
             "current_setting('server_version_num')::int"
         )
         version, described, number = (values[0].as_py() for values in found.columns)
+        if not isinstance(number, int):  # and this one is not known by its quoted name
+            raise unknown_types(where)
         self.server = f"PostgreSQL {version}"
         settings = {
             "TimeZone": "UTC",

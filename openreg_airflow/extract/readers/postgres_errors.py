@@ -33,6 +33,8 @@ _SETUP = re.compile(
     r"|invalid URI|invalid integer value|authentication method|no password supplied|GSSAPI"
     r"|could not load|missing \"=\" after|unterminated quoted string"
 )
+#: Of the driver's first query, which runs before any setting of ours.
+_TIMED_OUT = "canceling statement due to statement timeout"
 _HINTS = {
     "28": "Check the connection's login and password.",
     "42501": "Let the connection's login read this, or correct the query.",
@@ -65,6 +67,15 @@ def connection_error(
             f"PostgreSQL cannot be reached this way: {text}",
             where=where,
             hint="Check the connection's extra: TLS and libpq options.",
+        )
+    if _TIMED_OUT in str(error):
+        return SourceUnavailableError(
+            "PostgreSQL stops the driver's query for types after the login's statement_timeout",
+            where=where,
+            hint=(
+                "Raise it for the login, or write `-c statement_timeout=60s` into `options` in the "
+                "extra of the connection."
+            ),
         )
     return SourceUnavailableError(
         f"PostgreSQL cannot be reached: {text}",
@@ -101,6 +112,18 @@ def query_error(
         f"PostgreSQL refuses the query{f' ({state})' if state else ''}: {text}",
         where=where,
         hint=hint,
+    )
+
+
+def unknown_types(where: str) -> SourceError:
+    """What a session means whose results have no types: the driver looks for unquoted names."""
+    return SourceError(
+        "the login's sessions begin with quote_all_identifiers, and the driver then knows no type",
+        where=where,
+        hint=(
+            "Reset it for the login, or write `-c quote_all_identifiers=off` into `options` in the "
+            "extra of the connection."
+        ),
     )
 
 
