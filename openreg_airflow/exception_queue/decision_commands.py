@@ -15,7 +15,7 @@ from openreg_airflow.exception_queue.options import (
     Version,
     Why,
     filtered,
-    say_progress,
+    said_progress,
 )
 from openreg_airflow.store.commands import Url, store_url
 
@@ -115,7 +115,6 @@ def _decide(  # noqa: PLR0917
     if version is not None and len(numbers or ()) != 1:
         message = "--version goes with one item"
         raise typer.BadParameter(message)
-    say_progress()
     try:
         place = store_url(url)
         if numbers:
@@ -123,7 +122,8 @@ def _decide(  # noqa: PLR0917
         else:
             states = wanted.states or tuple(s for s in DECIDABLE if s != "rejected")
             seen = versions(place, replace(wanted, states=states, unclaimed=True))
-        rows = act(place, seen, Actor.of_command_line()) if seen else 0
+        with said_progress():
+            rows = act(place, seen, Actor.of_command_line()) if seen else 0
     except OpenRegError as error:
         fail(error)
     typer.echo(f"{rows:,} items {done}")

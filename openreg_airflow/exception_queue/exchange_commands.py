@@ -10,7 +10,7 @@ import typer
 
 from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
-from openreg_airflow.exception_queue.options import Filter, filtered, say_progress
+from openreg_airflow.exception_queue.options import Filter, filtered, said_progress
 from openreg_airflow.store.commands import Url, store_url
 
 app = typer.Typer()
@@ -60,9 +60,8 @@ def import_command(
     from openreg_airflow.exception_queue.exchange import apply, read_csv
     from openreg_airflow.store.actor import Actor
 
-    say_progress()
     try:
-        with file.open(encoding="utf-8-sig", newline="") as source:
+        with file.open(encoding="utf-8-sig", newline="") as source, said_progress():
             found = read_csv(store_url(url), source, why)
         for fault in found.faults:
             typer.secho(fault, err=True, fg=typer.colors.RED)
@@ -72,7 +71,8 @@ def import_command(
             raise typer.Exit(1)
         if dry_run:
             return
-        apply(store_url(url), found, Actor.of_command_line())
+        with said_progress():
+            apply(store_url(url), found, Actor.of_command_line())
     except OpenRegError as error:
         fail(error)
     except (OSError, UnicodeDecodeError) as error:

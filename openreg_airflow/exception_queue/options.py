@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from openreg_airflow.exception_queue.listing import Wanted
 
@@ -98,12 +99,22 @@ def filtered(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-def say_progress() -> None:
-    """Let long work say how far it is."""
+@contextmanager
+def said_progress() -> Iterator[None]:
+    """Let long work say how far it is, meanwhile."""
     log = logging.getLogger("openreg_airflow.exception_queue")
-    if not log.handlers:
-        log.addHandler(_Echo())
-        log.setLevel(logging.INFO)
+    handler = _Echo()
+    log.addHandler(handler)
+    level, propagate = log.level, log.propagate
+    log.setLevel(logging.INFO)
+    # Airflow's configuration of logging would show each line once more.
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
 
 
 class _Echo(logging.Handler):

@@ -63,6 +63,17 @@ def test_who_decides_is_the_account_of_the_process(desk: Desk) -> None:
     assert (d.state, d.decided_by) == ("rejected", Actor.of_command_line().name)
 
 
+@pytest.mark.parametrize("words", [("release",), ("amend", "--set", "price=1")])
+def test_progress_is_told_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture, words: tuple[str, ...]
+) -> None:
+    """Not once more by whatever else the process logs with."""
+    _, text = run(desk, *words, "--report", "desk", *WHY)
+
+    assert text.count("2 items are decided in") == 1
+    assert not [one for one in caplog.records if one.name.startswith("openreg_airflow.exception")]
+
+
 @pytest.mark.parametrize(
     ("words", "done", "state"),
     [
