@@ -137,7 +137,8 @@ def _missing(spec: ReportSpec, known: Mapping[str, MappingSet]) -> Iterator[Prob
     for keys, name in places.items():
         if name not in known:
             near = _near(name, known)
-            hint = f"{near}`openreg mappings list` shows the sets."
+            hint = f"{near}`openreg mappings list` shows the sets, "
+            hint += "`openreg mappings create` makes one."
             yield Problem(message=f"there is no mapping set {name!r}", hint=hint, keys=keys)
 
 

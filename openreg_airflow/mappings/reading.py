@@ -185,7 +185,8 @@ def find_set(connection: Connection, name: str, tenant: str = "") -> MappingSet:
     if row is None:
         whose = f" of {tenant!r}" if tenant else ""
         message = f"there is no mapping set {name!r}{whose}"
-        raise NoSuchMappingError(message, hint="`openreg mappings list` shows the sets.")
+        hint = "`openreg mappings list` shows the sets, `openreg mappings create` makes one."
+        raise NoSuchMappingError(message, hint=hint)
     return set_of(row)
 
 

@@ -62,6 +62,16 @@ def test_progress_is_told_once(run: Run, tmp_path: Path, caplog: pytest.LogCaptu
     assert not [one for one in caplog.records if one.name.startswith("openreg_airflow.mappings")]
 
 
+def test_import_into_a_set_that_is_not_there_says_how_to_make_it(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "v.csv"
+    file.write_text("code,mic,weight\nA,XETR,1\n")
+
+    said = run("import", "venue", str(file), status=2)
+
+    assert "there is no mapping set 'venue'" in said
+    assert "`openreg mappings create` makes one" in said
+
+
 def test_sets_are_listed_and_described(run: Run) -> None:
     run("describe", "venues", "--owner", "Operations", "--edition", "1")
     assert "you saw 1" in run("describe", "venues", "--owner", "Else", "--edition", "1", status=1)
