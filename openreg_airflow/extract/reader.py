@@ -66,11 +66,13 @@ class SourceColumn:
         type: the Arrow type it has when the spec declares none; None when this reader cannot
             carry it.
         source_type: the database's own word for its type, for messages.
+        cast: how a query makes what is carried of a column of such a type; for hints.
     """
 
     name: str
     type: pa.DataType | None
     source_type: str
+    cast: str = "CAST({name} AS text)"
 
 
 @dataclass(frozen=True)

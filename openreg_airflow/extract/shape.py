@@ -85,7 +85,7 @@ class Shape:
     def _type(self, column: SourceColumn) -> pa.DataType:
         if column.type is None:
             message = f"column {column.name} is of type {column.source_type}, not carried here"
-            hint = f"Convert it in the query, for example CAST({column.name} AS text)."
+            hint = f"Convert it in the query, for example {column.cast.format(name=column.name)}."
             raise SourceError(message, where=self._file, hint=hint)
         if column.name in self._declared:
             return arrow_type(self._declared[column.name])

@@ -110,10 +110,18 @@ def test_value_that_cannot_be_carried_is_named(
     assert caught.value.where == "source.sql, column v, row 1"
 
 
-@pytest.mark.parametrize("expression", ["CAST(1.5 AS float)", "point(1, 2)"])
-def test_type_that_cannot_be_carried_is_named(source: Source, expression: str) -> None:
-    with pytest.raises(SourceError, match=r"column v is of type .* not carried here"):
+@pytest.mark.parametrize(
+    ("expression", "advised"), [("CAST(1.5 AS float)", 1.5), ("point(1, 2)", "POINT(1 2)")]
+)
+def test_type_that_cannot_be_carried_is_named_with_a_cast_that_can(
+    source: Source, expression: str, advised: Any
+) -> None:
+    with pytest.raises(SourceError, match=r"column v is of type .* not carried here") as raised:
         source.database.extract(f"SELECT {expression} AS v")
+
+    cast = str(raised.value.hint).partition("for example ")[2].removesuffix(".")
+    table = source.database.extract(f"SELECT {cast} AS v FROM (SELECT {expression} AS v) AS t")
+    assert table.to_pylist() == [{"v": advised}]
 
 
 def test_long_concatenations_are_not_cut(source: Source) -> None:

@@ -196,9 +196,18 @@ def test_driver_that_keeps_a_whole_result_is_warned_of(
     assert "in memory" not in caplog.text
 
 
-def test_decimal_below_one_is_refused_since_drivers_cut_it(postgres_odbc: Source) -> None:
-    with pytest.raises(SourceError, match=r"decimal\(5,5\), which ODBC may cut off"):
-        postgres_odbc.database.extract("SELECT CAST(0.12345 AS numeric(5,5)) AS share")
+@pytest.mark.parametrize("source", ["postgres_odbc", "mariadb_odbc"])
+def test_decimal_below_one_is_refused_since_drivers_cut_it(
+    source: str, request: pytest.FixtureRequest
+) -> None:
+    database = request.getfixturevalue(source).database
+    sql = "SELECT CAST(0.12345 AS decimal(5,5)) AS share"
+    with pytest.raises(SourceError, match=r"decimal\(5,5\), which ODBC may cut off") as raised:
+        database.extract(sql)
+
+    cast = str(raised.value.hint).partition("for example ")[2].removesuffix(".")
+    table = database.extract(f"SELECT {cast} AS share FROM ({sql}) AS t")
+    assert table.to_pylist() == [{"share": "0.12345"}]
 
 
 @pytest.mark.parametrize(

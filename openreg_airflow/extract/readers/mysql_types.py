@@ -52,6 +52,8 @@ _PLAIN = {
     "set": pa.string(),
     "null": pa.string(),
 }
+#: What keeps the value of a column that is not carried.
+_CASTS = {FIELD_TYPE.FLOAT: "CAST({name} AS double)", FIELD_TYPE.GEOMETRY: "ST_AsText({name})"}
 _TEXTS = frozenset(
     {
         FIELD_TYPE.VARCHAR,
@@ -81,7 +83,7 @@ def column(described: Sequence[Any], flags: int, conversion: type | None) -> Sou
     """
     name, code, length, scale = described[0], described[1], described[3], described[5]
     kind, source_type = _type(code, length, scale, flags, binary=conversion is bytes)
-    return SourceColumn(name, kind, source_type)
+    return SourceColumn(name, kind, source_type, _CASTS.get(code, "CAST({name} AS char)"))
 
 
 def _type(

@@ -19,8 +19,8 @@ _DIGITS_128 = 38
 _PLAIN_BYTES = 64
 
 
-def column(field: pa.Field) -> SourceColumn:
-    """A column of a result."""
+def column(field: pa.Field, cast: str) -> SourceColumn:
+    """A column of a result; ``cast`` is the product's way to make text of one."""
     kind = field.type
     word = str(kind).split("[", 1)[0]
     if pa.types.is_decimal(kind):
@@ -29,7 +29,7 @@ def column(field: pa.Field) -> SourceColumn:
         found: pa.DataType | None = pa.decimal128(min(digits, _DIGITS_128), scale)
         spelled = f"decimal({digits},{scale})"
         if scale == digits:  # "-0." and the digits need more room than drivers are given
-            return SourceColumn(field.name, None, f"{spelled}, which ODBC may cut off")
+            return SourceColumn(field.name, None, f"{spelled}, which ODBC may cut off", cast)
         return SourceColumn(field.name, found, spelled)
     if pa.types.is_integer(kind):
         found = pa.int64()
@@ -44,7 +44,7 @@ def column(field: pa.Field) -> SourceColumn:
     else:
         carried = (pa.types.is_string, pa.types.is_binary, pa.types.is_boolean, pa.types.is_date32)
         found = kind if any(matches(kind) for matches in carried) else None
-    return SourceColumn(field.name, found, word)
+    return SourceColumn(field.name, found, word, cast)
 
 
 def refuse_bits_as_numbers(

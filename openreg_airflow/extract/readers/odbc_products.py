@@ -38,6 +38,7 @@ class Product:
         session_id: a query for the session's number.
         stop: a statement that another session stops the query with; ``{id}`` is the number.
         marks: how a bound text is read in each type; ``{scale}`` is of a decimal.
+        as_text: how a query makes text of a column; for hints.
         most_values: that may be bound in a query, with each value of a list; drivers lose the
             connection with more, or crash. ODBC itself numbers them with 16 bits.
         limits_queries: the driver itself can stop a query at a limit.
@@ -76,6 +77,7 @@ class Product:
     session_id: str | None = None
     stop: str | None = None
     marks: Mapping[str, str] = field(default_factory=dict)
+    as_text: str = "CAST({name} AS text)"
     most_values: int = 65_535
     limits_queries: bool = False
     dates_as_text: bool = False
@@ -165,6 +167,7 @@ _MYSQL = Product(
         "decimal": "CAST(? AS decimal(65,{scale}))",
         "integer": "CAST(? AS signed)",
     },
+    as_text="CAST({name} AS char)",
     dates_as_text=True,
     writes_files=True,
     speaks_utf8=f"SELECT CONVERT(UNHEX('{_AS_HEX}') USING utf8mb4)",
@@ -186,6 +189,7 @@ _MARIADB = Product(
     session_id=_MYSQL.session_id,
     stop=_MYSQL.stop,
     marks=_MYSQL.marks,
+    as_text=_MYSQL.as_text,
     most_values=32_767,  # the driver counts them with 16 bits and a sign
     plain_as_bytes=True,
     bits_as_numbers=True,
@@ -225,6 +229,7 @@ SQL_SERVER = Product(
         "decimal": "CAST(? AS decimal(38,{scale}))",
         "integer": "CAST(? AS bigint)",
     },
+    as_text="CAST({name} AS varchar(8000))",
     limits_queries=True,
     several_results=True,
     passing=frozenset(

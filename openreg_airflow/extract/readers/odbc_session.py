@@ -110,7 +110,9 @@ class OdbcSession:
         answer = self._ask({"sql": rendered.text, "values": values, "file": query.file})
         found = self._understood(received_schema, answer.get("columns"))
         refuse_bits_as_numbers(found, declared, query.file)
-        return Stream(tuple(map(column, found)), self._batches())
+        return Stream(
+            tuple(column(field, self._product.as_text) for field in found), self._batches()
+        )
 
     def _bind(self, name: str, value: Value | tuple[Value, ...], values: list[str]) -> str:
         """A parameter mark that reads the bound text in the value's type."""

@@ -80,7 +80,7 @@ def column(described: Any) -> SourceColumn:
     elif code in _ZONED:
         # The driver drops the zone.
         word = f"{word.replace('_', ' ')}: select SYS_EXTRACT_UTC of it"
-    return SourceColumn(described.name, kind, word)
+    return SourceColumn(described.name, kind, word, "TO_CHAR({name})")
 
 
 def _number(precision: int, scale: int | None) -> tuple[pa.DataType, str]:
