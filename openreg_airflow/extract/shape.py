@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -196,6 +197,9 @@ def _show(value: pa.Scalar) -> str:
         return "(no day of the calendar)"
     if isinstance(found, dict):  # a column of mixed types; one of them has the value
         found = next((part for part in found.values() if part is not None), None)
+    if isinstance(found, bytes):  # some drivers give the digits of a plain value as bytes
+        with suppress(UnicodeDecodeError):
+            found = found.decode()
     text = found if isinstance(found, str) else str(found)
     text = text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
     return repr(text) if isinstance(found, str) else text
