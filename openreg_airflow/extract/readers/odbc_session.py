@@ -167,9 +167,13 @@ class OdbcSession:
             message = f"the connection was lost: the driver's process ended ({self._ended()})"
             raise SourceUnavailableError(message, hint=self._hint()) from error
 
-    def _hint(self) -> str | None:
+    def _hint(self) -> str:
         if self._product.name:
-            return None
+            return (
+                "If it ends so each time, the driver cannot take a type or parameter of the query, "
+                "for example PostgreSQL's numeric(5,-2): cast it, or take a connection of the "
+                "database's own type, not odbc."
+            )
         return "If it ends so each time: is unixODBC installed? On Debian: unixodbc."
 
     def _ended(self) -> str:
