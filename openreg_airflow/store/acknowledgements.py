@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from sqlalchemy import and_, delete, func, select
+from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.orm import aliased
 
 from openreg_airflow.records import FileRef, Record
@@ -199,20 +199,40 @@ class Acknowledgements(Store):
             found = connection.scalars(query).all()
         return tuple(run.model_copy(update={"run_id": run_id}) for run_id in found)
 
-    def await_files(self, run: RunKey, awaited: Iterable[Acknowledgement]) -> None:
-        """Note which files an answer is awaited to; known ones stay as they are."""
+    def await_files(
+        self, run: RunKey, awaited: Collection[Acknowledgement]
+    ) -> tuple[Acknowledgement, ...]:
+        """Note which files an answer is awaited to; known ones stay as they are.
+
+        A run that was cleared may have sent another version since. What was answered to the one
+        before says nothing of that: it is forgotten, only the files that came stay on record.
+
+        Returns:
+            How it stood with the files that no answer is awaited to any more.
+        """
+        replaced: list[Acknowledgement] = []
         with self._transaction(write=True) as connection:
-            for one in awaited:
-                there = connection.execute(
-                    select(AcknowledgementRow.id).where(
-                        *_of_run(AcknowledgementRow, run),
-                        AcknowledgementRow.route == one.route,
-                        AcknowledgementRow.artifact == one.artifact,
-                        AcknowledgementRow.position == one.position,
-                    )
-                ).first()
-                if there is None:
-                    _put(connection, AcknowledgementRow, run, [one.model_dump()])
+            for route, artifact in dict.fromkeys((one.route, one.artifact) for one in awaited):
+                place = {"route": route, "artifact": artifact}
+                files = {
+                    one.position: one
+                    for one in awaited
+                    if (one.route, one.artifact) == (route, artifact)
+                }
+                query = self._query(AcknowledgementRow, run, route, artifact, "position")
+                there = [
+                    _record(Acknowledgement, dict(row))
+                    for row in connection.execute(query).mappings()
+                ]
+                if not all(_same_file(one, files.get(one.position)) for one in there):
+                    _forget_answers(connection, run, place)
+                    replaced += there
+                    there = []
+                known = {one.position for one in there}
+                new = [one.model_dump() for n, one in files.items() if n not in known]
+                if new:
+                    _put(connection, AcknowledgementRow, run, new)
+        return tuple(replaced)
 
     def await_again(
         self, run: RunKey, route: str, artifact: str, positions: Collection[int], due_at: datetime
@@ -337,6 +357,20 @@ class Acknowledgements(Store):
             .where(*_of_run(model, run), *(table.c[name] == value for name, value in place.items()))
             .order_by(*(table.c[name] for name in order))
         )
+
+
+def _same_file(one: Acknowledgement, other: Acknowledgement | None) -> bool:
+    return other is not None and (one.filename, one.sent) == (other.filename, other.sent)
+
+
+def _forget_answers(connection: Connection, run: RunKey, place: dict[str, str]) -> None:
+    """Forget what was said of the files and records of a version that the run replaced."""
+    for model in (AcknowledgementRow, RecordAnswerRow):
+        of_place = [model.__table__.c[name] == value for name, value in place.items()]
+        connection.execute(delete(model).where(*_of_run(model, run), *of_place))
+    file = FeedbackFileRow
+    of_place = [file.__table__.c[name] == value for name, value in place.items()]
+    connection.execute(update(file).where(*_of_run(file, run), *of_place).values(words=None))
 
 
 def _forget_rowless(connection: Connection, run: RunKey, file: FeedbackFile) -> None:

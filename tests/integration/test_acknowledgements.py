@@ -678,6 +678,37 @@ def test_answers_hold_for_another_run_of_the_same_content(desk: Desk) -> None:
     assert desk.store.outstanding() == ()
 
 
+def test_another_version_of_a_cleared_run_is_answered_by_itself(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    [file] = desk.artifact.files
+    parts = [
+        file.model_copy(update={"filename": f"{STEM}_{n}.xml", "records": records, "part": n})
+        for n, records in ((1, 2), (2, 3))
+    ]
+    whole = desk.artifact
+    desk.artifact = whole.model_copy(update={"files": tuple(parts)})
+    desk.answer(auth031("ACPT", original=f"{STEM}_1", total=2), f"{STEM}_1_FDB_1.xml")
+    rejected = [("T4", "RJCT", "CON-412", "x"), ("T5", "PDNG", "", "")]
+    desk.answer(auth031("PART", original=f"{STEM}_2", records=rejected), f"{STEM}_2_FDB_1.xml")
+    desk.waits()
+    later = file.model_copy(update={"filename": f"{STEM}_v2.xml"})
+    desk.artifact = whole.model_copy(update={"files": (later,)})
+    desk.waits()
+    assert desk.standing == ("awaited", 0, 0, 5)
+    assert desk.store.answers(RUN, "regulator", "transactions") == ()
+    told = [record for record in caplog.records if "another version since" in record.getMessage()]
+    assert [record.levelname for record in told] == ["INFO", "WARNING"]
+    rejected = [("T1", "RJCT", "CON-412", "not in data")]
+    desk.answer(auth031("PART", original=f"{STEM}_v2", records=rejected), f"{STEM}_v2_FDB_1.xml")
+    desk.look()
+    assert desk.standing == ("partly accepted", 4, 1, 0)
+    answers = desk.store.answers(RUN, "regulator", "transactions")
+    assert [(one.reference, one.status) for one in answers] == [("T1", "rejected")]
+    assert desk.queue["T1"] == ("pending", "not in data")
+    assert len(desk.store.files(RUN, "regulator", "transactions")) == 3, "what came stays"
+
+
 def test_answers_hold_only_for_runs_of_the_same_content_that_sent_nothing(desk: Desk) -> None:
     desk.artifact = desk.artifact.model_copy(update={"content": "c" * 64, "version": 1})
     Numbering(desk.store_url).record_artifact(RUN, desk.artifact)
@@ -707,6 +738,9 @@ def test_answers_hold_only_for_runs_of_the_same_content_that_sent_nothing(desk: 
     store.record_attempt(resent, attempt.model_copy(update={"attempt": 2, "result": "delivered"}))
     desk.waits(run=resent)
     store.record_attempt(again, attempt)
+    # It sent another version before somebody cleared it.
+    earlier = {"attempt": 2, "result": "delivered", "sha256": "0" * 64}
+    store.record_attempt(again, attempt.model_copy(update=earlier))
     desk.look(run=again)
     # The run that sent it does so once more: earlier answers hold for nobody.
     desk.store.await_again(RUN, "regulator", "transactions", {1}, datetime.now(UTC))

@@ -119,7 +119,7 @@ def collect(
     """
     reports = awaited.artifact.reports
     place = (awaited.run, awaited.route, awaited.artifact.name)
-    store.await_files(
+    replaced = store.await_files(
         awaited.run,
         [
             Acknowledgement(
@@ -134,6 +134,7 @@ def collect(
             for position, file in enumerate(reports, 1)
         ],
     )
+    _tell_of_replaced(replaced)
     refused: list[FeedbackFile] = []
     _adopt(awaited, store, reject)
     before = store.of_run(*place)
@@ -149,6 +150,19 @@ def collect(
     return Collected(standings=store.of_run(*place), refused=tuple(refused))
 
 
+def _tell_of_replaced(replaced: tuple[Acknowledgement, ...]) -> None:
+    """Tell of files of an earlier version whose answers this run does not look for any more."""
+    for one in replaced:
+        log.log(
+            logging.INFO if one.settled else logging.WARNING,
+            "this run sent another version since; no answer is awaited any more to %s (%s, %d "
+            "pending)",
+            one.filename,
+            one.state,
+            one.pending,
+        )
+
+
 def _adopt(awaited: Awaited, store: Acknowledgements, reject: Reject) -> None:
     """Take what was answered to another run of the same content, where this one sent nothing.
 
@@ -157,8 +171,12 @@ def _adopt(awaited: Awaited, store: Acknowledgements, reject: Reject) -> None:
     run, artifact = awaited.run, awaited.artifact
     place = (awaited.route, artifact.name)
     own = store.of_run(run, *place)
+    # What the run sent of another version is no part of this one.
+    hashes = {file.sha256 for file in artifact.reports}
     sent = any(
-        (one.route, one.artifact) == place and one.result in ("delivered", "started")
+        (one.route, one.artifact) == place
+        and one.sha256 in hashes
+        and one.result in ("delivered", "started")
         for one in store.attempts(run)
     )
     if sent or not artifact.content or all(one.settled for one in own):
