@@ -17,9 +17,10 @@ import pyodbc
 import pytest
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecError
+from openreg_airflow.extract.query import parse
 from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.extract.readers import odbc_session
-from openreg_airflow.extract.readers.odbc import connection_string
+from openreg_airflow.extract.readers.odbc import OdbcReader, connection_string
 from openreg_airflow.extract.readers.odbc_process import OdbcWork
 from openreg_airflow.extract.readers.odbc_products import UNLIKE_LETTERS, find_product
 from openreg_airflow.extract.shared_session import snapshot
@@ -107,8 +108,24 @@ def test_driver_that_crashes_is_worth_another_try(postgres_odbc: Source, number:
     task.join(20)
 
     assert f"signal {int(number)}" in str(failures[0])
-    assert "If it ends so each time, the driver cannot take" in str(failures[0])
     assert drivers() == []
+
+
+def test_driver_that_ends_at_a_query_is_told_with_what_it_may_mean(database: Database) -> None:
+    session = OdbcReader().open(database.connection, timeout_seconds=60)
+    query = parse("SELECT 1", file="t.sql", dialect="", parameters={})
+    [process] = [
+        child
+        for child in psutil.Process().children()
+        if "odbc_process" in " ".join(child.cmdline())
+    ]
+
+    process.send_signal(signal.SIGABRT)  # as drivers do that meet what they do not expect
+    with pytest.raises(SourceUnavailableError, match="signal 6") as raised:
+        session.read(query, {})
+    session.close()
+
+    assert "If it ends so each time, the driver cannot take" in str(raised.value)
 
 
 def test_task_that_is_killed_outright_leaves_no_driver_and_no_query(postgres_odbc: Source) -> None:
