@@ -296,11 +296,29 @@ class DeliveryContract:
         assert store.answers(*OF, status="pending") == ()
         assert store.files(*OF) == (read,)
 
+    def test_another_version_of_a_run_is_awaited_anew(self, url: str) -> None:
+        store = Acknowledgements(url)
+        files = [awaited(1), awaited(2)]
+        elsewhere = awaited(route="another")
+        assert store.await_files(RUN, [*files, elsewhere]) == ()
+        store.await_files(OTHER, files)
+        words = FileRef(uri="file:///w", bytes=1, sha256="0" * 64)
+        store.apply(RUN, feedback(words=words), [awaited(state="received")], [answer("A")])
+
+        replaced = store.await_files(RUN, [awaited(filename="b.xml")])
+
+        assert replaced == (awaited(state="received"), awaited(2))
+        assert store.of_run(*OF) == (awaited(filename="b.xml"),)
+        assert store.answers(*OF) == ()
+        assert store.files(*OF) == (feedback(),)
+        assert store.of_run(RUN, "another", "transactions") == (elsewhere,)
+        assert store.of_run(OTHER, "regulator", "transactions") == tuple(files)
+
     def test_what_is_outstanding_comes_the_most_urgent_first(self, url: str) -> None:
         store = Acknowledgements(url)
-        store.await_files(RUN, [awaited(1), awaited(2, due_at=DUE - timedelta(hours=1))])
         accepted = awaited(3, state="accepted", pending=0, accepted=3_000_000_000)
-        store.await_files(RUN, [accepted])
+        urgent = awaited(2, due_at=DUE - timedelta(hours=1))
+        store.await_files(RUN, [awaited(1), urgent, accepted])
 
         found = store.outstanding(report_id=RUN.report_id, business_date=RUN.business_date)
 
