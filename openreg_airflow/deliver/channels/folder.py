@@ -7,6 +7,7 @@ worker's own disk.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -31,6 +32,10 @@ _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NAMES = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
 #: What a file system without hard links answers.
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+#: What Linux answers where a file system or a sandbox has no rename that refuses to overwrite.
+_NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP})
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
 
 
 class FolderChannel:
@@ -143,21 +148,17 @@ class FolderSession:
             os.fsync(target.fileno())
 
     def publish(self, temporary: str, final: str) -> None:
-        """Give the file its name; a second name cannot be made where one is taken."""
+        """Give the file its name, which must be free, in one step where the file system can.
+
+        Elsewhere it has both names for a moment.
+        """
         with self._doing(f"renaming {temporary} to {final}"):
             source, target = self._at(temporary), self._at(final)
             try:
-                target.hardlink_to(source)
+                if not _renamed(source, target):
+                    _link(source, target)
             except FileExistsError as error:
                 raise _taken(target) from error
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                if os.path.lexists(target):
-                    raise _taken(target) from error
-                source.rename(target)
-            else:
-                source.unlink()
             self._flush(target.parent)
 
     def remove(self, path: str) -> None:
@@ -197,6 +198,50 @@ class FolderSession:
             if error.errno in _NAMES:
                 raise DeliveryRefusedError(text, hint="Check folder and filename.") from error
             raise DeliveryError(text, hint="It is tried again. Is the share mounted?") from error
+
+
+def _renamed(source: Path, target: Path) -> bool:
+    """Rename a file to a name that is free, in one step.
+
+    A task that is killed between making a second name and removing the first leaves a temporary
+    file that looks as if it was never published, once the receiver has taken the other.
+
+    Returns:
+        Whether it was done; the system may have no such call.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: it is not possible.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    names = [ctypes.c_char_p(os.fsencode(path)) for path in (source, target)]
+    if rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], ctypes.c_uint(_RENAME_NOREPLACE)) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_RENAME:
+        return False
+    raise OSError(code, os.strerror(code), str(source), None, str(target))
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file another name that is free, and remove the one that it has.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: it is not possible.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
+        source.rename(target)
+    else:
+        source.unlink()
 
 
 def _taken(path: Path) -> NameTakenError:
