@@ -93,7 +93,7 @@ class House:
             },
             workspace=self.workspace,
             verdict=Verdict(results=(), resubmission=resubmission),
-            allocate=lambda begun, parts: numbering.allocate(run, begun, parts, None),
+            allocate=lambda begun, parts: numbering.allocate(run, begun, parts, None, chained=True),
             reported=References(self.url),
         )
         if made.version:

@@ -139,6 +139,15 @@ class ReferenceContract:
         with pytest.raises(ReferenceReuseError):
             reserved(store, "two", "+A")
 
+    def test_same_content_as_another_version_is_held_against_the_first(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A")
+        with pytest.raises(ReferenceReuseError, match="'A' was reported"):
+            reserved(store, "one", "+A", version=2)
+        store.reject(one, said("A"))
+        reserved(store, "one", "+A", version=2)
+        assert [held.submission_id for [held] in store.held("authority", [one], [])] == [one + 1]
+
     def test_scopes_do_not_mix(self, url: str) -> None:
         store = References(url)
         reserved(store, "one", "+A")

@@ -79,7 +79,11 @@ class ArtifactOperator(StageOperator):
             verdict=verdict,
             routes=self.routes,
             allocate=lambda begun, parts: numbering.allocate(
-                run, begun, parts, self._numbers(run, parts)
+                run,
+                begun,
+                parts,
+                self._numbers(run, parts),
+                chained=self.spec.references is not None and self.spec.references.derived,
             ),
             keys=pgp_key,
             threads=self.settings.artifact_threads,

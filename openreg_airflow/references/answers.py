@@ -29,7 +29,8 @@ def free_rejected(run: RunKey, route: str, artifact: Artifact, store: Acknowledg
     known = references.submissions(
         wanted.scope, wanted.report_id, wanted.business_date, wanted.artifact
     )
-    own = next((one.id for one in known if one.content == wanted.content), None)
+    same = (wanted.content, wanted.version)
+    own = next((one.id for one in known if (one.content, one.version) == same), None)
     if own is None:
         return
     refused = {

@@ -11,6 +11,8 @@ the artifact:
 - A resubmission of the exception queue goes beside the report: it has a version of its own, which
   runs that read the source do not see as a correction.
 - A run whose own content was corrected by another run keeps its version when it is repeated.
+- The content of a derived correction tells what it follows. The same content is the same step, and
+  repeats its version: newer ones can only have been made and not sent.
 """
 
 from __future__ import annotations
@@ -41,7 +43,13 @@ class Numbering(Store):
     """Gives versions and numbers to the artifacts of runs."""
 
     def allocate(
-        self, run: RunKey, artifact: Artifact, parts: int, wanted: Numbers | None
+        self,
+        run: RunKey,
+        artifact: Artifact,
+        parts: int,
+        wanted: Numbers | None,
+        *,
+        chained: bool = False,
     ) -> Allocation:
         """Give an artifact its version and numbers, and record it as begun.
 
@@ -50,6 +58,8 @@ class Numbering(Store):
             artifact: without files: its name, format, records and content.
             parts: how many files it will have.
             wanted: the numbers; None when it has no sequence.
+            chained: its content tells what it follows, so that it repeats the version that has it,
+                also where newer ones were made and never sent.
 
         Raises:
             ArtifactError: the sequence has no number left that can be written.
@@ -67,7 +77,7 @@ class Numbering(Store):
                 )
             ).first()
             rivals = _rivals(connection, run, versions)
-            version, action = _choose(versions, rivals, own, artifact.content)
+            version, action = _choose(versions, rivals, own, artifact.content, chained=chained)
             if action != "repeat":
                 _put_version(connection, run, artifact, version, parts)
             numbers = numbers_of(connection, run, artifact.name, version, wanted)
@@ -167,13 +177,19 @@ def _rivals(connection: Connection, run: RunKey, versions: Any) -> Any:
     return [row for row in versions if row.run_id not in resubmissions]
 
 
-def _choose(versions: Any, rivals: Any, own: Any, content: str) -> tuple[int, str]:
+def _choose(
+    versions: Any, rivals: Any, own: Any, content: str, *, chained: bool
+) -> tuple[int, str]:
     """The version of a content, and whether it repeats one, takes one over or is a new one."""
     if not versions:
         return 1, "allocate"
     newest = versions[-1]
     if rivals and rivals[-1].content == content:
         return rivals[-1].version, "repeat"
+    if chained:
+        for earlier in rivals:
+            if earlier.content == content and earlier.finished:
+                return earlier.version, "repeat"
     if own is not None and own.content == content:
         for earlier in versions:
             if (earlier.version, earlier.content) == (own.version, content):

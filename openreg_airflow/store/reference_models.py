@@ -22,11 +22,11 @@ from openreg_airflow.store.models import ID, SHA256, Base, RowId, UtcDateTime
 
 
 class SubmissionRow(Base):
-    """One content of an artifact on its way to the holder of a scope, or there."""
+    """One version of an artifact on its way to the holder of a scope, or there."""
 
     __tablename__ = "openreg_submission"
     __table_args__ = (
-        UniqueConstraint("scope", "report_id", "business_date", "artifact", "content"),
+        UniqueConstraint("scope", "report_id", "business_date", "artifact", "content", "version"),
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True, autoincrement=True)

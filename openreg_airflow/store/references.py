@@ -1,6 +1,6 @@
 """The references under which records stand at authorities, so that none is used twice.
 
-A submission is one content of an artifact; its records are on record from before its first file is
+A submission is one version of an artifact; its records are on record from before its first file is
 sent, so that two runs cannot send one reference at the same time. A record counts until the
 authority rejects it; how it stands with a reference is what its last record that counts says:
 reported, or cancelled.
@@ -36,7 +36,7 @@ _FETCH = 20_000
 
 
 class Submission(Record):
-    """One content of an artifact.
+    """One version of an artifact.
 
     Attributes:
         scope: whose references it uses.
@@ -328,4 +328,6 @@ def _same(wanted: Submission) -> tuple[ColumnElement[bool], ...]:
         row.business_date == wanted.business_date,
         row.artifact == wanted.artifact,
         row.content == wanted.content,
+        # The same content as another version is another file: the authority would get it twice.
+        row.version == wanted.version,
     )

@@ -304,6 +304,44 @@ def test_failed_delivery_leaves_its_references_free(
     assert firm.sent(second[1]) == [("New", "T1")]
 
 
+def test_data_that_comes_back_while_a_correction_is_not_delivered_sends_nothing_again(
+    firm: Firm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = firm.run(T1=100, T2=101)
+    firm.deliver(*first)
+    fs = {"conn_type": "fs", "extra": {"path": str(firm.folder / "missing")}}
+    second = firm.run(T1=99, T2=101)
+    with monkeypatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_OUTBOX", json.dumps(fs))
+        with pytest.raises(Exception, match="missing"):
+            firm.deliver(*second)
+
+    third = firm.run(T1=100, T2=101)
+
+    assert third[1].version == first[1].version
+    assert firm.deliver(*third)[0]["already_there"]
+    assert len(list((firm.outbox / "in").iterdir())) == 1
+    # The correction goes out after all, when somebody clears its delivery, and can be taken back.
+    firm.deliver(*second)
+    assert firm.sent(second[1]) == [("Cxl", "T1"), ("New", "T1")]
+    fourth = firm.run(T1=100, T2=101)
+    firm.deliver(*fourth)
+    assert firm.sent(fourth[1]) == [("Cxl", "T1"), ("New", "T1")]
+
+
+def test_another_version_of_the_same_content_is_held_against_the_first(firm: Firm) -> None:
+    firm.corrections = "as_written"
+    firm.deliver(*firm.run(T1=100))
+    firm.run(T1=99)
+    third = firm.run(T1=100)
+    assert third[1].version == 3
+
+    with pytest.raises(ReferenceReuseError, match="'T1' was reported by report mifir_transactions"):
+        firm.deliver(*third)
+
+    assert len(list((firm.outbox / "in").iterdir())) == 1
+
+
 def test_an_archive_does_not_count_as_reported(firm: Firm) -> None:
     firm.deliver(*firm.run(T1=100), reports=False)
     second = firm.run(T1=99)

@@ -78,7 +78,7 @@ class House:
             tables={"rows": dataset(table, self.folder / "in" / f"{self.runs}.parquet")},
             workspace=self.workspace,
             verdict=Verdict(results=(), resubmission=resubmission),
-            allocate=lambda begun, parts: numbering.allocate(run, begun, parts, None),
+            allocate=lambda begun, parts: numbering.allocate(run, begun, parts, None, chained=True),
             reported=References(self.url),
         )
         if made.version:
