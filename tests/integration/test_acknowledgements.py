@@ -74,6 +74,7 @@ class Desk:
         stand_in: str | None = None,
         resumed: bool = False,
         run: RunKey = RUN,
+        resubmission: int = 0,
         **spec: Any,
     ) -> Any:
         """What the task does when it looks now: returns, defers or fails.
@@ -82,6 +83,7 @@ class Desk:
             delivered: when; now when left out.
             resumed: it has waited, and was not started by anybody.
             run: whose task.
+            resubmission: number of the one that it sent.
             stand_in: how the task ended that delivers instead, and nothing was delivered.
             spec: of the acknowledgement.
         """
@@ -98,6 +100,7 @@ class Desk:
             else [{"delivered_at": (delivered or datetime.now(UTC)).isoformat()}],
             stand_in="spare" if stand_in else None,
             tables={"transactions": self.table.model_dump(mode="json")},
+            verdict={"results": [], "resubmission": resubmission} if resubmission else None,
             records=RECORDS,
         )
         states = {run.run_id: {"spare": stand_in}}
@@ -377,9 +380,13 @@ def test_a_file_that_was_refused_as_a_whole_fails_the_task(
     desk: Desk, code: str, state: str
 ) -> None:
     desk.answer(auth031(code, original=STEM, total=5))
-    with pytest.raises(AcknowledgementError, match=f"{SENT} is {state}"):
+    with pytest.raises(AcknowledgementError, match=f"{SENT} is {state}") as caught:
         desk.look()
     assert desk.standing == (state, 0, 5, 0)
+    assert "run the business date again" in (caught.value.hint or "")
+    with pytest.raises(AcknowledgementError) as caught:
+        desk.look(resubmission=1)
+    assert "No other run sends what this one resubmitted" in (caught.value.hint or "")
 
 
 def test_each_part_of_an_artifact_is_answered_by_itself(desk: Desk) -> None:

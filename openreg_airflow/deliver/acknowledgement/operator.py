@@ -108,7 +108,7 @@ class AcknowledgeOperator(StageOperator):
             free_rejected(run, self.route, awaited.artifact, store)
         if not found.settled:
             self._wait(found.standings)
-        _refuse_rejected(found.standings)
+        _refuse_rejected(found.standings, resubmitted=self._resubmitted())
         return [standing.model_dump(mode="json") for standing in found.standings]
 
     def _nothing_delivered(self, context: Context) -> None:
@@ -168,6 +168,12 @@ class AcknowledgeOperator(StageOperator):
         if self.verdict is not None:
             tables |= Verdict.model_validate(self.verdict).tables or {}
         return tables
+
+    def _resubmitted(self) -> bool:
+        """Whether the run sent what the exception queue resubmitted."""
+        from openreg_airflow.records import Verdict
+
+        return self.verdict is not None and Verdict.model_validate(self.verdict).resubmission > 0
 
     def _wait(self, standings: Sequence[Acknowledgement]) -> None:
         """Defer until the next look, or fail when the time is over.
@@ -284,7 +290,7 @@ def _reported(
         )
 
 
-def _refuse_rejected(standings: Sequence[Acknowledgement]) -> None:
+def _refuse_rejected(standings: Sequence[Acknowledgement], *, resubmitted: bool) -> None:
     """Fail for files that the authority rejected as a whole.
 
     Raises:
@@ -299,4 +305,10 @@ def _refuse_rejected(standings: Sequence[Acknowledgement]) -> None:
         )
         message = f"the authority took nothing of {len(refused)} files: {said}"
         hint = "Correct the report and run the business date again: it is a new version."
+        if resubmitted:
+            hint = (
+                "No other run sends what this one resubmitted. Mend the cause; then clear this run "
+                "from its artifact task, which makes a new version where the report has "
+                "corrections. Else send the file again with openreg deliver and a reason."
+            )
         raise AcknowledgementError(message, hint=hint)
