@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.deliver.delivery import Delivery, deliver
 from openreg_airflow.deliver.spec import RouteSpec
-from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, Receipt, RunKey
+from openreg_airflow.records import Artifact, ArtifactFile, Receipt, RunKey
 from openreg_airflow.store import Store
 from openreg_airflow.store.deliveries import Deliveries
 from openreg_airflow.workspace import Workspace
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from openreg_airflow.deliver.connection import Connection
+    from openreg_airflow.store_records import DeliveryAttempt
 
 MIB = 1 << 20
 RUN = RunKey(report_id="mifir_transactions", business_date=date(2026, 3, 2), run_id="manual__1")

@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import select
 
 from openreg_airflow.errors import ArtifactError, StoreConflictError
-from openreg_airflow.records import Artifact, ArtifactFile, Replaced, RunKey
+from openreg_airflow.records import Artifact, ArtifactFile, RunKey
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.models import AuditRow
 from openreg_airflow.store.numbering import Numbering
 from openreg_airflow.store.sequences import Numbers
+from openreg_airflow.store_records import Replaced
 
 DAY = date(2026, 3, 2)
 ESMA = Numbers(sequence="esma")

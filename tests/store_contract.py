@@ -17,19 +17,17 @@ from openreg_airflow.records import (
     Artifact,
     ArtifactFile,
     Column,
-    DeliveryAttempt,
-    Extract,
     FileRef,
     RuleResult,
     RunKey,
     Verdict,
-    Window,
 )
 from openreg_airflow.store import Store, schema
 from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.artifact_history import ArtifactHistory
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.models import Base
+from openreg_airflow.store_records import DeliveryAttempt, Extract, Window
 
 RUN = RunKey(report_id="mifir", business_date=date(2026, 3, 2), run_id="manual__2026-03-02")
 SHA = "ab" * 32

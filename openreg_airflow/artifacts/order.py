@@ -9,7 +9,7 @@ from openreg_airflow.artifacts import filename
 from openreg_airflow.artifacts.filename import FileNumbers
 from openreg_airflow.artifacts.writer import Page
 from openreg_airflow.errors import ArtifactError
-from openreg_airflow.records import Allocation
+from openreg_airflow.store_records import Allocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,9 +14,10 @@ from openreg_airflow.deliver.journal import LedgerJournal
 from openreg_airflow.deliver.progress import MIB
 from openreg_airflow.deliver.registry import load_channel
 from openreg_airflow.errors import OpenRegError
-from openreg_airflow.records import DeliveryAttempt, Receipt
+from openreg_airflow.records import Receipt
 from openreg_airflow.references.guard import ReferenceGuard
 from openreg_airflow.store.deliveries import LedgerEntry, content_of, place_of
+from openreg_airflow.store_records import DeliveryAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from openreg_airflow.errors import IntegrityError, OpenRegError, SourceUnavailableError
 from openreg_airflow.extract.engine import Extracted
 from openreg_airflow.extract.parameter import type_of
-from openreg_airflow.records import CachedResult, CacheOrigin, Dataset
+from openreg_airflow.records import Dataset
+from openreg_airflow.store_records import CachedResult, CacheOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,8 @@ from openreg_airflow.extract.reader import KEEPS_RESULT, find_reader
 from openreg_airflow.extract.reading import Reading
 from openreg_airflow.extract.shape import Shape
 from openreg_airflow.extract.sized_reading import SizedReading
-from openreg_airflow.records import Column, Extract
+from openreg_airflow.records import Column
+from openreg_airflow.store_records import Extract
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from openreg_airflow.extract.query import Query
     from openreg_airflow.extract.reader import Reader, SourceColumn, SourceConnection
     from openreg_airflow.extract.spec import SourceSpec
-    from openreg_airflow.records import CacheOrigin, FileRef
+    from openreg_airflow.records import FileRef
+    from openreg_airflow.store_records import CacheOrigin
 
 log = logging.getLogger(__name__)
 

@@ -174,8 +174,8 @@ class MoveMarksOperator(StageOperator):
         """Record the windows that the run read; return the marks by source."""
         from openreg_airflow.errors import SourceError
         from openreg_airflow.extract.spec import SINCE
-        from openreg_airflow.records import Window
         from openreg_airflow.store import Store
+        from openreg_airflow.store_records import Window
 
         store = Store(self.settings.store_url)
         windows = [

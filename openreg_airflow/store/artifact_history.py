@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
-from openreg_airflow.records import Artifact, ArtifactFile, DeliveryAttempt, Record, RunKey
+from openreg_airflow.records import Artifact, ArtifactFile, Record, RunKey
 from openreg_airflow.store import audit
 from openreg_airflow.store.models import ArtifactFileRow, ArtifactRow
 from openreg_airflow.store.store import Store, _columns, _of_run, _record
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from openreg_airflow.store.actor import Actor
     from openreg_airflow.store.models import RunRow
+    from openreg_airflow.store_records import DeliveryAttempt
 
 
 class KeptArtifact(Record):

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from openreg_airflow.records import DeliveryAttempt, Record
+from openreg_airflow.records import Record
 from openreg_airflow.store import audit
 from openreg_airflow.store.delivery_models import Delivered
 from openreg_airflow.store.models import Attempt
 from openreg_airflow.store.store import Store, _put, _record
+from openreg_airflow.store_records import DeliveryAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, select, text, update
 
 from openreg_airflow.errors import StoreConflictError
-from openreg_airflow.records import Allocation, Artifact, Replaced, RunKey
+from openreg_airflow.records import Artifact, RunKey
 from openreg_airflow.store import audit
 from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.exception_models import ExceptionCount
 from openreg_airflow.store.models import ArtifactRow, ArtifactVersion, SequenceNumber
 from openreg_airflow.store.sequences import numbers_of
 from openreg_airflow.store.store import Store, _of_run, _put, put_artifact
+from openreg_airflow.store_records import Allocation, Replaced
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from openreg_airflow.records import CachedResult
 from openreg_airflow.store.source_cache_models import CachedResultRow
 from openreg_airflow.store.store import Store
+from openreg_airflow.store_records import CachedResult
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement

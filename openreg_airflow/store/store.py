@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from sqlalchemy import UniqueConstraint, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from openreg_airflow.records import (
-    Artifact,
-    ArtifactFile,
-    DeliveryAttempt,
-    Extract,
-    FileRef,
-    Record,
-    RuleResult,
-    Verdict,
-    Window,
-)
+from openreg_airflow.records import Artifact, ArtifactFile, FileRef, Record, RuleResult, Verdict
 from openreg_airflow.store import schema
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.models import (
@@ -30,6 +20,7 @@ from openreg_airflow.store.models import (
     SourceWindow,
     ValidationResult,
 )
+from openreg_airflow.store_records import DeliveryAttempt, Extract, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

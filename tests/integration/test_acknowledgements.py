@@ -24,12 +24,13 @@ from openreg_airflow.exception_queue.listing import Wanted, find
 from openreg_airflow.exception_queue.reasons import ReasonWriter
 from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
-from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset, DeliveryAttempt
+from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset
 from openreg_airflow.references import guard
 from openreg_airflow.references.spec import ReferencesSpec
 from openreg_airflow.store.acknowledgements import Acknowledgements
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.numbering import Numbering
+from openreg_airflow.store_records import DeliveryAttempt
 from openreg_airflow.workspace import Workspace
 from tests.channel_sites import SITES
 from tests.delivery_house import RUN, route

@@ -21,13 +21,15 @@ from openreg_airflow.artifacts.operator import pgp_key
 from openreg_airflow.artifacts.produce import produce
 from openreg_airflow.artifacts.publishing.pgp import PgpKey
 from openreg_airflow.errors import ArtifactError
-from openreg_airflow.records import Allocation, Artifact
+from openreg_airflow.store_records import Allocation
 from openreg_airflow.workspace import Workspace
 from tests.artifact_files import RUN, dataset, spec_of
 from tests.services import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from openreg_airflow.records import Artifact
 
 #: Nowhere to be read but by GnuPG.
 PHRASE = "correct-horse-hunter2"

@@ -21,7 +21,8 @@ from dag_factory.load import load
 from openreg_airflow.calendars.cut_off import Deadline
 from openreg_airflow.calendars.spec import DeadlineSection
 from openreg_airflow.notify.message import message
-from openreg_airflow.records import DeliveryAttempt, RunKey, Verdict
+from openreg_airflow.records import RunKey, Verdict
+from openreg_airflow.store_records import DeliveryAttempt
 from tests.integration.test_validate_operator import (  # noqa: F401 - fixtures
     RUN,
     execute,

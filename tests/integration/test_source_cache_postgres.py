@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 
-from openreg_airflow.records import CachedResult, CacheOrigin, Dataset
+from openreg_airflow.records import Dataset
 from openreg_airflow.store import schema
 from openreg_airflow.store.source_cache import SourceCache
+from openreg_airflow.store_records import CachedResult, CacheOrigin
 
 if TYPE_CHECKING:
     from tests.services.postgres import PostgresServer

@@ -18,12 +18,14 @@ from openreg_airflow.artifacts.check import check
 from openreg_airflow.artifacts.produce import produce
 from openreg_airflow.artifacts.writers.csv import CsvWriter
 from openreg_airflow.errors import ArtifactError, StorageError
-from openreg_airflow.records import Allocation, Artifact, Replaced
+from openreg_airflow.store_records import Allocation, Replaced
 from openreg_airflow.workspace import Workspace, describe
 from tests.artifact_files import RUN, dataset, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from openreg_airflow.records import Artifact
 
 LAYOUT = """<doc xmlns:r="urn:openreg:layout:1"><page>{run.page}</page><of>{run.pages}</of>
 <last>{run.last_page}</last><n>{run.records}</n><all>{run.total_records}</all>

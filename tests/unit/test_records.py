@@ -13,7 +13,6 @@ from openreg_airflow.records import (
     Artifact,
     Column,
     Dataset,
-    DeliveryAttempt,
     FileRef,
     Receipt,
     Record,
@@ -21,6 +20,7 @@ from openreg_airflow.records import (
     RunKey,
     Verdict,
 )
+from openreg_airflow.store_records import DeliveryAttempt
 
 KINDS = [
     FileRef,

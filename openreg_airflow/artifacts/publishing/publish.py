@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from openreg_airflow.artifacts.order import Order
     from openreg_airflow.artifacts.parts import Part
     from openreg_airflow.artifacts.writer import Page
-    from openreg_airflow.records import Allocation, Artifact
+    from openreg_airflow.records import Artifact
+    from openreg_airflow.store_records import Allocation
     from openreg_airflow.workspace import Pending, StageFolder
 
     #: Writes the document of a part: its tables go into a folder, its hashes into a digest.
