@@ -216,11 +216,11 @@ def rule(folder: Path) -> tuple[float, int]:
     What is measured finds the failing rows, fetches the few that are shown, and learns about the
     set's periods on the way.
     """
+    from openreg_airflow.validate.duckdb_syntax import functions
     from openreg_airflow.validate.job import Job, MappingTable, Rule, TableFile
     from openreg_airflow.validate.passes import Passes
     from openreg_airflow.validate.session import mapping_views, open_session
     from openreg_airflow.validate.spec import RuleSpec, ValidateLimits
-    from openreg_airflow.validate.statement import functions
     from openreg_airflow.validate.written import written
 
     functions()  # As the process of the rules does while it waits for its job.

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from openreg_airflow.validate.statement import parser, syntax
+from openreg_airflow.validate.duckdb_syntax import parser, syntax
 
 _MATCH, _EXTRACT = "regexp_full_match", "regexp_extract"
 _ARGUMENTS = 2

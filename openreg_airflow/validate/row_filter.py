@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from openreg_airflow.validate.duckdb_syntax import functions, parser, syntax
 from openreg_airflow.validate.patterns import quicken
-from openreg_airflow.validate.statement import functions, parser, syntax
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,7 +11,7 @@ import duckdb
 from openreg_airflow.language.library import install
 from openreg_airflow.language.scope import holding
 from openreg_airflow.sql_quoting import named, quoted
-from openreg_airflow.validate.statement import place
+from openreg_airflow.validate.duckdb_syntax import place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from openreg_airflow.errors import SpecError
+from openreg_airflow.validate.duckdb_syntax import functions, parser, place, syntax, without_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,25 +120,13 @@ def parse(sql: str) -> Statement:
     walk = _Walk(sql)
     walk.visit(tree)
     return Statement(
-        sql=_without_end(sql),
+        sql=without_end(sql),
         tables=tuple(walk.tables),
         dated=walk.dated,
         ordered=walk.filters_only or "ORDER_MODIFIER" in _modifiers(tree["node"]),
         grouped=bool(tree["node"].get("group_expressions")),
         tree=serialized,
     )
-
-
-def syntax(sql: str) -> str:
-    """DuckDB's syntax tree of some SQL, or what is wrong with it, as JSON."""
-    [(text,)] = parser().cursor().execute("SELECT json_serialize_sql($1)", [sql]).fetchall()
-    return str(text)
-
-
-def place(sql: str, offset: int) -> tuple[int, int]:
-    """The 1-based line and column of a byte offset in ``sql``."""
-    before = sql.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "ignore")
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 
 class _Walk:
@@ -292,23 +281,6 @@ def _offset(value: Any) -> int | None:
     return int(value)
 
 
-def _without_end(sql: str) -> str:
-    """The statement without its final semicolons; what follows the first one is only comment."""
-    for offset, kind in duckdb.tokenize(sql):
-        if kind == duckdb.token_type.operator and sql.encode()[offset : offset + 1] == b";":
-            return sql.encode()[:offset].decode()
-    return sql
-
-
-@cache
-def parser() -> duckdb.DuckDBPyConnection:
-    """A connection without tables or access to anything, for taking statements apart."""
-    return duckdb.connect(
-        ":memory:",
-        config={"threads": 1, "autoload_known_extensions": False, "enable_external_access": False},
-    )
-
-
 @cache
 def _unsteady_functions() -> frozenset[str]:
     """Functions whose result depends on the clock, on chance or on the session."""
@@ -323,26 +295,3 @@ def _unsteady_functions() -> frozenset[str]:
         if one.definition and any(word in one.definition for word in words)
     }
     return frozenset(words | made_of_them)
-
-
-class FunctionEntry(NamedTuple):
-    """One of DuckDB's functions, as its catalogue has it; all but the stability in lower case."""
-
-    name: str
-    kind: str
-    definition: str
-    stability: str | None
-
-
-@cache
-def functions() -> tuple[FunctionEntry, ...]:
-    """All functions of DuckDB; one that takes other types again is there again."""
-    rows = (
-        parser()
-        .cursor()
-        .execute(
-            "SELECT DISTINCT lower(function_name), function_type, "
-            "lower(coalesce(macro_definition, '')), stability FROM duckdb_functions()"
-        )
-    )
-    return tuple(FunctionEntry(*row) for row in rows.fetchall())

@@ -39,9 +39,9 @@ def main() -> None:
     """Evaluate the job of the standard input."""
     faulthandler.enable()
     sys.meta_path.insert(0, _Without())
+    from openreg_airflow.validate.duckdb_syntax import functions
     from openreg_airflow.validate.engine import run_rules
     from openreg_airflow.validate.job import Job
-    from openreg_airflow.validate.statement import functions
 
     functions()  # While the job is still being put together.
     job = Job.model_validate_json(sys.stdin.readline())

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openreg_airflow.sql_quoting import quoted
+from openreg_airflow.validate.duckdb_syntax import parser, syntax
 from openreg_airflow.validate.patterns import quicken
-from openreg_airflow.validate.statement import parser, syntax
 
 PATTERNS = st.lists(
     st.sampled_from(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openreg_airflow.validate.statement import RuleSqlError, parse, place
+from openreg_airflow.validate.duckdb_syntax import place
+from openreg_airflow.validate.statement import RuleSqlError, parse
 
 
 def refusal(sql: str) -> RuleSqlError:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from openreg_airflow.errors import RuleLimitError
 from openreg_airflow.validate import passes, sweep
+from openreg_airflow.validate.duckdb_syntax import syntax
 from openreg_airflow.validate.engine import run_rules
 from openreg_airflow.validate.row_filter import as_filter
-from openreg_airflow.validate.statement import syntax
 from tests.unit.rule_jobs import failing_rows, job, rule, trades
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from openreg_airflow.validate import engine
+from openreg_airflow.validate import evaluation
 from openreg_airflow.validate.engine import run_rules
 from openreg_airflow.validate.job import Rule
 from openreg_airflow.validate.spec import RuleSpec
@@ -171,7 +171,7 @@ def test_a_row_that_cannot_be_searched_for_stops_no_other_rule(
     def failing(*_: object) -> None:
         raise duckdb.OutOfMemoryException
 
-    monkeypatch.setattr(engine, "erring_row", failing)
+    monkeypatch.setattr(evaluation, "erring_row", failing)
     zero, fine = run_rules(
         job(
             tmp_path,
