@@ -17,6 +17,7 @@ from tests.extraction import Database
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.services.mariadb import MariadbServer
     from tests.services.postgres import PostgresServer
 
 _CODE = """
@@ -42,6 +43,10 @@ SELECT id, CASE WHEN id > 3000 THEN hex(zeroblob(500000)) ELSE 'narrow' END AS t
 _POSTGRES = f"""
 SELECT id, CASE WHEN id > 3000 THEN repeat('x', 1000000) ELSE 'narrow' END AS text
 FROM generate_series(1, {_WIDE_ROWS + 3000}) AS id ORDER BY id
+"""
+_MARIADB = f"""
+SELECT seq AS id, CASE WHEN seq > 3000 THEN repeat('x', 1000000) ELSE 'narrow' END AS text
+FROM seq_1_to_{_WIDE_ROWS + 3000} ORDER BY seq
 """
 
 
@@ -86,6 +91,25 @@ def test_postgres_rows_of_a_megabyte_after_narrow_ones(
     }
 
     found = measure(tmp_path, connection, _POSTGRES)
+
+    assert found["rows"] == _WIDE_ROWS + 3000
+    assert found["peak"] < _MOST_MIB
+
+
+def test_mariadb_rows_of_a_megabyte_after_narrow_ones(
+    tmp_path: Path, mariadb: MariadbServer
+) -> None:
+    connection = {
+        "conn_id": "wide",
+        "conn_type": "mysql",
+        "host": mariadb.host,
+        "port": mariadb.port,
+        "login": mariadb.user,
+        "password": mariadb.password,
+        "database": mariadb.database,
+    }
+
+    found = measure(tmp_path, connection, _MARIADB)
 
     assert found["rows"] == _WIDE_ROWS + 3000
     assert found["peak"] < _MOST_MIB
