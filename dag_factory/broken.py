@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, BaseOperator
 
 from dag_factory.finding import InvalidSpecError
+from dag_factory.frame import TAG
 from openreg_airflow.errors import SpecError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 #: The tag by which the UI lists all broken specs.
-TAG = "openreg-broken"
+BROKEN_TAG = "openreg-broken"
 
 
 class SpecErrorOperator(BaseOperator):
@@ -57,7 +58,7 @@ def broken_dag(dag_id: str, error: Exception) -> DAG:
         description=f"Broken spec: {first}"[:1000],
         doc_md=f"## This report's spec cannot be used\n\n{_documentation(error, message)}\n",
         schedule=None,
-        tags={"openreg", TAG},
+        tags={TAG, BROKEN_TAG},
     ) as dag:
         SpecErrorOperator(
             task_id="spec_error",

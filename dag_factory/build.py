@@ -1,43 +1,24 @@
-"""One checked spec becomes one Dag."""
+"""One checked spec becomes one Dag: its tasks, and what each of them waits for."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
-
-from airflow.sdk import (
-    DAG,
-    CronTriggerTimetable,
-    ExceptionRetryPolicy,
-    Param,
-    RetryAction,
-    RetryRule,
-)
 
 from dag_factory import read_back
-from dag_factory.business_date import business_date
-from dag_factory.deadline import alert, deadline_of
+from dag_factory.deadline import deadline_of
 from dag_factory.delivery_tasks import acknowledge_tasks, deliver_tasks
+from dag_factory.frame import empty_dag
 from dag_factory.grouping import stage_group
 from dag_factory.mapping_sets import tenant_of, used_sets
 from openreg_airflow.artifacts.operator import ArtifactOperator
-from openreg_airflow.errors import PermanentError
 from openreg_airflow.exception_queue.operator import (
     ResubmitOperator,
     SettleOperator,
     skip_in_resubmission,
     skip_without_records,
 )
-from openreg_airflow.exception_queue.operator_names import RESUBMIT
 from openreg_airflow.extract.operator import ExtractOperator, MoveMarksOperator, SnapshotOperator
-from openreg_airflow.mappings.operator import (
-    FIRST_RUN,
-    KNOWN_AT,
-    FillOperator,
-    SnapshotSetsOperator,
-)
+from openreg_airflow.mappings.operator import FillOperator, SnapshotSetsOperator
 from openreg_airflow.mappings.spec import steps_of
 from openreg_airflow.pools import Slots, source_pool, source_slots
 from openreg_airflow.transform.operator import transform_operator
@@ -50,26 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from airflow.sdk import BaseOperator
+    from airflow.sdk import DAG, BaseOperator
 
     from dag_factory.report import ReportSpec
     from openreg_airflow.deliver.operator import DeliverOperator
     from openreg_airflow.mappings.spec import Phase
     from openreg_airflow.settings import SandboxKind
-
-#: Every Dag of this factory carries it, so that the UI can show them alone.
-TAG = "openreg"
-
-#: A permanent error fails its task at once; everything else uses up the task's retries.
-FAIL_AT_ONCE = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(
-            exception=PermanentError,
-            action=RetryAction.FAIL,
-            reason="permanent: a retry without a change would fail again",
-        )
-    ]
-)
 
 
 def build_dag(
@@ -92,7 +59,7 @@ def build_dag(
         deliver. Where a report has several sources, artifacts or deliveries, the stage is a
         group with a task for each.
     """
-    with _dag(spec) as dag:
+    with empty_dag(spec) as dag:
         tables: Any = _extract(spec, folder, pools)
         resubmit = _resubmit(spec)
         snapshots = _snapshots(spec)
@@ -202,70 +169,6 @@ def _mapped(spec: ReportSpec, phase: Phase, tables: Any, snapshots: Any) -> Any:
         snapshots=snapshots,
         records=spec.records if phase == "transformed" else None,
     ).output
-
-
-def _dag(spec: ReportSpec) -> DAG:
-    schedule = spec.schedule
-    zone = ZoneInfo(schedule.timezone)
-    retries = spec.retries
-    # A run of an incremental source begins where the one before it ended.
-    one_at_a_time: dict[str, Any] = {"max_active_runs": 1} if spec.extract.incremental else {}
-    return DAG(
-        dag_id=spec.id,
-        dag_display_name=spec.title,
-        description=spec.description.split("\n", 1)[0] or spec.title,
-        doc_md=spec.description or None,
-        tags={TAG, *spec.tags},
-        schedule=CronTriggerTimetable(schedule.cron, timezone=schedule.timezone)
-        if schedule.cron
-        else None,
-        start_date=datetime.combine(schedule.start_date, time(), zone).astimezone(UTC),
-        catchup=schedule.catchup,
-        deadline=alert(spec),
-        **one_at_a_time,
-        params=_params(spec),
-        user_defined_macros={"business_date": partial(business_date, schedule)},
-        default_args={
-            "owner": spec.owner,
-            "retries": retries.count,
-            "retry_delay": timedelta(seconds=retries.delay_seconds),
-            "retry_exponential_backoff": 2.0,
-            "max_retry_delay": timedelta(seconds=retries.max_delay_seconds),
-            "retry_policy": FAIL_AT_ONCE,
-        },
-    )
-
-
-def _params(spec: ReportSpec) -> dict[str, Param]:
-    params = {"business_date": _business_date_param(spec.schedule.timezone)}
-    if used_sets(spec):
-        params[KNOWN_AT] = Param(
-            None,
-            type=["null", "string"],
-            title="Mapping entries known at",
-            description="See mapping sets as they were known at this date and time with zone, or "
-            f"as the first run of the business date knew them: {FIRST_RUN}. When empty: as known "
-            "when this run begins.",
-        )
-    if spec.records:
-        params[RESUBMIT] = Param(
-            False,
-            type="boolean",
-            title="Resubmission",
-            description="Report the records of the business date that were amended or released in "
-            "the exception queue, and do not read the source.",
-        )
-    return params
-
-
-def _business_date_param(zone: str) -> Param:
-    return Param(
-        None,
-        type=["null", "string"],
-        format="date",
-        title="Business date",
-        description=f"The day to report. When empty: the date of the run in {zone}.",
-    )
 
 
 def _extract(spec: ReportSpec, folder: Path, pools: Slots) -> dict[str, Any]:
