@@ -11,6 +11,7 @@ from dag_factory.deadline import deadline_of
 from dag_factory.grouping import stage_group
 from openreg_airflow.deliver.acknowledgement.operator import AcknowledgeOperator
 from openreg_airflow.deliver.operator import DeliverOperator
+from openreg_airflow.deliver.spec import stand_ins
 from openreg_airflow.pools import Slots, answer_pool, destination_pool
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def deliver_tasks(
         if primary is not None:
             task.stands_in_for = primary.task_id
             primary >> task
-        task.stand_ins = _stand_ins(route, routes)
+        task.stand_ins = stand_ins(route, routes)
     return tasks
 
 
@@ -76,7 +77,6 @@ def acknowledge_tasks(
         return
     dag = next(iter(awaiting.values())).dag
     settled = dag.get_task("settle") if spec.records else None
-    stand_ins = {task.stands_in_for: task for task in deliveries.values() if task.stands_in_for}
     with stage_group("acknowledge", awaiting):
         for (name, route), delivery in awaiting.items():
             task = AcknowledgeOperator(
@@ -94,17 +94,12 @@ def acknowledge_tasks(
             )
             if settled is not None:
                 settled >> task
-            if (stand_in := stand_ins.get(delivery.task_id)) is not None:
+            others = [deliveries[name, r] for r in delivery.stand_ins if (name, r) in deliveries]
+            if others:
                 # The delivery may fail and the run be well: the task itself looks.
                 task.trigger_rule = TriggerRule.ALL_DONE
-                task.stand_in = stand_in.task_id
-                stand_in >> task
-
-
-def _stand_ins(route: str, routes: Mapping[str, RouteSpec]) -> tuple[str, ...]:
-    """The routes that take the place of one, and those that take theirs."""
-    direct = [name for name, other in routes.items() if other.instead_of == route]
-    return tuple(each for name in direct for each in (name, *_stand_ins(name, routes)))
+                task.stand_ins = tuple(other.task_id for other in others)
+                others >> task
 
 
 def _trigger_rule(route: RouteSpec) -> str:

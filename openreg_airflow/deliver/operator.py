@@ -71,7 +71,8 @@ class DeliverOperator(StageOperator):
             raise AirflowSkipException(why)
         store = Deliveries(self.settings.store_url)
         artifact = Artifact.model_validate(self.artifact)
-        if why := not_taken(self.route, self.spec, run, artifact, store):
+        failed = self.stands_in_for is not None
+        if why := not_taken(self.route, self.spec, run, artifact, store, failed=failed):
             log.info("route %s is not taken: %s", self.route, why)
             raise AirflowSkipException(why)
         if said := stood_in_for(self.route, self.stand_ins, run, artifact, store):
@@ -85,7 +86,9 @@ class DeliverOperator(StageOperator):
                 store=store,
             )
         except OpenRegError as error:
-            if self.spec.required or not self._is_last_try(context, error):
+            # What stands in for a route that failed is all that is left.
+            needed = self.spec.required or failed
+            if needed or not self._is_last_try(context, error):
                 raise
             log.exception("route %s is not required, so the run goes on without it", self.route)
             raise AirflowSkipException(error.message) from error

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.spec import RouteSpec
     from openreg_airflow.records import Artifact, RunKey
     from openreg_airflow.store.deliveries import Deliveries
+    from openreg_airflow.store_records import DeliveryAttempt
 
 #: What a condition can speak of, with its type.
 FACTS: dict[str, str] = {
@@ -38,6 +39,8 @@ FACTS: dict[str, str] = {
     "schema_check": "string",
 }
 _TABLE = "facts"
+#: How an attempt ends that the receiver has the file after.
+_THERE = ("delivered", "already-there")
 #: How Airflow begins the ids of its runs.
 _RUN_KINDS = ("scheduled", "manual", "backfill", "asset_triggered")
 
@@ -65,41 +68,76 @@ def facts_of(run: RunKey, artifact: Artifact) -> dict[str, Any]:
 
 
 def not_taken(
-    name: str, spec: RouteSpec, run: RunKey, artifact: Artifact, store: Deliveries
+    name: str,
+    spec: RouteSpec,
+    run: RunKey,
+    artifact: Artifact,
+    store: Deliveries,
+    *,
+    failed: bool = False,
 ) -> str | None:
     """Why a route is not taken in a run, or None.
+
+    Args:
+        name: the route.
+        spec: its section.
+        run: the run.
+        artifact: what it would deliver.
+        store: what was tried before.
+        failed: whether the task of the route that it stands in for has failed. A reason not to
+            take this one would then hide that nothing was delivered.
 
     Raises:
         DeliveryRefusedError: the condition cannot be decided, or the route stands in for one that
             was refused, or may have delivered: without a person nothing that the other side
-            refused is sent elsewhere, and nothing that it may have.
+            refused is sent elsewhere, and nothing that it may have. Or nothing was delivered, and
+            this one is not taken.
     """
+    primary = spec.instead_of
+    tries = _tries(primary, run, artifact, store) if primary is not None else []
     if spec.when is not None and not holds(spec.when, facts_of(run, artifact)):
+        if failed and not _delivered(tries):
+            message = f"route {primary} failed, and this one is not taken: {spec.when}"
+            hint = f"Nothing was delivered. Mend route {primary} and clear its task."
+            raise DeliveryRefusedError(message, where=f"route {name}", hint=hint)
         return f"the condition does not hold: {spec.when}"
-    if spec.instead_of is None:
+    if primary is None:
         return None
+    if not tries:
+        if failed:
+            message = f"route {primary} failed before it tried to deliver, for what its task says"
+            hint = "Nothing was delivered. Mend that and clear its task."
+            raise DeliveryRefusedError(message, where=f"route {name}", hint=hint)
+        return f"route {primary} was not taken"
+    if _delivered(tries):
+        return f"route {primary} delivered"
+    first = next(attempt for attempt in tries if attempt.result not in _THERE)
+    if first.result == "failed" and first.error_class != DeliveryError.__name__:
+        message = f"route {primary} was refused, not down: {first.error}"
+        hint = "Mend that route and clear its task, or send with openreg deliver."
+        raise DeliveryRefusedError(message, where=f"route {name}", hint=hint)
+    _refuse_half_way(name, primary, run, artifact, store)
+    return None
+
+
+def _tries(route: str, run: RunKey, artifact: Artifact, store: Deliveries) -> list[DeliveryAttempt]:
+    """The last attempts of a run to deliver the files of an artifact over a route.
+
+    Those of a version that the run made before it was cleared say nothing of this one.
+    """
+    hashes = {file.sha256 for file in artifact.files}
     tries = [
         attempt
         for attempt in store.attempts(run)
-        if attempt.route == spec.instead_of and attempt.artifact == artifact.name
+        if attempt.route == route and attempt.artifact == artifact.name and attempt.sha256 in hashes
     ]
-    if not tries:
-        return f"route {spec.instead_of} was not taken"
-    last = max(attempt.attempt for attempt in tries)
-    failed = [
-        attempt
-        for attempt in tries
-        if attempt.attempt == last and attempt.result not in ("delivered", "already-there")
-    ]
-    if not failed:
-        return f"route {spec.instead_of} delivered"
-    [first, *_] = failed
-    if first.result == "failed" and first.error_class != DeliveryError.__name__:
-        message = f"route {spec.instead_of} was refused, not down: {first.error}"
-        hint = "Mend that route and clear its task, or send with openreg deliver."
-        raise DeliveryRefusedError(message, where=f"route {name}", hint=hint)
-    _refuse_half_way(name, spec.instead_of, run, artifact, store)
-    return None
+    last = max((attempt.attempt for attempt in tries), default=0)
+    return [attempt for attempt in tries if attempt.attempt == last]
+
+
+def _delivered(tries: Sequence[DeliveryAttempt]) -> bool:
+    """Whether a route has delivered, as far as its last attempts tell."""
+    return bool(tries) and all(attempt.result in _THERE for attempt in tries)
 
 
 def _refuse_half_way(
@@ -145,10 +183,9 @@ def stood_in_for(
             the authority would have it twice. For what another run delivered there is nothing to
             do, but this run's own task of that route goes on only when this one failed.
     """
-    contents = _contents(run, artifact)
-    own = {one.content for one in store.of_contents(name, contents) if one.state == "delivered"}
-    if own.issuperset(contents):
+    if delivered_over(name, run, artifact, store):
         return None
+    contents = _contents(run, artifact)
     for other in stand_ins:
         known = store.of_contents(other, contents)
         if open_ := [one for one in known if one.state == "publishing"]:
@@ -168,6 +205,13 @@ def stood_in_for(
             )
             raise DeliveryRefusedError(said, where=f"route {name}", hint=hint)
     return None
+
+
+def delivered_over(name: str, run: RunKey, artifact: Artifact, store: Deliveries) -> bool:
+    """Whether all files of an artifact are known to have been delivered over a route."""
+    contents = _contents(run, artifact)
+    there = {one.content for one in store.of_contents(name, contents) if one.state == "delivered"}
+    return there.issuperset(contents)
 
 
 def _contents(run: RunKey, artifact: Artifact) -> list[str]:

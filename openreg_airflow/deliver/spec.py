@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
 from openreg_airflow.deliver.remote_folder import RemoteFolder
 from openreg_airflow.section import Name, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: What Airflow accepts as a connection id.
 ConnectionId = Annotated[str, StringConstraints(pattern=r"^[\w#!()\-.:/\\]+$", max_length=250)]
@@ -127,3 +130,9 @@ class DeliverSection(Section):
                 raise ValueError(message)
             done |= ready
         return self
+
+
+def stand_ins(route: str, routes: Mapping[str, RouteSpec]) -> tuple[str, ...]:
+    """The routes that take the place of one, and those that take theirs, in their order."""
+    direct = [name for name, other in routes.items() if other.instead_of == route]
+    return tuple(each for name in direct for each in (name, *stand_ins(name, routes)))

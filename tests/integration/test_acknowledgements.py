@@ -73,6 +73,7 @@ class Desk:
         *,
         delivered: datetime | None = None,
         stand_in: str | None = None,
+        last: str = "skipped",
         resumed: bool = False,
         run: RunKey = RUN,
         resubmission: int = 0,
@@ -86,6 +87,7 @@ class Desk:
             run: whose task.
             resubmission: number of the one that it sent.
             stand_in: how the task ended that delivers instead, and nothing was delivered.
+            last: how the task ended that delivers instead of that one.
             spec: of the acknowledgement.
         """
         answer = {"pattern": "{stem}_FDB_*.xml", "folder": "out", "reference": "reference"}
@@ -99,12 +101,12 @@ class Desk:
             receipts=None
             if stand_in
             else [{"delivered_at": (delivered or datetime.now(UTC)).isoformat()}],
-            stand_in="spare" if stand_in else None,
+            stand_ins=("spare", "last") if stand_in else (),
             tables={"transactions": self.table.model_dump(mode="json")},
             verdict={"results": [], "resubmission": resubmission} if resubmission else None,
             records=RECORDS,
         )
-        states = {run.run_id: {"spare": stand_in}}
+        states = {run.run_id: {"spare": stand_in, "last": last}}
         ti = SimpleNamespace(get_task_states=lambda **_: states)
         begin: Any = operator.look_again if resumed else operator.execute
         return begin({"dag_run": SimpleNamespace(run_id=run.run_id), "ti": ti})
@@ -188,19 +190,21 @@ def test_the_task_holds_no_worker_while_it_waits(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "error"),
+    ("state", "last", "error"),
     [
-        ("success", AirflowSkipException),
-        ("skipped", AirflowSkipException),
-        ("failed", AcknowledgementError),
-        ("upstream_failed", AcknowledgementError),
+        ("success", "skipped", AirflowSkipException),
+        ("skipped", "skipped", AirflowSkipException),
+        ("failed", "success", AirflowSkipException),
+        ("failed", "skipped", AcknowledgementError),
+        ("failed", "failed", AcknowledgementError),
+        ("upstream_failed", "upstream_failed", AcknowledgementError),
     ],
 )
 def test_nobody_answers_to_what_another_route_delivered(
-    desk: Desk, state: str, error: type[Exception]
+    desk: Desk, state: str, last: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error, match="nothing was delivered"):
-        desk.look(stand_in=state)
+        desk.look(stand_in=state, last=last)
 
 
 def test_an_accepted_file_ends_the_wait(desk: Desk) -> None:

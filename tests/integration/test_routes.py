@@ -20,6 +20,7 @@ from openreg_airflow.deliver.delivery import Delivery, ledger_entry
 from openreg_airflow.deliver.operator import DeliverOperator
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, SpecError
 from openreg_airflow.pools import Slots
+from openreg_airflow.workspace import Workspace
 from tests.delivery_house import RUN, House, make_house, route, start_victim
 from tests.services import free_port
 
@@ -203,6 +204,53 @@ def test_a_route_waits_to_know_what_another_one_delivered_in_its_place(house: Ho
     assert receipt["already_there"]
 
 
+def test_a_route_that_failed_without_a_try_is_not_taken_for_one_that_was_not_needed(
+    house: House,
+) -> None:
+    # The store was gone, its condition could not be decided, somebody marked it failed.
+    with pytest.raises(DeliveryRefusedError, match="regulator failed before it tried to deliver"):
+        run(house, "archive", instead_of="regulator", primary="failed")
+    assert sent(house) == []
+
+
+def test_what_a_route_delivered_of_another_version_is_no_delivery_of_this_one(
+    house: House,
+) -> None:
+    run(house)
+    # Somebody clears the run; it makes another version, and its delivery fails before it begins.
+    with Workspace(house.folder).folder(RUN, "artifact").writing("v2.xml") as pending:
+        pending.path.write_bytes(b"another version")
+    [file] = house.artifact.files
+    second = file.model_copy(update=dict(pending.ref) | {"filename": "V2.xml"})
+    version = house.artifact.model_copy(update={"version": 2, "files": (second,)})
+    with pytest.raises(DeliveryRefusedError, match="failed before it tried to deliver"):
+        run(
+            house,
+            "archive",
+            artifact=version.model_dump(mode="json"),
+            instead_of="regulator",
+            primary="failed",
+        )
+    assert sent(house) == ["in/DEMO_DATTRA_DE_20260302.xml"]
+
+
+def test_the_last_way_out_that_is_not_taken_does_not_hide_that_nothing_was_delivered(
+    house: House,
+) -> None:
+    down: dict[str, Any] = {"channel": "ftp", "connection": "down"}
+    with pytest.raises(DeliveryError):
+        run(house, **down)
+    spare: dict[str, Any] = {"instead_of": "regulator", "primary": "failed"}
+    with pytest.raises(DeliveryRefusedError, match="regulator failed, and this one is not taken"):
+        run(house, "archive", when="records > 1", **spare)
+    with pytest.raises(DeliveryError, match="cannot be reached"):
+        run(house, "archive", required=False, **spare, **down)
+    # Where the route itself has delivered nothing was to be hidden.
+    run(house)
+    with pytest.raises(AirflowSkipException, match="does not hold"):
+        run(house, "archive", when="records > 1", **spare)
+
+
 def test_a_failure_before_both_routes_is_not_hidden_by_the_second(house: House) -> None:
     with pytest.raises(DeliveryRefusedError, match="something before it failed"):
         run(house, "archive", instead_of="regulator", primary="upstream_failed", artifact=None)
@@ -316,8 +364,21 @@ def test_an_answer_is_awaited_behind_everything_else(tmp_path: Path) -> None:
     task = dag.get_task("acknowledge")
     assert {"deliver.report_to_regulator", "deliver.report_to_spare"} <= task.upstream_task_ids
     assert task.trigger_rule.value == "all_done"
-    assert task.stand_in == "deliver.report_to_spare"  # type: ignore[attr-defined]
+    assert task.stand_ins == ("deliver.report_to_spare",)  # type: ignore[attr-defined]
     assert not task.downstream_task_ids
+
+    chain = dag_of(
+        tmp_path,
+        {
+            "regulator": OUT | {"acknowledgement": answer},
+            "spare": OUT | {"folder": "spare", "instead_of": "regulator"},
+            "last": OUT | {"folder": "last", "instead_of": "spare"},
+        },
+    )
+    waiting: Any = chain.get_task("acknowledge")
+    others = ("deliver.report_to_spare", "deliver.report_to_last")
+    assert waiting.stand_ins == others
+    assert {"deliver.report_to_regulator", *others} <= waiting.upstream_task_ids
 
     alone = dag_of(tmp_path, {"regulator": OUT | {"acknowledgement": answer}})
     assert alone.get_task("acknowledge").trigger_rule.value == "all_success"

@@ -41,8 +41,8 @@ class AcknowledgeOperator(StageOperator):
         tables: the tables of the run by name.
         verdict: the run's verdict, which may hold other tables.
         records: the report's section ``records``.
-        stand_in: id of the task that delivers instead when the destination is down; the trigger
-            rule must then be ``all_done``.
+        stand_ins: ids of the tasks that deliver instead when the destination is down, one in the
+            place of the other; the trigger rule must then be ``all_done``.
     """
 
     stage = "acknowledge"
@@ -65,12 +65,12 @@ class AcknowledgeOperator(StageOperator):
         tables: Mapping[str, Any],
         verdict: Any = None,
         records: Mapping[str, RecordTable] | None = None,
-        stand_in: str | None = None,
+        stand_ins: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._waited = False
-        self.stand_in = stand_in
+        self.stand_ins = tuple(stand_ins)
         self.route = route
         self.spec = spec
         self.artifact = artifact
@@ -122,13 +122,15 @@ class AcknowledgeOperator(StageOperator):
 
         from openreg_airflow.errors import AcknowledgementError
 
-        if self.stand_in is not None:
+        if self.stand_ins:
             run = context["dag_run"].run_id
-            states = context["ti"].get_task_states(
-                dag_id=self.dag_id, task_ids=[self.stand_in], run_ids=[run]
+            found = context["ti"].get_task_states(
+                dag_id=self.dag_id, task_ids=list(self.stand_ins), run_ids=[run]
             )
-            state = str(states.get(run, {}).get(self.stand_in))
-            if state not in ("success", "skipped"):
+            states = {name: str(state) for name, state in found.get(run, {}).items()}
+            # Where the first was not needed nothing had failed.
+            well = "success" in states.values() or states.get(self.stand_ins[0]) == "skipped"
+            if not well:
                 message = f"nothing was delivered over route {self.route}"
                 raise AcknowledgementError(message, hint="Mend the delivery first.")
         message = f"nothing was delivered over route {self.route}, so nobody answers"
