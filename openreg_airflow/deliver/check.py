@@ -67,6 +67,16 @@ def _routing(name: str, route: RouteSpec, spec: DeliverSection) -> Iterator[Prob
                 hint="A route takes the place of another one for the same artifacts.",
                 keys=("routes", name, "instead_of"),
             )
+        for twin, rival in spec.routes.items():
+            if twin == name:
+                break
+            if rival.instead_of == route.instead_of and _share(route, rival):
+                yield Problem(
+                    message=f"routes {twin} and {name} both stand in for {route.instead_of}: the "
+                    "same artifact would be delivered twice",
+                    hint=f"Let {name} stand in for {twin}: instead_of: {twin}.",
+                    keys=("routes", name, "instead_of"),
+                )
         if not other.required:
             yield Problem(
                 message=f"route {route.instead_of} is not required, so nothing stands in for it",

@@ -160,6 +160,35 @@ def test_nothing_stands_in_for_a_route_that_may_fail() -> None:
     assert "required" in (hint or "")
 
 
+def test_two_routes_that_stand_in_for_one_would_both_deliver() -> None:
+    spec = section(
+        first={"connection": "c"},
+        second={"connection": "d", "instead_of": "first"},
+        third={"connection": "e", "instead_of": "first"},
+    )
+
+    [(keys, message, hint)] = problems(spec)
+
+    assert keys == ("routes", "third", "instead_of")
+    assert "second and third both stand in for first" in message
+    assert "instead_of: second" in (hint or "")
+
+
+def test_routes_stand_in_for_one_another_in_turn_and_for_other_artifacts() -> None:
+    turn = section(
+        first={"connection": "c"},
+        second={"connection": "d", "instead_of": "first"},
+        third={"connection": "e", "instead_of": "second"},
+    )
+    apart = section(
+        first={"connection": "c", "artifacts": ["a", "b"]},
+        second={"connection": "d", "instead_of": "first", "artifacts": ["a"]},
+        third={"connection": "e", "instead_of": "first", "artifacts": ["b"]},
+    )
+
+    assert problems(turn) == problems(apart) == []
+
+
 def test_unknown_parser_of_feedback_names_those_installed() -> None:
     answer = {"pattern": "FB_*", "parser": "smoke_signal"}
     [(keys, message, hint)] = problems(
