@@ -16,17 +16,25 @@ from openreg_airflow.deliver.delivery import (
     parcel_of,
 )
 from openreg_airflow.deliver.journal import LedgerJournal
-from openreg_airflow.deliver.routing import facts_of, holds
+from openreg_airflow.deliver.routing import (
+    delivered_over,
+    facts_of,
+    holds,
+    not_taken,
+    stood_in_for,
+)
+from openreg_airflow.deliver.spec import stand_ins
 from openreg_airflow.errors import OpenRegError
 from openreg_airflow.references.answers import free_rejected
 from openreg_airflow.references.guard import ReferenceGuard
 from openreg_airflow.store.acknowledgements import Acknowledgements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from openreg_airflow.deliver.channel import Channel, Session
     from openreg_airflow.deliver.connection import Connection
+    from openreg_airflow.deliver.spec import RouteSpec
     from openreg_airflow.records import ArtifactFile, Receipt
     from openreg_airflow.store.actor import Actor
     from openreg_airflow.store.deliveries import Deliveries
@@ -61,7 +69,12 @@ class Finding:
 
 
 def dry_run(
-    deliveries: list[Delivery], *, connect: Connect, workspace: Workspace, store: Deliveries
+    deliveries: list[Delivery],
+    *,
+    connect: Connect,
+    workspace: Workspace,
+    store: Deliveries,
+    routes: Mapping[str, RouteSpec] | None = None,
 ) -> Iterator[Finding]:
     """Say what each delivery would do: log in, look, send nothing and record nothing.
 
@@ -70,9 +83,10 @@ def dry_run(
         connect: gives a connection by its name.
         workspace: where the files lie; they are held against their record.
         store: what was delivered before.
+        routes: all of the report, since one may have delivered in the place of another.
     """
     for delivery in deliveries:
-        taken = _condition(delivery)
+        taken = _condition(delivery) or _elsewhere(delivery, routes or {}, store)
         if taken is not None:
             yield taken
             continue
@@ -153,8 +167,6 @@ class _Line:
 def _condition(delivery: Delivery) -> Finding | None:
     """Why the route would not be taken, or None."""
     spec = delivery.spec
-    place = f"{spec.channel} connection {spec.connection}, folder {spec.folder}"
-    names = ", ".join(file.filename for file in delivery.artifact.files)
     said, refused, hint = "", False, ""
     try:
         if spec.when is not None and not holds(
@@ -163,17 +175,48 @@ def _condition(delivery: Delivery) -> Finding | None:
             said = f"not taken: {spec.when}"
     except OpenRegError as error:
         said, refused, hint = error.message, True, error.hint or ""
-    if not said and spec.instead_of is not None:
-        said = f"only when the destination of route {spec.instead_of} is down"
     if not said and not delivery.artifact.files:
         said = "the artifact has no file, so nothing is sent"
-    if not said:
+    return _of_all(delivery, said, refused=refused, hint=hint) if said else None
+
+
+def _elsewhere(
+    delivery: Delivery, routes: Mapping[str, RouteSpec], store: Deliveries
+) -> Finding | None:
+    """What another route has delivered, or is to deliver first; None where this one goes on."""
+    name, spec, run, artifact = delivery.route, delivery.spec, delivery.run, delivery.artifact
+    said, refused, hint = None, False, ""
+    try:
+        said = stood_in_for(name, stand_ins(name, routes), run, artifact, store)
+        if said is None and spec.instead_of is not None:
+            said = _primary(delivery, spec.instead_of, store)
+    except OpenRegError as error:
+        said, refused, hint = error.message, True, error.hint or ""
+    return _of_all(delivery, said, refused=refused, hint=hint) if said else None
+
+
+def _primary(delivery: Delivery, primary: str, store: Deliveries) -> str | None:
+    """Why a route does not take the place of another one; None where it does or did.
+
+    Raises:
+        DeliveryRefusedError: the other one was refused, or may have delivered.
+    """
+    run, artifact = delivery.run, delivery.artifact
+    if delivered_over(delivery.route, run, artifact, store):
         return None
+    unconditional = delivery.spec.model_copy(update={"when": None})
+    why = not_taken(delivery.route, unconditional, run, artifact, store)
+    return f"only when the destination of route {primary} is down; {why}" if why else None
+
+
+def _of_all(delivery: Delivery, said: str, *, refused: bool, hint: str) -> Finding:
+    """What is found of all files of a delivery alike."""
+    spec = delivery.spec
     return Finding(
         route=delivery.route,
         artifact=delivery.artifact.name,
-        filename=names,
-        destination=place,
+        filename=", ".join(file.filename for file in delivery.artifact.files),
+        destination=f"{spec.channel} connection {spec.connection}, folder {spec.folder}",
         said=said,
         refused=refused,
         hint=hint,

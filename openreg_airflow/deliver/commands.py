@@ -20,6 +20,7 @@ from openreg_airflow.errors import (
 if TYPE_CHECKING:
     from openreg_airflow.deliver.again import Finding
     from openreg_airflow.deliver.delivery import Delivery
+    from openreg_airflow.deliver.spec import RouteSpec
     from openreg_airflow.settings import Settings
     from openreg_airflow.store.artifact_history import KeptArtifact
     from openreg_airflow.store.deliveries import AttemptOfRun
@@ -98,11 +99,11 @@ def deliver(  # noqa: PLR0917 - what the command line takes
     here = settings.load()
     use_metadata_database()
     try:
-        wanted = _wanted(
+        wanted, routes = _wanted(
             here, run, to=to, artifact=artifact, report=report, business_date=business_date
         )
         if dry_run:
-            refused = _show(wanted, here, as_json=as_json)
+            refused = _show(wanted, routes, here, as_json=as_json)
             raise typer.Exit(refused)
         if to is None or not (reason or "").strip():
             message = "sending again wants a route and a reason"
@@ -123,8 +124,8 @@ def _wanted(
     artifact: str | None,
     report: str | None,
     business_date: datetime | None,
-) -> list[Delivery]:
-    """The deliveries that the command line speaks of."""
+) -> tuple[list[Delivery], dict[str, RouteSpec]]:
+    """The deliveries that the command line speaks of, and all routes of the report."""
     from dag_factory.load import load
     from openreg_airflow.command_line import find_report
     from openreg_airflow.deliver.delivery import Delivery
@@ -152,7 +153,7 @@ def _wanted(
     if not found:
         message = f"no artifact of run {run} goes over that route"
         raise SpecError(message, hint="Look at the report's deliver section.")
-    return found
+    return found, routes
 
 
 def _one_run(kept: tuple[KeptArtifact, ...], run: str) -> None:
@@ -169,7 +170,9 @@ def _one_run(kept: tuple[KeptArtifact, ...], run: str) -> None:
         raise SpecError(message, hint="Run the report for that business date again.")
 
 
-def _show(wanted: list[Delivery], here: Settings, *, as_json: bool) -> bool:
+def _show(
+    wanted: list[Delivery], routes: dict[str, RouteSpec], here: Settings, *, as_json: bool
+) -> bool:
     from dataclasses import asdict
 
     from openreg_airflow.deliver.again import dry_run
@@ -183,6 +186,7 @@ def _show(wanted: list[Delivery], here: Settings, *, as_json: bool) -> bool:
             connect=airflow_connection,
             workspace=open_workspace(here),
             store=Deliveries(here.store_url),
+            routes=routes,
         )
     )
     if as_json:

@@ -90,6 +90,23 @@ def test_a_dry_run_knows_what_was_delivered(house: House) -> None:
     assert f"by {RUN.run_id}" in result.stdout
 
 
+def test_a_dry_run_knows_what_another_route_delivered_in_its_place(house: House) -> None:
+    routes = ("down", "spare")
+    dry = ("deliver", RUN.run_id, "--dry-run", "--json")
+
+    def said() -> dict[str, str]:
+        found = json.loads(openreg(*dry).stdout)
+        return {each["route"]: each["said"] for each in found if each["route"] in routes}
+
+    openreg("deliver", RUN.run_id, "--to", "down", "--reason", "it answers again, they say")
+    assert "cannot be reached" in said()["down"]
+    assert "the file would be sent" in said()["spare"]
+    openreg("deliver", RUN.run_id, "--to", "spare", "--reason", "the other one is down for days")
+    told = said()
+    assert f"route spare delivered {NAME} in its place" in told["down"]
+    assert f"by {RUN.run_id}" in told["spare"]
+
+
 def test_sending_again_wants_a_reason_which_is_kept(house: House) -> None:
     refused = openreg("deliver", RUN.run_id, "--to", "regulator")
     assert refused.exit_code == 2
