@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from openreg_airflow.records import FileRef
 from openreg_airflow.store.acknowledgements import (
     Acknowledgement,
     Acknowledgements,
@@ -21,6 +20,7 @@ from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.audit_trail import verify
 from openreg_airflow.store.deliveries import Deliveries, LedgerEntry
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
+from openreg_airflow.store.told import KeptWords, WordsFile
 from tests.store_contract import RUN, SHA, attempt
 
 if TYPE_CHECKING:
@@ -135,6 +135,36 @@ class DeliveryContract:
         store.settle(seen, "withdrawn")
 
         assert [each.state for each in store.at(PLACE)] == ["withdrawn"]
+
+    def test_of_tries_at_a_place_only_the_last_to_begin_goes_on(self, url: str) -> None:
+        store, other = Deliveries(url), entry(content="ef" * 32)
+        assert store.begin(entry(), "one")
+        assert store.begin(other, "two")
+        assert not store.publish(entry(), "one")
+        assert store.begin(entry(), "three")
+        assert not store.publish(other, "two")
+        assert store.publish(entry(), "three")
+        assert [each.state for each in store.at(PLACE)] == ["withdrawn", "publishing"]
+
+        # Nobody begins while the end of one is unknown, nor once it was delivered.
+        assert not store.begin(entry(), "four")
+        assert not store.begin(other, "five")
+        store.settle(entry(), "delivered")
+        assert not store.begin(entry(), "six")
+        assert store.begin(entry(), "seven", again=True)
+        assert timeless(store.at(PLACE))[-1] == entry(state="delivered", temporary=None)
+
+    def test_of_tries_that_begin_together_one_goes_on(self, url: str) -> None:
+        went: list[bool] = []
+
+        def attempt_to(token: str) -> None:
+            store = Deliveries(url)
+            if store.begin(entry(), token):
+                went.append(store.publish(entry(), token))
+
+        together(*[lambda n=n: attempt_to(f"token {n}") for n in range(4)])
+
+        assert went.count(True) == 1
 
     def test_deliveries_that_note_the_same_file_at_the_same_time_leave_one_entry(
         self, url: str
@@ -283,7 +313,7 @@ class DeliveryContract:
         store = Acknowledgements(url)
         store.await_files(RUN, [awaited()])
         longest = answer("\U0001d4af" * 250, text="NUL \x00 and half a pair \ud800")
-        words = FileRef(uri="file:///w", bytes=1, sha256="0" * 64)
+        words = KeptWords(files=(WordsFile(uri="file:///w", bytes=1, sha256="0" * 64),))
         read = feedback(words=words)
 
         store.apply(RUN, read, [awaited(state="received")], iter([longest]))
@@ -302,7 +332,7 @@ class DeliveryContract:
         elsewhere = awaited(route="another")
         assert store.await_files(RUN, [*files, elsewhere]) == ()
         store.await_files(OTHER, files)
-        words = FileRef(uri="file:///w", bytes=1, sha256="0" * 64)
+        words = KeptWords(files=(WordsFile(uri="file:///w", bytes=1, sha256="0" * 64),))
         store.apply(RUN, feedback(words=words), [awaited(state="received")], [answer("A")])
 
         replaced = store.await_files(RUN, [awaited(filename="b.xml")])

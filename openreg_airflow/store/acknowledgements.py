@@ -6,11 +6,10 @@ from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from sqlalchemy import and_, delete, func, select, update
-from sqlalchemy.orm import aliased
 
-from openreg_airflow.records import FileRef, Record
+from openreg_airflow.records import Record
 from openreg_airflow.store.acknowledgement_models import (
     AcknowledgementRow,
     FeedbackFileRow,
@@ -18,7 +17,7 @@ from openreg_airflow.store.acknowledgement_models import (
 )
 from openreg_airflow.store.models import ArtifactRow
 from openreg_airflow.store.store import Store, _of_run, _put, _record
-from openreg_airflow.store.told import Told
+from openreg_airflow.store.told import KeptWords, Told
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -87,8 +86,8 @@ class FeedbackFile(Record):
 
     Attributes:
         reason: why it was refused.
-        words: the newest words on single records after it was read, accepted ones included; None
-            when it was refused, or read by a version that kept them all in the store.
+        words: the words on single records after it was read, accepted ones included; None when
+            it was refused, or read by a version that kept them all in the store.
         came_as: the names under which its bytes came, each with what the place told of its last
             change; empty for the name alone where an earlier version read it.
     """
@@ -101,8 +100,14 @@ class FeedbackFile(Record):
     uri: str
     result: Literal["read", "refused"]
     reason: str = ""
-    words: FileRef | None = None
+    words: KeptWords | None = None
     came_as: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("words", mode="before")
+    @classmethod
+    def _one_file(cls, words: Any) -> Any:
+        # An earlier version kept all words in one file, and only where that is.
+        return {"files": [words]} if isinstance(words, dict) and "uri" in words else words
 
     @property
     def names(self) -> dict[str, str]:
@@ -144,6 +149,24 @@ class Acknowledgements(Store):
         """The files that came, the oldest first."""
         rows = self._of(FeedbackFileRow, run, route, artifact, "id")
         return tuple(_record(FeedbackFile, row) for row in rows)
+
+    def file(self, run: RunKey, route: str, artifact: str, sha256: str) -> FeedbackFile | None:
+        """The file with these bytes, if it came before."""
+        found = self._of(FeedbackFileRow, run, route, artifact, sha256=sha256)
+        return _record(FeedbackFile, found[0]) if found else None
+
+    def last_read(self, run: RunKey, route: str, artifact: str) -> FeedbackFile | None:
+        """The file that was read last; None when none was."""
+        with self._transaction(write=False) as connection:
+            return self._last_read(connection, run, route, artifact)
+
+    def _last_read(
+        self, connection: Connection, run: RunKey, route: str, artifact: str
+    ) -> FeedbackFile | None:
+        query = self._query(FeedbackFileRow, run, route, artifact, result="read")
+        newest = query.order_by(FeedbackFileRow.id.desc()).limit(1)
+        found = connection.execute(newest).mappings().first()
+        return _record(FeedbackFile, dict(found)) if found else None
 
     def answers(
         self, run: RunKey, route: str, artifact: str, *, status: str | None = None
@@ -200,12 +223,18 @@ class Acknowledgements(Store):
         return tuple(run.model_copy(update={"run_id": run_id}) for run_id in found)
 
     def await_files(
-        self, run: RunKey, awaited: Collection[Acknowledgement]
+        self, run: RunKey, awaited: Collection[Acknowledgement], content: str = ""
     ) -> tuple[Acknowledgement, ...]:
         """Note which files an answer is awaited to; known ones stay as they are.
 
         A run that was cleared may have sent another version since. What was answered to the one
         before says nothing of that: it is forgotten, only the files that came stay on record.
+
+        Args:
+            run: the run that delivered.
+            awaited: the files of artifacts.
+            content: hash of what is in them; empty where only their names and sizes tell them
+                from those of another version.
 
         Returns:
             How it stood with the files that no answer is awaited to any more.
@@ -224,7 +253,10 @@ class Acknowledgements(Store):
                     _record(Acknowledgement, dict(row))
                     for row in connection.execute(query).mappings()
                 ]
-                if not all(_same_file(one, files.get(one.position)) for one in there):
+                last = self._last_read(connection, run, route, artifact)
+                words = last.words if last is not None else None
+                other = bool(words and content and words.content not in ("", content))
+                if other or not all(_same_file(one, files.get(one.position)) for one in there):
                     _forget_answers(connection, run, place)
                     replaced += there
                     there = []
@@ -298,7 +330,7 @@ class Acknowledgements(Store):
             _put(connection, AcknowledgementRow, run, [one.model_dump() for one in standings])
             while batch := [answer.model_dump() for answer in islice(waiting, _BATCH)]:
                 _put(connection, RecordAnswerRow, run, batch)
-            _forget_rowless(connection, run, file)
+                _forget_rowless(connection, run, file, batch)
 
     def outstanding(
         self,
@@ -373,17 +405,19 @@ def _forget_answers(connection: Connection, run: RunKey, place: dict[str, str]) 
     connection.execute(update(file).where(*_of_run(file, run), *of_place).values(words=None))
 
 
-def _forget_rowless(connection: Connection, run: RunKey, file: FeedbackFile) -> None:
+def _forget_rowless(
+    connection: Connection, run: RunKey, file: FeedbackFile, batch: list[dict[str, Any]]
+) -> None:
     """Forget what an earlier version kept of records of which more is known now."""
-    row, newer = RecordAnswerRow, aliased(RecordAnswerRow)
-    place = (row.route == file.route, row.artifact == file.artifact)
-    again = (
-        select(newer.id)
-        .where(*_of_run(newer, run), newer.route == file.route, newer.artifact == file.artifact)
-        .where(newer.reference == row.reference, newer.row >= 0)
-    )
+    row = RecordAnswerRow
+    better = {answer["reference"] for answer in batch if answer["row"] >= 0}
+    if not better:
+        return
+    # By the index, whatever number of answers is there.
     connection.execute(
-        delete(row).where(*_of_run(row, run), *place, row.row < 0, again.correlate(row).exists())
+        delete(row)
+        .where(*_of_run(row, run), row.route == file.route, row.artifact == file.artifact)
+        .where(row.reference.in_(sorted(better)), row.row == -1)
     )
 
 

@@ -5,10 +5,35 @@ from __future__ import annotations
 from itertools import islice
 from typing import Literal
 
-from openreg_airflow.records import Record
+from openreg_airflow.records import FileRef, Record
 
 #: Numbers of missing pages that people are told.
 _SHOWN = 5
+
+
+class WordsFile(FileRef):
+    """A file of words on single records.
+
+    Attributes:
+        level: how often its words were put together with those of others.
+    """
+
+    level: int = 0
+
+
+class KeptWords(Record):
+    """The words on single records after a feedback file was read; the newest on a row counts.
+
+    Attributes:
+        files: where they are, the oldest first.
+        named: how many records of each position are spoken of, by their newest states; None where
+            an earlier version did not count them.
+        content: hash of what was sent; empty where an earlier version did not keep it.
+    """
+
+    files: tuple[WordsFile, ...]
+    named: dict[int, dict[Literal["accepted", "rejected", "pending"], int]] | None = None
+    content: str = ""
 
 
 class ToldPage(Record):

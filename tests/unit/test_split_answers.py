@@ -22,6 +22,7 @@ from openreg_airflow.deliver.acknowledgement.feedback import (
     FeedbackError,
     load_parser,
 )
+from openreg_airflow.deliver.acknowledgement.kept import KnownWords
 from openreg_airflow.deliver.acknowledgement.matching import match
 from openreg_airflow.deliver.acknowledgement.pattern import check_answer_pattern, matches, page_of
 from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec, FeedbackForm
@@ -47,7 +48,7 @@ class Authority:
     spec: Mapping[str, Any]
     refs: Sequence[str] = ()
     files: int = 0
-    known: Path | None = None
+    known: KnownWords | None = None
     rejected: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -95,9 +96,10 @@ class Authority:
             standings=[self.standing],
             now=datetime.now(UTC),
         )
-        [self.standing] = found
-        self.known = here / "words.parquet"
-        self.rejected += [word.row for word in Words(self.known, "r", "a").rejected()]
+        [self.standing] = found.standings
+        earlier = self.known.paths if self.known is not None and not found.everything else ()
+        self.known = KnownWords((*earlier, here / "words.parquet"), found.named)
+        self.rejected += [word.row for word in Words(self.known.paths[-1], "r", "a").rejected()]
         assert self.sent == sum(self.counts[1:])
 
     def refuses(self, text: str, name: str | None = None) -> str:

@@ -8,18 +8,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.deliver.acknowledgement.feedback import Answer, FeedbackError
-from openreg_airflow.parquet_rows import RowFile
+from openreg_airflow.parquet_rows import RowFile, opened
 from openreg_airflow.references.names import name_of
 from openreg_airflow.store.acknowledgements import RecordAnswer
 from openreg_airflow.store.models import ID, escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 _ASK = "It is kept and nothing of it was taken. Ask the authority what it belongs to."
 #: Rows that are read at a time.
 _ROWS = 10_000
+#: Bytes of Arrow's that are gathered before they are written.
+_GATHERED = 16 << 20
 
 
 class AnswerFile(RowFile):
@@ -49,7 +51,7 @@ class AnswerFile(RowFile):
 
 
 class WordFile(RowFile):
-    """Writes the newest word on each record to Parquet; a context manager."""
+    """Writes words on records to Parquet, one on each; a context manager."""
 
     schema = pa.schema(
         [*AnswerFile.schema, ("position", pa.int32()), ("row", pa.int64()), ("news", pa.bool_())]
@@ -69,7 +71,7 @@ class WordFile(RowFile):
 
 
 class Words:
-    """The newest words, read batch by batch as often as they are asked for.
+    """The words of a feedback file, read batch by batch as often as they are asked for.
 
     Args:
         path: as :class:`WordFile` wrote them.
@@ -99,3 +101,20 @@ def write_known(words: Iterable[RecordAnswer], path: Path) -> None:
     with WordFile(path) as writer:
         for word in words:
             writer.add(word, news=False)
+
+
+def put_together(older: Sequence[Path], path: Path) -> None:
+    """Write the words of several files into one, in their order; none of them is news any more."""
+    with pq.ParquetWriter(path, WordFile.schema, compression="zstd") as writer:
+        gathered: list[pa.RecordBatch] = []
+        for one in older:
+            with opened(one) as file:
+                for batch in file.iter_batches(_ROWS, columns=WordFile.schema.names[:-1]):
+                    old = pa.array([False] * batch.num_rows, pa.bool_())
+                    gathered.append(batch.append_column("news", old))
+                    rows = sum(each.num_rows for each in gathered)
+                    if rows >= _ROWS or sum(each.nbytes for each in gathered) >= _GATHERED:
+                        writer.write_table(pa.Table.from_batches(gathered))
+                        gathered = []
+        if gathered:
+            writer.write_table(pa.Table.from_batches(gathered))

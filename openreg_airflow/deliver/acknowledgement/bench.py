@@ -6,6 +6,7 @@ take seconds and no memory to speak of.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 from operator import itemgetter
@@ -21,10 +22,11 @@ from openreg_airflow.references.names import name_sql
 from openreg_airflow.store.acknowledgements import RecordAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from openreg_airflow.deliver.acknowledgement.addressee import Sent
     from openreg_airflow.deliver.acknowledgement.feedback import RecordStatus
+    from openreg_airflow.deliver.acknowledgement.kept import KnownWords
 
 _ASK = "It is kept and nothing of it was taken. Ask the authority what it belongs to."
 _MEMORY = "256MiB"
@@ -54,6 +56,19 @@ class Heard:
     again: int
 
 
+@dataclass(frozen=True)
+class Written:
+    """What was written of records.
+
+    Attributes:
+        named: how many records of each position are spoken of by now, by their newest states.
+        words: how many words were written.
+    """
+
+    named: dict[int, dict[RecordStatus, int]]
+    words: int
+
+
 class Bench:
     """Where a feedback file is held against what was sent; a context manager.
 
@@ -66,10 +81,14 @@ class Bench:
         answers: what it says of records, as :class:`.AnswerFile` wrote it.
         sent: what was sent.
         answered: positions from 1 of the files that it answers.
-        known: what earlier files said, as :class:`.WordFile` wrote it; None for nothing.
+        known: what earlier files said; None for nothing.
         scratch: a private folder for temporary files.
         unheard: positions of files of which nothing is known, whatever was said before: they were
             sent once more since.
+
+    Attributes:
+        everything: all words are written anew, and not only those of this feedback file: of what
+            was known not all counts any more, or nobody has counted it.
 
     Raises:
         StorageError: the scratch folder's disk is full, or a file cannot be read.
@@ -81,7 +100,7 @@ class Bench:
         answers: Path,
         sent: Sent,
         answered: Collection[int],
-        known: Path | None,
+        known: KnownWords | None,
         scratch: Path,
         *,
         unheard: Collection[int] = (),
@@ -89,6 +108,12 @@ class Bench:
         self._name = name
         self._sent = sent
         self._answered = answered
+        named = {} if known is None else known.named
+        forgotten = named is None or any(sum(named.get(n, {}).values()) for n in unheard)
+        self.everything = forgotten
+        self._named: Mapping[int, Mapping[RecordStatus, int]] = (
+            {} if forgotten or named is None else named
+        )
         self._db = duckdb.connect(
             ":memory:",
             config={
@@ -110,19 +135,36 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self._db.close()
 
-    def _load(self, answers: Path, known: Path | None, unheard: list[int]) -> None:
+    def _load(self, answers: Path, known: KnownWords | None, unheard: list[int]) -> None:
         columns = "reference AS name, status, rules, text"
         self._run(f"CREATE TABLE answers AS SELECT {columns} FROM read_parquet($1)", answers)  # noqa: S608
         self._load_sent()
-        if known is None:
+        if known is None or not known.paths:
             self._run(f"CREATE TABLE known AS SELECT 0 AS row, {_WORDS} FROM answers LIMIT 0")  # noqa: S608
             return
+        # Which words are the newest is told by few columns; only of those the others are read.
+        paths = [str(path) for path in known.paths]
+        source = "read_parquet($1, filename = true, file_row_number = true)"
+        row = (
+            "CASE WHEN row < 0 THEN (SELECT max(s.row) FROM sent s WHERE s.name = reference) "
+            "ELSE row END"
+            if self.everything
+            else "row"
+        )
         self._run(
-            "CREATE TABLE known AS SELECT CASE WHEN row < 0 THEN (SELECT max(s.row) FROM sent s "  # noqa: S608
-            f"WHERE s.name = reference) ELSE row END AS row, {_WORDS} FROM read_parquet($1) "
-            "WHERE NOT list_contains($2::INTEGER[], position)",
-            known,
+            f"CREATE TABLE places AS SELECT row, arg_max(filename, age) AS filename, "  # noqa: S608
+            "arg_max(place, age) AS file_row_number FROM ("
+            f"SELECT {row} AS row, filename, file_row_number AS place, "
+            "(list_position($1, filename), file_row_number) AS age "
+            f"FROM {source} WHERE NOT list_contains($2::INTEGER[], position)) "
+            "SEMI JOIN sent USING (row) GROUP BY row",
+            paths,
             unheard,
+        )
+        self._run(
+            f"CREATE TABLE known AS SELECT p.row AS row, {_WORDS} FROM {source} "  # noqa: S608
+            "JOIN places p USING (filename, file_row_number)",
+            paths,
         )
 
     def _load_sent(self) -> None:
@@ -136,10 +178,13 @@ class Bench:
             last = part == len(ends)
             values = (part, first, _NO_END if last else after, part in self._answered)
             self._run("INSERT INTO parts VALUES ($1, $2, $3, $4)", *values)
+        # What is not spoken of matters only where what was known is written anew.
+        spoken = "" if self.everything else "SEMI JOIN answers USING (name) "
         self._run(
-            f"CREATE TABLE sent AS SELECT {name_sql(names)} AS name, file_row_number AS row, "  # noqa: S608
-            "part, here FROM read_parquet($1, file_row_number = true) "
-            "JOIN parts ON file_row_number >= first AND file_row_number < after",
+            "CREATE TABLE sent AS SELECT name, row, part, here FROM ("  # noqa: S608
+            f"SELECT {name_sql(names)} AS name, file_row_number AS row "
+            "FROM read_parquet($1, file_row_number = true)) "
+            f"{spoken}JOIN parts ON row >= first AND row < after",
             table,
         )
 
@@ -244,33 +289,62 @@ class Bench:
             position,
         ).fetchall()
         states: tuple[RecordStatus, ...] = ("accepted", "rejected", "pending")
+        others = self._unspoken(position)
         return Heard(
-            named={s: sum(n for status, _, _, n in lines if status == s) for s in states},
+            named={
+                s: others.get(s, 0) + sum(n for status, _, _, n in lines if status == s)
+                for s in states
+            },
             own={s: sum(n for status, own, _, n in lines if own and status == s) for s in states},
             again=sum(n for _, own, before, n in lines if own and before),
         )
 
-    def write_newest(self, into: Path, *, accepted_too: bool) -> None:
-        """Write the newest word on every record that is not, or was not always, simply accepted.
+    def _unspoken(self, position: int) -> dict[RecordStatus, int]:
+        """How many records of a file only others speak of, beside those that are looked at."""
+        counted = self._named.get(position, {})
+        looked_at = dict(
+            self._run(
+                "SELECT k.status, count(*) FROM sent s JOIN known k USING (row) "
+                "WHERE s.part = $1 GROUP BY ALL",
+                position,
+            ).fetchall()
+        )
+        return {status: n - looked_at.get(status, 0) for status, n in counted.items()}
+
+    def write_newest(self, into: Path, *, accepted_too: bool) -> Written:
+        """Write the newest words on records that are not, or were not always, simply accepted.
+
+        They are those of this feedback file, or all that are known; see :attr:`everything`.
 
         Args:
             into: the file that :class:`.WordFile` writes.
             accepted_too: also on those that are accepted now for the first time.
         """
+        named: dict[int, Counter[RecordStatus]] = defaultdict(Counter)
+        for position, counts in self._named.items():
+            named[position].update(counts)
         with WordFile(into) as writer:
             for word, before, new in self._newest(accepted_too=accepted_too):
                 # A million records that are accepted at once are no news, and stay in this file.
-                writer.add(word, news=new and {word.status, before} != {"accepted"})
+                news = new and {word.status, before or "accepted"} != {"accepted"}
+                writer.add(word, news=news)
+                named[word.position][word.status] += 1
+                if before is not None and not self.everything:
+                    named[word.position][before] -= 1
+        return Written({position: dict(each) for position, each in named.items()}, writer.written)
 
-    def _newest(self, *, accepted_too: bool) -> Iterator[tuple[RecordAnswer, str, bool]]:
+    def _newest(
+        self, *, accepted_too: bool
+    ) -> Iterator[tuple[RecordAnswer, RecordStatus | None, bool]]:
         """Words with the states before, and whether it is this file that says so first."""
+        of = "" if self.everything else "p.row IS NOT NULL AND "
         joined = self._run(
-            "SELECT s.row, s.name, s.part, p.status, a.rules, a.text, k.status, k.rules, k.text, "
+            "SELECT s.row, s.name, s.part, p.status, a.rules, a.text, k.status, k.rules, k.text, "  # noqa: S608
             "p.rows > greatest(1, p.others) "
             "FROM sent s LEFT JOIN spoken p USING (row) LEFT JOIN known k USING (row) "
             "LEFT JOIN answers a ON a.name = s.name AND a.status = p.status "
-            "WHERE p.status IN ('rejected', 'pending') OR k.status IS NOT NULL "
-            "OR (p.row IS NOT NULL AND $1) ORDER BY s.row",
+            f"WHERE {of}(p.status IN ('rejected', 'pending') OR k.status IS NOT NULL "
+            "OR (p.row IS NOT NULL AND $1)) ORDER BY s.row",
             accepted_too,
         )
         lines = (line for part in iter(lambda: joined.fetchmany(_ROWS), []) for line in part)
@@ -296,7 +370,7 @@ class Bench:
             )
             # What was said before in the same words has gone its way.
             news = said and (status, rules, text) != (before, known_rules, known_text)
-            yield word, before or "accepted", news
+            yield word, before, news
 
     def _together(
         self, first: tuple[Any, ...], others: Iterator[tuple[Any, ...]]

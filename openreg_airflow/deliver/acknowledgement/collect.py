@@ -6,7 +6,7 @@ import hashlib
 import logging
 import shutil
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -63,6 +63,12 @@ class Awaited:
             message = f"route {self.route} awaits no acknowledgement"
             raise SpecError(message)
         return self.spec.acknowledgement
+
+    @property
+    def content(self) -> str:
+        """Hash of what was sent."""
+        files = [file.document_sha256 or file.sha256 for file in self.artifact.reports]
+        return self.artifact.content or hashlib.sha256(" ".join(files).encode()).hexdigest()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -133,6 +139,7 @@ def collect(
             )
             for position, file in enumerate(reports, 1)
         ],
+        awaited.content,
     )
     _tell_of_replaced(replaced)
     refused: list[FeedbackFile] = []
@@ -212,6 +219,7 @@ def _take(
     """Keep a file and take what it says, or refuse it."""
     from openreg_airflow.deliver.acknowledgement.addressee import Sent
     from openreg_airflow.deliver.acknowledgement.answers import AnswerFile, Words
+    from openreg_airflow.deliver.acknowledgement.kept import keep_words, known_words
     from openreg_airflow.deliver.acknowledgement.matching import match
 
     started = time.monotonic()
@@ -230,7 +238,7 @@ def _take(
         came_as={name: came.changed},
     )
     place = (run, awaited.route, artifact.name)
-    earlier = next((one for one in store.files(*place) if one.sha256 == kept.sha256), None)
+    earlier, last = store.file(*place, kept.sha256), store.last_read(*place)
     read = earlier if earlier is not None and earlier.result == "read" else None
     if earlier is not None:
         file = file.model_copy(update={"came_as": earlier.names | file.came_as})
@@ -243,9 +251,9 @@ def _take(
         table = awaited.table if awaited.names else None
         with (
             workspace.open_local(table) if table else nullcontext() as local,
-            _known(awaited, workspace, store, path.parent) as known,
+            known_words(last, store, run, workspace, path.parent) as known,
         ):
-            standings = match(
+            matched = match(
                 name,
                 feedback,
                 answers,
@@ -268,15 +276,22 @@ def _take(
         store.note(run, refused if read is None else _also_as(read, came))
         log.error("refused and kept as %s: %s", kept.uri, error)
         return refused
+    standings = matched.standings
     if read is not None and all(standing in before for standing in standings):
         # It says nothing new, and the newest words are those of other files.
         store.note(run, _also_as(read, came))
         return read
     words = Words(newest, awaited.route, artifact.name)
     reject(words.rejected())
-    with folder.writing(f"{kept.sha256[:12]}_words.parquet") as pending:
-        shutil.copyfile(newest, pending.path)
-    store.apply(run, file.model_copy(update={"words": pending.ref}), standings, words.news())
+    told = keep_words(
+        newest,
+        matched,
+        last=last,
+        content=awaited.content,
+        workspace=workspace,
+        folder=folder,
+    )
+    store.apply(run, file.model_copy(update={"words": told}), standings, words.news())
     for standing in standings:
         log.info(
             "%s says of %s: %s; %d accepted, %d rejected, %d pending of %d sent%s, %.1f s",
@@ -296,27 +311,6 @@ def _take(
 def _also_as(read: FeedbackFile, came: FetchedAnswer) -> FeedbackFile:
     """A file that was read, and whose bytes came once more."""
     return read.model_copy(update={"came_as": read.names | {came.name: came.changed}})
-
-
-@contextmanager
-def _known(
-    awaited: Awaited, workspace: Workspace, store: Acknowledgements, scratch: Path
-) -> Iterator[Path | None]:
-    """What earlier files said of records, as a file; None when there was none."""
-    from openreg_airflow.deliver.acknowledgement.answers import write_known
-
-    place = (awaited.run, awaited.route, awaited.artifact.name)
-    read = [file for file in store.files(*place) if file.result == "read"]
-    if not read:
-        yield None
-    elif (words := read[-1].words) is not None:
-        with workspace.open_local(words) as path:
-            yield path
-    else:
-        # Read by a version that kept every word in the store.
-        path = scratch / "known.parquet"
-        write_known(store.answers(*place), path)
-        yield path
 
 
 def _keep(path: Path, name: str, folder: StageFolder) -> FileRef:

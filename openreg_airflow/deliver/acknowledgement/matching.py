@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from openreg_airflow.deliver.acknowledgement.addressee import answered_files
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from openreg_airflow.deliver.acknowledgement.addressee import Sent
     from openreg_airflow.deliver.acknowledgement.feedback import RecordStatus
+    from openreg_airflow.deliver.acknowledgement.kept import KnownWords
     from openreg_airflow.deliver.acknowledgement.pages import Counts
     from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
     from openreg_airflow.store.acknowledgements import Acknowledgement, AckState
@@ -36,6 +37,23 @@ _ASK = "It is kept and nothing of it was taken. Ask the authority what it belong
 _TAKEN = ("accepted", "partly accepted")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Matched:
+    """What a feedback file told.
+
+    Attributes:
+        standings: how it stands now with each file that was answered.
+        named: how many records of each position are spoken of by now, by their newest states.
+        words: how many words on records were written.
+        everything: they are all that are known, and not only those of this file.
+    """
+
+    standings: list[Acknowledgement]
+    named: dict[int, dict[RecordStatus, int]]
+    words: int
+    everything: bool
+
+
 def match(
     name: str,
     feedback: Sequence[Feedback],
@@ -43,12 +61,12 @@ def match(
     sent: Sent,
     spec: AcknowledgementSpec,
     *,
-    known: Path | None,
+    known: KnownWords | None,
     newest: Path,
     standings: Sequence[Acknowledgement],
     now: datetime,
     repeated: bool = False,
-) -> list[Acknowledgement]:
+) -> Matched:
     """Hold a feedback file against what was sent and what is known of it.
 
     Args:
@@ -57,15 +75,13 @@ def match(
         answers: what it says of records, as :class:`.AnswerFile` wrote it.
         sent: what was sent.
         spec: what was awaited.
-        known: what earlier files said of records, as :class:`.WordFile` wrote it.
-        newest: is written: what is known of records now. Temporary files lie beside it.
+        known: what earlier files said of records; None when there were none.
+        newest: is written: what it says of records, as :class:`.WordFile` writes it. Temporary
+            files lie beside it.
         standings: how it stood with the files before.
         now: the instant that is recorded.
         repeated: the same bytes were read before, under another name: they say nothing new but of
             files that were sent once more since.
-
-    Returns:
-        How it stands now with each file that was answered.
 
     Raises:
         FeedbackError: it speaks of records that were not sent, contradicts itself, or its counts
@@ -97,8 +113,9 @@ def match(
         # Where nobody accepts the whole file, each accepted record is a word of its own: a later
         # file that rejects the whole then contradicts it.
         states = (*(one.state for one in found), *(said.status for said in answered.values()))
-        bench.write_newest(newest, accepted_too=any(state not in _TAKEN for state in states))
-    return found
+        done = bench.write_newest(newest, accepted_too=any(state not in _TAKEN for state in states))
+        everything = bench.everything
+    return Matched(standings=found, named=done.named, words=done.words, everything=everything)
 
 
 def _digest(said: Feedback, answers: Path) -> str:
