@@ -66,7 +66,8 @@ class SourceColumn:
         type: the Arrow type it has when the spec declares none; None when this reader cannot
             carry it.
         source_type: the database's own word for its type, for messages.
-        cast: how a query makes what is carried of a column of such a type; for hints.
+        cast: how a query makes what is carried of a column of such a type; for hints. Empty where
+            there is no query.
     """
 
     name: str

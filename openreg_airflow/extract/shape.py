@@ -86,7 +86,11 @@ class Shape:
     def _type(self, column: SourceColumn) -> pa.DataType:
         if column.type is None:
             message = f"column {column.name} is of type {column.source_type}, not carried here"
-            hint = f"Convert it in the query, for example {column.cast.format(name=column.name)}."
+            hint = (
+                f"Convert it in the query, for example {column.cast.format(name=column.name)}."
+                if column.cast
+                else "Ask for the file with this column as text or as a number, or without it."
+            )
             raise SourceError(message, where=self._file, hint=hint)
         if column.name in self._declared:
             return arrow_type(self._declared[column.name])

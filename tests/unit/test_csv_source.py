@@ -160,6 +160,35 @@ def test_lines_before_the_header_are_skipped_and_a_header_may_be_missing(inbox: 
     assert error.where == "f.csv, column n, line 4"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("\nn,note\n1,x\n", {}),
+        ("made by x\n\n\nn,note\n\n1,x\n", {"skip_lines": 1}),
+        ("made\rby x\nn,note\n1,x\n", {"skip_lines": 1}),
+        ('\n"n","note"\n1,x\n\n', {}),
+    ],
+)
+def test_header_behind_blank_lines_is_no_row(
+    inbox: Inbox, text: str, given: dict[str, Any], end: str
+) -> None:
+    text = text.replace("\n", end)
+
+    assert inbox.csv(text, **given) == [{"n": "1", "note": "x"}]
+    assert inbox.csv(text.encode("utf-16"), encoding="utf-16", **given) == [{"n": "1", "note": "x"}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_byte_order_mark_is_no_letter_of_the_first_name(inbox: Inbox, encoding: str) -> None:
+    marked = "\ufeffn,note\n1,ë\n".encode(encoding)
+
+    assert inbox.csv(marked, encoding=encoding) == [{"n": "1", "note": "ë"}]
+    assert inbox.csv("n,note\n1,ë\n".encode(encoding), encoding=encoding) == [
+        {"n": "1", "note": "ë"}
+    ]
+
+
 def test_byte_order_mark_windows_lines_and_a_missing_last_line_end_are_no_data(
     inbox: Inbox,
 ) -> None:

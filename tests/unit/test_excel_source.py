@@ -175,6 +175,21 @@ def test_text_dates_and_nulls_follow_the_spec(inbox: Inbox) -> None:
     assert rows == [{"d": date(2026, 3, 2), "b": True, "p": Decimal("12345678901234567.89")}]
 
 
+def test_characters_that_xml_cannot_hold_arrive_as_they_were_written(inbox: Inbox) -> None:
+    texts = ["one\r\ntwo", "bell\x07", "_x0041_ as it is", "_x41_", "😀"]
+    book = xlsxwriter.Workbook(inbox.folder / "f.xlsx")
+    sheet = book.add_worksheet()
+    sheet.write_column(0, 0, ["s", *texts])
+    book.close()
+
+    assert [row["s"] for row in excel(inbox, {"s": "string"})] == texts
+
+    raw(inbox, cells("s") + cells("one_x000D_\ntwo") + cells("_xD83D__xDE00_"))
+    assert [row["s"] for row in excel(inbox, {"s": "string"})] == ["one\r\ntwo", "😀"]
+    raw(inbox, cells("s") + cells("half _xD83D_"))
+    assert "damaged" in refused(inbox, {"s": "string"}).message
+
+
 def test_header_row_sheet_and_empty_rows(inbox: Inbox) -> None:
     book = openpyxl.Workbook()
     book.create_sheet("Data")

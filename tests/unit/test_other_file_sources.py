@@ -69,6 +69,8 @@ def test_json_dates_take_the_specs_formats(inbox: Inbox) -> None:
         (b'{"n": "x"}', "does not fit integer"),
         (b'{"s": "\xff"}', "not UTF-8"),
         (b"[" * 100_000, "not JSON"),
+        (rb'{"s": "a\ud83d"}', r"\ud83d is one half of a letter"),
+        (rb'{"\ud83d": 1}', r"the column \ud83d is not declared"),
     ],
 )
 def test_broken_json_line_is_named_by_its_number(inbox: Inbox, line: bytes, said: str) -> None:
@@ -130,6 +132,24 @@ def test_parquet_keeps_values_and_takes_the_products_types(inbox: Inbox) -> None
     assert set(second.values()) == {None}
 
 
+def test_parquet_column_that_was_always_empty_takes_the_declared_type(inbox: Inbox) -> None:
+    table = pa.table({"n": [1, 2], "gone": pa.nulls(2)})
+
+    assert str(parquet(inbox, table).schema.field("gone").type) == "string"
+    for kind in ("decimal(9,2)", "integer", "date", "timestamp_utc", "boolean", "binary"):
+        assert parquet(inbox, table, {"gone": kind})["gone"].null_count == 2
+
+
+def test_parquet_decimals_of_any_width_are_carried(inbox: Inbox) -> None:
+    kinds = [pa.decimal32(7, 2), pa.decimal64(17, 2), pa.decimal256(70, 2)]
+    values = [Decimal("-12345.67"), Decimal("123456789012345.67"), Decimal("9" * 68 + ".99")]
+    columns = [pa.array([value, None], kind) for value, kind in zip(values, kinds, strict=True)]
+
+    found = parquet(inbox, pa.table(columns, names=["a", "b", "c"]))
+
+    assert [column.to_pylist() for column in found.columns] == [[value, None] for value in values]
+
+
 def test_parquet_value_that_does_not_fit_is_named_by_row(inbox: Inbox) -> None:
     table = pa.table({"p": [Decimal("1.10"), Decimal("1.11")] * 20_000})
 
@@ -142,8 +162,9 @@ def test_parquet_value_that_does_not_fit_is_named_by_row(inbox: Inbox) -> None:
 
 
 def test_nested_parquet_column_is_not_carried(inbox: Inbox) -> None:
-    with pytest.raises(SourceError, match="column l is of type list"):
+    with pytest.raises(SourceError, match="column l is of type list") as caught:
         parquet(inbox, pa.table({"l": [[1]]}))
+    assert "query" not in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 100 + b"PAR1", b"a,b\n"])

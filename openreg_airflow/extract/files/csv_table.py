@@ -6,7 +6,9 @@ Python's own parser, which does.
 
 from __future__ import annotations
 
+import codecs
 import csv
+import re
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -36,6 +38,13 @@ if TYPE_CHECKING:
 #: Small enough that wide rows of Python text stay small in the error path, large enough for speed.
 _BLOCK = 4 << 20
 _SHOWN = 60
+#: What ends a line for Arrow.
+_LINE_END = re.compile(r"\r\n|\r|\n")
+#: Encodings that take a byte order mark for a letter, by those that leave it out.
+_UNMARKED = {
+    "utf-16": {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE},
+    "utf-32": {"utf-32-le": codecs.BOM_UTF32_LE, "utf-32-be": codecs.BOM_UTF32_BE},
+}
 
 
 class CsvTable:
@@ -45,9 +54,13 @@ class CsvTable:
         self._path = path
         self._name = name
         self._spec = spec
+        self._encoding = _encoding(path, spec)
         if not spec.header:
             need_columns(declared, "CSV without a header")
-        first = next(self._rows(), None)
+        passed: list[str] = []
+        first = next(self._rows(passed=passed), None)
+        before = passed if spec.header else passed[: spec.skip_lines]
+        self._lines_before = sum(len(_LINE_END.findall(line)) for line in before)
         if first is None and (spec.header or path.stat().st_size):
             message = f"{name} is empty" if not path.stat().st_size else f"{name} has no header"
             raise SourceError(message, where=name, hint="Ask for the file again.")
@@ -85,10 +98,9 @@ class CsvTable:
             return
         read = arrow_csv.ReadOptions(
             column_names=self._names,
-            skip_rows=spec.skip_lines,
-            skip_rows_after_names=int(spec.header),
+            skip_rows=self._lines_before,
             block_size=min(_BLOCK, LONGEST_LINE),
-            encoding=spec.encoding,
+            encoding=self._encoding,
         )
         parse = arrow_csv.ParseOptions(
             delimiter=spec.delimiter, quote_char=spec.quote, newlines_in_values=True
@@ -143,12 +155,21 @@ class CsvTable:
         hint = "Correct the file: within quotes, a quote is written twice."
         return SourceError(message, where=f"{self._name}, line {line}", hint=hint)
 
-    def _rows(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-        """The rows with the numbers of their first lines, blank lines left out, by Python."""
+    def _rows(
+        self, *, strict: bool = False, passed: list[str] | None = None
+    ) -> Iterator[tuple[int, list[str]]]:
+        """The rows with the numbers of their first lines, blank lines left out, by Python.
+
+        Args:
+            strict: text behind a closing quote is an error.
+            passed: is given the lines up to the end of the row that was asked for last.
+        """
         spec = self._spec
         csv.field_size_limit(LONGEST_LINE)
         with unpacked(self._path, spec) as file:
-            text = _decoded(file, spec.encoding, self._name)
+            text = _decoded(file, self._encoding, self._name)
+            if passed is not None:
+                text = _noted(text, passed)
             for _ in range(spec.skip_lines):
                 next(text, None)
             rows = csv.reader(
@@ -194,6 +215,22 @@ class CsvTable:
         return SourceError(f"it cannot be read as CSV: {error}", where=self._name)
 
 
+def _encoding(path: Path, spec: FileSpec) -> str:
+    """The encoding of a file, with the byte order mark that it begins with left out."""
+    for general, marks in _UNMARKED.items():
+        if spec.encoding in marks:
+            with unpacked(path, spec) as file:
+                start = file.read(len(marks[spec.encoding]))
+            return general if start == marks[spec.encoding] else spec.encoding
+    return spec.encoding
+
+
+def _noted(text: Iterator[str], passed: list[str]) -> Iterator[str]:
+    for line in text:
+        passed.append(line)
+        yield line
+
+
 def _decoded(file: IO[bytes], encoding: str, name: str) -> Iterator[str]:
     """The lines of a file as text; says which line is not of the encoding."""
     if encoding.startswith(("utf-16", "utf-32")):
@@ -211,7 +248,7 @@ def _decoded(file: IO[bytes], encoding: str, name: str) -> Iterator[str]:
 def _wide(file: IO[bytes], encoding: str, name: str) -> Iterator[str]:
     import io
 
-    reader = io.TextIOWrapper(file, encoding=encoding, newline="")
+    reader = io.TextIOWrapper(file, encoding=encoding, newline="\n")
     number = 0
     try:
         while line := reader.readline(LONGEST_LINE):

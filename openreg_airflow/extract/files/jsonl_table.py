@@ -75,7 +75,10 @@ class JsonLinesTable:
     def _batch(self, rows: list[list[str | None]], numbers: list[int]) -> pa.RecordBatch:
         self._before += len(self._numbers)
         self._numbers = numbers
-        arrays = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
+        try:
+            arrays = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
+        except UnicodeEncodeError as error:
+            raise self._half_letter(rows) from error
         return pa.RecordBatch.from_arrays(arrays, names=list(self._declared))
 
     def _row(self, number: int, line: bytes) -> list[str | None]:
@@ -94,7 +97,8 @@ class JsonLinesTable:
         if not isinstance(found, dict):
             raise self._wrong(number, "it is not an object")
         if unknown := [name for name in found if name not in self._declared]:
-            raise self._wrong(number, f"the column {unknown[0]} is not declared")
+            shown = unknown[0].encode(errors="backslashreplace").decode()
+            raise self._wrong(number, f"the column {shown} is not declared")
         return [
             self._text(number, column, kind, found.get(column))
             for column, kind in self._declared.items()
@@ -117,6 +121,19 @@ class JsonLinesTable:
         where = f"{self._name}, column {column}, line {number}"
         hint = "Correct the data, or declare another type under `columns:`."
         raise SourceError(message, where=where, hint=hint)
+
+    def _half_letter(self, rows: list[list[str | None]]) -> SourceError:
+        """The error for the first text with one half of what UTF-16 spells by two numbers."""
+        for number, row in zip(self._numbers, rows, strict=True):
+            for column, text in zip(self._declared, row, strict=True):
+                try:
+                    (text or "").encode()
+                except UnicodeEncodeError as error:
+                    half = (text or "")[error.start].encode(errors="backslashreplace").decode()
+                    message = f"{half} is one half of a letter, without the other"
+                    where = f"{self._name}, column {column}, line {number}"
+                    return SourceError(message, where=where, hint="Correct the data.")
+        raise AssertionError
 
     def _wrong(self, number: int, message: str) -> SourceError:
         hint = "Each line holds one object, with the declared columns."

@@ -36,7 +36,9 @@ class ParquetTable:
         self._name = name
         schema = file.schema_arrow
         check_names(schema.names, declared, where=name)
-        self.columns = tuple(SourceColumn(f.name, _carried(f.type), str(f.type)) for f in schema)
+        self.columns = tuple(
+            SourceColumn(f.name, _carried(f.type), str(f.type), cast="") for f in schema
+        )
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows."""
@@ -76,6 +78,10 @@ def _plain(array: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(kind):
         array = array.dictionary_decode()
         kind = array.type
+    if pa.types.is_null(kind):
+        return pc.cast(array, pa.string())
+    if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
+        return pc.cast(array, pa.decimal128(kind.precision, kind.scale))
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pc.cast(array, pa.string())
     if pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
@@ -96,6 +102,7 @@ def _carried(kind: pa.DataType) -> pa.DataType | None:
         wide = kind.precision > 38
         return (pa.decimal256 if wide else pa.decimal128)(kind.precision, kind.scale)
     for matches, carried in (
+        (is_.is_null, pa.string()),  # nothing was ever in it; any type may be declared
         (is_.is_boolean, pa.bool_()),
         (is_.is_floating, pa.float64()),
         (is_.is_date, pa.date32()),

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LONGEST_TEXT = 1 << 20
+#: How a sheet spells a character that XML cannot hold, or changes: 22.9.2.19. An underscore that
+#: would look like the beginning of one is spelled so too.
+_ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _REFERENCE = re.compile(r"([A-Z]{1,3})([1-9][0-9]{0,6})")
 
 
@@ -44,6 +47,15 @@ def column_number(reference: str) -> int:
     for letter in found[1]:
         number = number * 26 + ord(letter) - 64
     return number - 1
+
+
+def unescaped(text: str) -> str:
+    """A text of a workbook with its escaped characters: ``_x000D_`` is a carriage return."""
+    if "_x" not in text:
+        return text
+    plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+    # Two escapes may be the halves of one letter.
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def column_letters(number: int) -> str:
@@ -87,7 +99,7 @@ class TextsReader:
 
     def _end(self, tag: str) -> None:
         if tag == "si":
-            self.texts.append("".join(self._parts or ()))
+            self.texts.append(unescaped("".join(self._parts or ())))
             self._parts = None
         elif tag == "rPh":
             self._phonetic = False
@@ -181,7 +193,12 @@ class SheetReader:
                 self._cells.append(Cell(self._column, "uncalculated", ""))
             return
         if self._type == "s":
-            text = self._texts[int(text)]
+            index = int(text)
+            if index < 0:
+                raise IndexError(text)
+            text = self._texts[index]
+        elif kind == "text":
+            text = unescaped(text)
         elif kind == "number":
             style = int(self._style)
             if style < len(self._dates) and self._dates[style]:
