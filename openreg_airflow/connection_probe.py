@@ -133,8 +133,12 @@ def _source(wanted: Probe, seconds: float) -> tuple[str, str]:
     try:
         if not wanted.whole or not keeps_results(session):
             return session.server, ""
-        advice = f"the driver keeps the whole result of {', '.join(wanted.whole)} in memory."
-        return session.server, f"{advice} {READ_IN_TURN}"
+        advice = (
+            "the driver keeps a whole result in memory. Queries that take rows from tables with "
+            "keys are read in parts; the log names others when they are read. For those of "
+            f"{', '.join(wanted.whole)}: "
+        )
+        return session.server, advice + READ_IN_TURN
     finally:
         session.close()
 

@@ -111,12 +111,14 @@ class Session(Protocol):
 def keeps_results(session: Session) -> bool:
     """Whether a session's driver holds a whole result in memory before it gives the first row.
 
-    A session says so by an attribute of this name; without one, its rows stream.
+    A session says so by an attribute of this name; without one, its rows stream. One that reads
+    some queries in parts says there how it was with the last one, and before any what it does with
+    a query that it cannot divide.
     """
     return bool(getattr(session, "keeps_results", False))
 
 
-#: What to do about such a driver.
+#: What to do about a query whose whole result such a driver holds.
 READ_IN_TURN = (
     f"Write `partition: {{column: KEY, rows: {USUAL_PART_ROWS}}}` into the source, where KEY is a "
     "column of its result with few ties, and no ORDER BY into its SQL; memory then holds however "

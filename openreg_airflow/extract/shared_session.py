@@ -89,7 +89,11 @@ class Lent:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.server = session.server
-        self.keeps_results = keeps_results(session)
+
+    @property
+    def keeps_results(self) -> bool:
+        """See :func:`~openreg_airflow.extract.reader.keeps_results`."""
+        return keeps_results(self._session)
 
     def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:
         """Start the query; see :class:`~.reader.Session`."""

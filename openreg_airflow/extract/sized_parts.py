@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from openreg_airflow.errors import SourceError
 from openreg_airflow.extract.partition import ALIAS, between, part_query
@@ -36,6 +36,29 @@ _NUMBER = "round((openreg_rank - 0.5) * 1.0000000000 / {rows} - 0.5, 0)"
 
 
 @dataclass(frozen=True)
+class Divider:
+    """What divides the rows of a query.
+
+    Attributes:
+        column: of the result, as SQL has it.
+        order: of the rows of a part: the words behind ORDER BY.
+        rows: wanted in a part.
+        descending: the parts come in the falling order of the column.
+    """
+
+    column: str
+    order: str
+    rows: int
+    descending: bool = False
+
+    @classmethod
+    def asked(cls, spec: PartitionSpec) -> Self:
+        """What the spec of a source asks for."""
+        assert spec.part_rows is not None  # noqa: S101 - seen by the caller
+        return cls(spec.column, spec.order, spec.part_rows)
+
+
+@dataclass(frozen=True)
 class SizedPart:
     """One part: its query, how many rows it has, and its least value where one bounds it."""
 
@@ -44,54 +67,49 @@ class SizedPart:
     low: Bound | None
 
 
-def sizes_query(query: Query, spec: PartitionSpec) -> Query:
+def sizes_query(query: Query, by: Divider) -> Query:
     """The query for where the parts begin and how many rows they have; see :func:`sized_parts`."""
-    # The column's name is a plain word; the query is the author's own.
-    before = Added(_SIZES.format(column=spec.column))
-    number = _NUMBER.format(rows=spec.part_rows)
+    before = Added(_SIZES.format(column=by.column))
+    number = _NUMBER.format(rows=by.rows)
     after = Added(f"\n) {ALIAS}) openreg_ranked GROUP BY {number} ORDER BY 1")
     return replace(query, pieces=(before, *query.pieces, after), ordered=True)
 
 
 def sized_parts(
-    query: Query, spec: PartitionSpec, sizes: Iterable[tuple[Any, int, int]]
+    query: Query, by: Divider, sizes: Iterable[tuple[Any, int, int]]
 ) -> list[SizedPart]:
-    """The parts in the order of the column; NULLs come first.
+    """The parts in the order of the column; NULLs are the least.
 
     Args:
         query: of the whole.
-        spec: the ``partition`` section.
+        by: what divides it.
         sizes: of each part its least value, its rows with a value, and all its rows.
 
     Raises:
         SourceError: the column cannot be compared with a bound, or has too many ties.
     """
-    assert spec.part_rows is not None  # noqa: S101 - seen by the caller
     sizes = list(sizes)
     without = sum(everyone - valued for _, valued, everyone in sizes)
-    found = [(_bound(low, query, spec), valued) for low, valued, _ in sizes if valued]
-    _check_sizes(found, without, query, spec)
+    found = [(_bound(low, query, by), valued) for low, valued, _ in sizes if valued]
+    _check_sizes(found, without, query, by)
     parts = []
     if without:
-        alone = [Added(f"{spec.column} IS NULL")]
-        parts.append(SizedPart(part_query(query, spec, alone, {}), without, None))
+        alone = [Added(f"{by.column} IS NULL")]
+        parts.append(SizedPart(part_query(query, by.order, alone, {}), without, None))
     lows = [None, *(low for low, _ in found[1:]), None]
     known: list[tuple[Bound | None, int]] = [*found] or [(None, 0)]
     for (low, high), (least, rows) in zip(pairwise(lows), known, strict=True):
-        condition, values = between(spec.column, low, high, len(query.text), nulls=not without)
-        parts.append(SizedPart(part_query(query, spec, condition, values), rows, least))
-    return parts
+        condition, values = between(by.column, low, high, len(query.text), nulls=not without)
+        parts.append(SizedPart(part_query(query, by.order, condition, values), rows, least))
+    return parts[::-1] if by.descending else parts
 
 
-def _check_sizes(
-    found: list[tuple[Bound, int]], without: int, query: Query, spec: PartitionSpec
-) -> None:
-    assert spec.part_rows is not None  # noqa: S101 - seen by the caller
-    column, most = spec.column, 2 * spec.part_rows
+def _check_sizes(found: list[tuple[Bound, int]], without: int, query: Query, by: Divider) -> None:
+    column, most = by.column, 2 * by.rows
     if len(found) > _MOST_PARTS:
-        message = f"{len(found)} parts of {spec.part_rows} rows are more than {_MOST_PARTS}"
+        message = f"{len(found)} parts of {by.rows} rows are more than {_MOST_PARTS}"
         raise SourceError(message, where=query.file, hint="Raise `rows` of the partition.")
-    hint = f"Choose a column that has few ties, best a key; or raise `rows` ({spec.part_rows})."
+    hint = f"Choose a column that has few ties, best a key; or raise `rows` ({by.rows})."
     if without > most:
         message = f"{without} rows have no {column}, too many for one part"
         raise SourceError(message, where=query.file, hint=hint)
@@ -104,10 +122,10 @@ def _check_sizes(
             raise SourceError(message, where=query.file, hint=hint)
 
 
-def _bound(low: Any, query: Query, spec: PartitionSpec) -> Bound:
+def _bound(low: Any, query: Query, by: Divider) -> Bound:
     """A value as it is bound; what loses digits on its way, or has no order, is none."""
     if isinstance(low, int | Decimal | date | str) and not isinstance(low, bool | datetime):
         return low
-    message = f"the column {spec.column} is {type(low).__name__}, which cannot bound a part"
+    message = f"the column {by.column} is {type(low).__name__}, which cannot bound a part"
     hint = "Choose a column of whole numbers, decimals, dates or text."
     raise SourceError(message, where=query.file, hint=hint)

@@ -18,7 +18,7 @@ from openreg_airflow.extract.reader import HoldingSession
 from openreg_airflow.extract.readings import Readings
 from openreg_airflow.extract.shape import Shape
 from openreg_airflow.extract.shared_session import Lent, SharedSession
-from openreg_airflow.extract.sized_parts import sized_parts, sizes_query
+from openreg_airflow.extract.sized_parts import Divider, sized_parts, sizes_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -55,7 +55,7 @@ class SizedReading:
     ) -> None:
         assert spec.partition is not None  # noqa: S101 - seen by the caller
         self._spec = spec
-        self._partition = spec.partition
+        self._by = Divider.asked(spec.partition)
         self._query = query
         self._reader = reader
         self._readings = Readings(
@@ -87,7 +87,7 @@ class SizedReading:
         with SharedSession(self._reader, opened=self._hold) as session:
             parts = self._parts(session)
             self.splits = [str(part.low) for part in parts[1:]]
-            log.info("Reading %d parts by %s, in turn", len(parts), self._partition.column)
+            log.info("Reading %d parts by %s, in turn", len(parts), self._by.column)
             schema: pa.Schema | None = None
             for number, part in enumerate(parts, 1):
                 before = meter.rows
@@ -123,7 +123,7 @@ class SizedReading:
             )
 
     def _parts(self, session: SharedSession) -> list[SizedPart]:
-        sizes = sizes_query(self._query, self._partition)
+        sizes = sizes_query(self._query, self._by)
         with self._readings.reading(sizes, session) as reading:
             self.server = reading.server
             shape = Shape(reading.columns, {}, file=self._query.file)
@@ -131,13 +131,13 @@ class SizedReading:
         columns = pa.Table.from_batches(batches, shape.schema).columns
         found: Iterator[tuple[Any, ...]] = zip(*(c.to_pylist() for c in columns), strict=True)
         counted = ((low, int(valued), int(everyone)) for low, valued, everyone in found)
-        return sized_parts(self._query, self._partition, counted)
+        return sized_parts(self._query, self._by, counted)
 
     def _ends(self, shape: Shape, batch: pa.RecordBatch) -> pa.RecordBatch:
         try:
             return shape.convert(batch, rows_before=0)
         except SourceError as error:
-            message = f"a value of {self._partition.column} cannot bound a part: {error.message}"
+            message = f"a value of {self._by.column} cannot bound a part: {error.message}"
             hint = "Leave such rows out in the query, or choose another column."
             raise SourceError(message, where=self._query.file, hint=hint) from error
 
@@ -150,7 +150,7 @@ class SizedReading:
             hint = "Rows were written meanwhile: read a table that is finished."
             raise SourceUnavailableError(message, where=self._query.file, hint=hint)
         hint = (
-            f"{self._partition.column} is not sorted as it is compared: choose a column of numbers "
+            f"{self._by.column} is not sorted as it is compared: choose a column of numbers "
             "or dates. Or the table has no transactions and was written meanwhile."
         )
         raise SourceError(message, where=self._query.file, hint=hint)

@@ -158,8 +158,31 @@ class OdbcWork:
         whole = found == [UNLIKE_LETTERS]
         return arrow_odbc.TextEncoding.UTF8 if whole else arrow_odbc.TextEncoding.UTF16
 
-    def read(self, answers: IO[bytes], *, sql: str, values: Sequence[str], file: str) -> None:
-        """Run a query and send its columns and its rows."""
+    def read(
+        self,
+        answers: IO[bytes],
+        *,
+        sql: str,
+        values: Sequence[str],
+        file: str,
+        optional: bool = False,
+    ) -> None:
+        """Run a query and send its columns and its rows; or the error of one that is optional."""
+        try:
+            reader, columns = self._run_query(sql, values, file)
+        except SourceError as error:
+            if not optional:
+                raise
+            send(answers, error_message(error))
+            return
+        send(answers, {"columns": schema_text(columns)})
+        self._send_rows(answers, reader, columns, file)
+        self._check_still_there(file)
+        send(answers, {})
+
+    def _run_query(
+        self, sql: str, values: Sequence[str], file: str
+    ) -> tuple[arrow_odbc.BatchReader, pa.Schema]:
         told = self._described(sql, values, file) if self._spells_times else None
         found: list[pa.Field] = []
         room = _Room(self._widest)
@@ -185,10 +208,7 @@ class OdbcWork:
             )
         except arrow_odbc.Error as error:
             raise query_error(error, file, self.product) from error
-        send(answers, {"columns": schema_text(pa.schema(found))})
-        self._send_rows(answers, reader, pa.schema(found), file)
-        self._check_still_there(file)
-        send(answers, {})
+        return reader, pa.schema(found)
 
     def _described(self, sql: str, values: Sequence[str], file: str) -> pa.Schema | None:
         """The columns of a query that the database then spells the times of.

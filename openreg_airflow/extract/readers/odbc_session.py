@@ -6,6 +6,7 @@ before it lets go of it. Its process can then just be ended.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from openreg_airflow.errors import SourceUnavailableError, SpecError
+from openreg_airflow.errors import SourceError, SourceUnavailableError, SpecError
+from openreg_airflow.extract.outline import UndividedError
+from openreg_airflow.extract.query import Added
 from openreg_airflow.extract.reader import Stream
 from openreg_airflow.extract.readers.odbc_columns import column, refuse_bits_as_numbers
+from openreg_airflow.extract.readers.odbc_division import divided
 from openreg_airflow.extract.readers.odbc_products import Product, find_product
 from openreg_airflow.extract.readers.odbc_stop import stop_query
 from openreg_airflow.extract.readers.odbc_wire import (
@@ -27,16 +31,23 @@ from openreg_airflow.extract.readers.odbc_wire import (
     received_schema,
     send,
 )
+from openreg_airflow.extract.shape import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from openreg_airflow.extract.parameter import Value
     from openreg_airflow.extract.query import Query
+    from openreg_airflow.extract.sized_parts import SizedPart
+
+log = logging.getLogger(__name__)
 
 #: Nothing is computed there, and a pool of waiting threads costs memory and time.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 LOGIN_SECONDS = 30
+_DIVIDE_OTHERWISE = (
+    "Say yourself how the query is divided: `partition: {column: ..., rows: ...}` of the source."
+)
 
 
 class OdbcSession:
@@ -66,7 +77,8 @@ class OdbcSession:
         assert self._process.stdout  # noqa: S101
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self.server = "ODBC"
-        self.keeps_results = False
+        self._held = False
+        self._keeps_all = self.keeps_results = False
 
     def begin(self, **login: Any) -> None:
         """Log in; learn what is read, and how a query is stopped.
@@ -81,7 +93,7 @@ class OdbcSession:
         answer = self._ask({"text": self._text, "login_seconds": LOGIN_SECONDS} | login)
         self.server, self._stop = str(answer["server"]), answer["stop"]
         self._product = find_product(str(answer["product"]))
-        self.keeps_results = bool(answer["keeps_all"])
+        self._keeps_all = self.keeps_results = bool(answer["keeps_all"])
 
     @property
     def product(self) -> Product:
@@ -99,20 +111,75 @@ class OdbcSession:
             message = f"it is not known how {self.server} holds a snapshot through ODBC"
             raise SpecError(message, hint="Set `snapshot: false`, or read with one query.")
         self._ask({"hold": True})
+        self._held = True
 
     def read(self, query: Query, declared: Mapping[str, pa.DataType]) -> Stream:
-        """Start the query; see :class:`openreg_airflow.extract.reader.Session`."""
+        """Start the query; see :class:`openreg_airflow.extract.reader.Session`.
+
+        Where the driver keeps a whole result in memory, the query is read in parts if it can be.
+        """
         self._refuse(query, self._product)
+        parts = self._parts(query) if self._keeps_all else []
+        self.keeps_results = self._keeps_all and not parts
+        first = self._start(parts[0].query if len(parts) > 1 else query)
+        refuse_bits_as_numbers(first, declared, query.file)
+        columns = tuple(column(field, self._product.as_text) for field in first)
+        return Stream(columns, self._in_turn(parts, first) if len(parts) > 1 else self._batches())
+
+    def _start(self, query: Query, **more: Any) -> pa.Schema:
+        """Start one query; its batches must be read before the next is started."""
         values: list[str] = []
         rendered = query.render(lambda name: self._bind(name, query.parameters[name], values))
         self._check_count(query, len(values))
         self._reading = True
-        answer = self._ask({"sql": rendered.text, "values": values, "file": query.file})
-        found = self._understood(received_schema, answer.get("columns"))
-        refuse_bits_as_numbers(found, declared, query.file)
-        return Stream(
-            tuple(column(field, self._product.as_text) for field in found), self._batches()
+        answer = self._ask({"sql": rendered.text, "values": values, "file": query.file} | more)
+        return self._understood(received_schema, answer.get("columns"))
+
+    def _parts(self, query: Query) -> list[SizedPart]:
+        """The parts of a query that is read in parts though nobody asks for it; else none."""
+        facts = self._product.table_facts
+        if facts is None or any(isinstance(piece, Added) for piece in query.pieces):
+            return []
+        try:
+            by, parts = divided(
+                query, self._product.dialect, facts, ask=self._small, hold=self._hold_once
+            )
+        except UndividedError as error:
+            log.info("%s is read as a whole: %s", query.file, error)
+            return []
+        if len(parts) > 1:
+            log.info("Reading %d parts by %s, in turn, for the driver", len(parts), by.column)
+        return parts
+
+    def _hold_once(self) -> None:
+        if not self._held:
+            self.hold()
+
+    def _small(self, query: Query) -> list[tuple[Any, ...]]:
+        """All rows of a small result; an error of the database leaves the session as it is."""
+        found = self._start(query, optional=True)
+        columns = [column(field, self._product.as_text) for field in found]
+        batches = list(self._batches())
+        shape = Shape(columns, {}, file=query.file)
+        table = pa.Table.from_batches(
+            [shape.convert(batch, rows_before=0) for batch in batches], shape.schema
         )
+        return list(zip(*(one.to_pylist() for one in table.columns), strict=True))
+
+    def _in_turn(self, parts: list[SizedPart], first: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The batches of the parts, each of which has the rows that were counted."""
+        for number, part in enumerate(parts, 1):
+            if number > 1 and self._start(part.query) != first:
+                message = f"part {number} has other types than the first"
+                raise SourceError(message, where=part.query.file, hint=_DIVIDE_OTHERWISE)
+            rows = 0
+            for batch in self._batches():
+                rows += batch.num_rows
+                yield batch
+            if rows != part.rows:
+                message = f"part {number} has {rows} rows, and {part.rows} were counted"
+                raise SourceError(message, where=part.query.file, hint=_DIVIDE_OTHERWISE)
+            log.info("Part %d of %d has %d rows", number, len(parts), rows)
 
     def _bind(self, name: str, value: Value | tuple[Value, ...], values: list[str]) -> str:
         """A parameter mark that reads the bound text in the value's type."""
