@@ -5,13 +5,10 @@
 NULLs, and measures each way in a process of its own, interleaved; the hooks once, since they take
 minutes. ODBC reads the same tables. Memory is the sum over a way's process and all that it starts.
 
-``ours`` is one query, ``ours in parts`` as many at a time as there are processors, ``ours in turn``
-parts of 200,000 rows one after the other. Debian's ODBC driver of MariaDB keeps a whole result in
-memory, so there the way in turn is the recommended one: both are held to the hook's speed, but only
-it to the bound of memory, which one query breaks.
+``ours`` is one query, ``ours in parts`` as many at a time as there are processors.
 
-``--rows 5000000 --only ours "ours in turn"`` shows in a few minutes that our memory stays; hooks,
-which would need some 20 GB, are left out above a million rows in any case.
+``--rows 5000000 --only ours`` shows in a few minutes that our memory stays; hooks, which would need
+some 20 GB, are left out above a million rows in any case.
 """
 
 from __future__ import annotations
@@ -39,8 +36,6 @@ _ODBC_HOOKS: dict[str, tuple[str, ...]] = {
     "PostgreSQL by ODBC": _HOOKS,
     "MariaDB by ODBC": ("get_df",),
 }
-#: Our ways, where not one query alone: the last of them is held to the bound of memory.
-_OURS = {"MariaDB by ODBC": ("ours", "ours in turn")}
 _ODBC = {"PostgreSQL": "PostgreSQL Unicode", "MariaDB": "MariaDB Unicode"}
 
 
@@ -115,12 +110,12 @@ def _through_odbc(described: dict[str, Any], driver: str) -> dict[str, Any]:
     return described | {"conn_type": "odbc", "extra": {"driver": driver}}
 
 
-def _judged(
-    ours: str, found: dict[str, tuple[float, float]], *, odbc: bool, bounded: bool
-) -> tuple[str | None, bool | None]:
+def _judged(found: dict[str, tuple[float, float]], *, odbc: bool) -> tuple[str | None, bool | None]:
     """What is asked of our way beside the ways that were measured, and whether it is met."""
-    seconds, memory = found[ours]
-    wanted, met = [], True
+    if "ours" not in found:
+        return None, None
+    seconds, memory = found["ours"]
+    wanted, met = [f"{_MOST_MEMORY_MB} MB"], memory <= _MOST_MEMORY_MB
     if "client" in found:
         wanted.append(f"<= {_MOST_OF_CLIENT:g}x client")
         met = met and seconds <= _MOST_OF_CLIENT * found["client"][0]
@@ -128,19 +123,13 @@ def _judged(
         times = _LEAST_OF_ODBC_HOOK if odbc else _LEAST_OF_HOOK
         wanted.append(f"{times:g}x get_df")
         met = met and seconds * times <= found["get_df"][0]
-    if bounded:
-        wanted.append(f"{_MOST_MEMORY_MB} MB")
-        met = met and memory <= _MOST_MEMORY_MB
-    return (", ".join(wanted), met) if wanted else (None, None)
+    return ", ".join(wanted), met
 
 
 def _rows(name: str, rows: int, found: dict[str, tuple[float, float]]) -> list[Row]:
     """The table's rows for one database; ratios are to the client, of ODBC to the hook."""
     base = found.get("client") or found.get("get_df")
-    ours, odbc = _OURS.get(name, ("ours",)), name.endswith("ODBC")
-    targets = {
-        way: _judged(way, found, odbc=odbc, bounded=way == ours[-1]) for way in ours if way in found
-    }
+    target, met = _judged(found, odbc=name.endswith("ODBC"))
     return [
         Row(
             work=f"{name}, 40 columns",
@@ -150,8 +139,8 @@ def _rows(name: str, rows: int, found: dict[str, tuple[float, float]]) -> list[R
             unit="k rows/s",
             peak_rss_mb=peak,
             ratio=taken / base[0] if base else None,
-            target=targets.get(way, (None, None))[0],
-            meets_target=targets.get(way, (None, None))[1],
+            target=target if way == "ours" else None,
+            meets_target=met if way == "ours" else None,
         )
         for way, (taken, peak) in found.items()
     ]
@@ -184,7 +173,7 @@ def main() -> None:
                 compare(name, described, "client", "ours", "ours in parts", *_HOOKS)
                 odbc = _through_odbc(described, _ODBC[name])
                 through = f"{name} by ODBC"
-                compare(through, odbc, *_OURS.get(through, ("ours",)), *_ODBC_HOOKS[through])
+                compare(through, odbc, "ours", *_ODBC_HOOKS[through])
     title = f"Extraction of {given.rows:,} rows; ratio to the client, of ODBC to get_df"
     if given.rows > _MOST_HOOK_ROWS:
         title += f"; hooks left out above {_MOST_HOOK_ROWS:,} rows: they would need some 20 GB"

@@ -40,11 +40,6 @@ def ours_in_parts(given: dict[str, Any], folder: Path) -> None:
     ours(given, folder, partition={"column": "id", "parts": parts})
 
 
-def ours_in_turn(given: dict[str, Any], folder: Path) -> None:
-    """The same in parts of 200,000 rows, one after the other, for drivers that keep a result."""
-    ours(given, folder, partition={"column": "id", "rows": 200_000})
-
-
 def get_df(given: dict[str, Any], folder: Path) -> None:
     """The provider's hook into one DataFrame, then to Parquet."""
     frame = _hook(given).get_df(SQL)
@@ -85,7 +80,6 @@ def client(given: dict[str, Any], folder: Path) -> None:  # noqa: ARG001
 WAYS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "ours": ours,
     "ours in parts": ours_in_parts,
-    "ours in turn": ours_in_turn,
     "get_df": get_df,
     "get_df_by_chunks": get_df_by_chunks,
     "client": client,
