@@ -11,7 +11,8 @@ from dag_factory.deadline import deadline_of
 from dag_factory.grouping import stage_group
 from openreg_airflow.deliver.acknowledgement.operator import AcknowledgeOperator
 from openreg_airflow.deliver.operator import DeliverOperator
-from openreg_airflow.deliver.spec import stand_ins
+from openreg_airflow.deliver.spec import one_receiver, stand_ins
+from openreg_airflow.deliver.windows import RowsOnce
 from openreg_airflow.pools import Slots, answer_pool, destination_pool
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ def deliver_tasks(
         for route, wanted in routes.items()
         for name in (wanted.artifacts or artifacts)
     ]
+    marks = {
+        name: source.incremental.type
+        for name, source in spec.extract.sources.items()
+        if source.incremental is not None
+    }
     tasks: dict[tuple[str, str], DeliverOperator] = {}
     with stage_group("deliver", pairs):
         for name, route in pairs:
@@ -48,6 +54,7 @@ def deliver_tasks(
                 artifact=artifacts[name].output,
                 pool=destination_pool(routes[route], pools),
                 trigger_rule=_trigger_rule(routes[route]),
+                rows_once=RowsOnce(types=marks, routes=one_receiver(route, routes)),
                 **_retries(routes[route].retries),
             )
             if checked is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.channel import Channel, Journal, Session
     from openreg_airflow.deliver.connection import Connection
     from openreg_airflow.deliver.spec import RouteSpec
+    from openreg_airflow.deliver.windows import RowsOnce
     from openreg_airflow.records import Artifact, ArtifactFile, RunKey
     from openreg_airflow.store.deliveries import Deliveries
     from openreg_airflow.workspace import Workspace
@@ -44,6 +45,7 @@ class Delivery:
         spec: the route.
         artifact: the record of the artifact.
         again: the operator wants it sent even if it was delivered before.
+        rows_once: what is delivered of incremental sources.
     """
 
     run: RunKey
@@ -51,6 +53,7 @@ class Delivery:
     spec: RouteSpec
     artifact: Artifact
     again: bool = False
+    rows_once: RowsOnce | None = None
 
 
 def deliver(
@@ -81,6 +84,7 @@ def deliver(
         DeliveryError: it did not finish and may be tried again.
         IntegrityError: a file is not the one that was recorded; nothing was sent.
         ReferenceReuseError: a record's reference stands at the authority; nothing was sent.
+        DeliveryRefusedError: another business date has delivered rows that this run has read.
         StoreUnavailableError: an attempt cannot be recorded; nothing more is sent.
     """
     files, spec = delivery.artifact.files, delivery.spec
@@ -122,12 +126,20 @@ def deliver(
                     journal.refuse_taken_number()
                     log.info("delivering %s to %s", file.filename, attempt.destination)
                     if line.session is None:
+                        _refuse_rows_of_another_run(delivery, store)
                         line.session = stack.enter_context(line.open(spec))
                     parcel = parcel_of(file, line.paths[position - 1], spec, journal)
                     attempt.outcome = line.session.deliver(parcel, spec.folder, spec.verify)
             receipts.append(attempt.receipt())
         guard.delivered()
     return tuple(receipts)
+
+
+def _refuse_rows_of_another_run(delivery: Delivery, store: Deliveries) -> None:
+    """See that no two business dates deliver the same rows, but on a person's word."""
+    once = delivery.rows_once
+    if once is not None and delivery.spec.reports and not delivery.again:
+        once.refuse_rows_of_another_run(delivery.run, delivery.artifact.name, store.url)
 
 
 def parcel_of(file: ArtifactFile, path: Path, spec: RouteSpec, journal: Journal) -> Parcel:

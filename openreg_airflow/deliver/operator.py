@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from openreg_airflow.deliver.connection import Connection
     from openreg_airflow.deliver.spec import RouteSpec
+    from openreg_airflow.deliver.windows import RowsOnce
     from openreg_airflow.records import RunKey
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ class DeliverOperator(StageOperator):
             the trigger rule must then be ``all_done``.
         stand_ins: the routes that take the place of this one: what one of them delivered is not
             sent once more when this task is cleared, or by another run of the same content.
+        rows_once: what is delivered of incremental sources: no two business dates deliver the
+            same rows.
     """
 
     stage = "deliver"
@@ -49,11 +52,13 @@ class DeliverOperator(StageOperator):
         artifact: Any,
         stands_in_for: str | None = None,
         stand_ins: Sequence[str] = (),
+        rows_once: RowsOnce | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.stands_in_for = stands_in_for
         self.stand_ins = tuple(stand_ins)
+        self.rows_once = rows_once
         self.route = route
         self.spec = spec
         self.artifact = artifact
@@ -80,7 +85,13 @@ class DeliverOperator(StageOperator):
             return []
         try:
             receipts = deliver(
-                Delivery(run=run, route=self.route, spec=self.spec, artifact=artifact),
+                Delivery(
+                    run=run,
+                    route=self.route,
+                    spec=self.spec,
+                    artifact=artifact,
+                    rows_once=self.rows_once,
+                ),
                 connect=self.connect,
                 workspace=self.workspace,
                 store=store,

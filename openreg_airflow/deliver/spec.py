@@ -136,3 +136,11 @@ def stand_ins(route: str, routes: Mapping[str, RouteSpec]) -> tuple[str, ...]:
     """The routes that take the place of one, and those that take theirs, in their order."""
     direct = [name for name, other in routes.items() if other.instead_of == route]
     return tuple(each for name in direct for each in (name, *stand_ins(name, routes)))
+
+
+def one_receiver(route: str, routes: Mapping[str, RouteSpec]) -> tuple[str, ...]:
+    """The routes that bring to one receiver what one of them brings: one, and its stand-ins."""
+    first = route
+    while (primary := routes[first].instead_of) is not None:
+        first = primary
+    return (first, *stand_ins(first, routes))

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import DAG
 
-from openreg_airflow.errors import SourceError, SpecError
+from openreg_airflow.deliver.operator import DeliverOperator
+from openreg_airflow.deliver.spec import RouteSpec
+from openreg_airflow.deliver.windows import RowsOnce
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, SourceError, SpecError
 from openreg_airflow.extract.operator import ExtractOperator, MoveMarksOperator
 from openreg_airflow.extract.spec import SourceSpec
+from openreg_airflow.records import Artifact, ArtifactFile, RunKey
+from openreg_airflow.store import Store
+from openreg_airflow.store_records import DeliveryAttempt
+from openreg_airflow.workspace import Workspace
 from tests.new_store import new_store
+from tests.services import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +64,63 @@ class Report:
             task = MoveMarksOperator(task_id="move_marks", report_id="positions")
         return self.execute(task, day, run_id)
 
+    def deliver(
+        self,
+        day: int,
+        route: str = "regulator",
+        run_id: str = "scheduled",
+        connection: str = "outbox",
+    ) -> Any:
+        """Deliver a file of a run as a spec says it whose routes are regulator, spare, archive."""
+        name = f"{day}.csv"
+        run = self.run(day, run_id)
+        workspace = Workspace(self.folder / "files")
+        with workspace.folder(run, "artifact").writing(name) as pending:
+            pending.path.write_text(f"{day}")
+        file = ArtifactFile(**dict(pending.ref), filename=name, records=1)
+        made = Artifact(
+            name="report", format="csv", records=1, schema_check="no schema", files=(file,)
+        )
+        receiver = ("archive",) if route == "archive" else ("regulator", "spare")
+        wanted = {"channel": "folder", "connection": connection, "folder": route}
+        if connection == "down":
+            wanted["channel"] = "ftp"
+        with DAG("positions"):
+            task = DeliverOperator(
+                task_id="deliver",
+                report_id="positions",
+                route=route,
+                spec=RouteSpec.model_validate(wanted),
+                artifact=made.model_dump(mode="json"),
+                rows_once=RowsOnce(types={"trades": "integer"}, routes=receiver),
+            )
+        return self.execute(task, day, run_id)
+
+    def begin(self, day: int) -> None:
+        """What is on record of a run while it sends."""
+        attempt = DeliveryAttempt(
+            route="regulator",
+            artifact="report",
+            attempt=1,
+            channel="folder",
+            destination="outbox",
+            filename="x",
+            sha256="0" * 64,
+            started_at=datetime.now(UTC),
+            result="started",
+        )
+        Store(os.environ["AIRFLOW__OPENREG__STORE_URL"]).record_attempt(self.run(day), attempt)
+
+    def delivered(self) -> list[str]:
+        outbox = self.folder / "outbox"
+        return sorted(str(p.relative_to(outbox)) for p in outbox.rglob("*") if p.is_file())
+
+    @staticmethod
+    def run(day: int, run_id: str = "scheduled") -> RunKey:
+        return RunKey(
+            report_id="positions", business_date=date(2026, 3, day), run_id=f"{run_id}__{day}"
+        )
+
     @staticmethod
     def execute(task: Any, day: int, run_id: str) -> Any:
         task.business_date = date(2026, 3, day).isoformat()
@@ -74,6 +140,11 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
     folder = tmp_path / "positions"
     folder.mkdir()
     (folder / "trades.sql").write_text(QUERY)
+    (folder / "outbox").mkdir()
+    outbox = {"conn_type": "fs", "extra": {"path": str(folder / "outbox")}}
+    down = {"conn_type": "ftp", "host": "127.0.0.1", "port": free_port(), "login": "a"}
+    monkeypatch.setenv("AIRFLOW_CONN_OUTBOX", json.dumps(outbox))
+    monkeypatch.setenv("AIRFLOW_CONN_DOWN", json.dumps(down | {"password": "p"}))
     return Report(folder, database)
 
 
@@ -138,6 +209,56 @@ def test_runs_that_read_the_same_rows_at_the_same_time_are_said(report: Report) 
 
     with pytest.raises(SourceError, match="rows between were read by both"):
         report.succeed(3)
+
+
+def test_no_two_business_dates_deliver_the_same_rows(report: Report) -> None:
+    report.insert(1, 2)
+    assert report.read(2) == [1, 2]
+    assert report.read(3) == [1, 2], "beside it, as a scheduled run beside a backfill"
+    assert report.deliver(2)
+    for route in ("regulator", "spare"):
+        with pytest.raises(DeliveryRefusedError, match=r"run scheduled__2 of 2026-03-02 has read"):
+            report.deliver(3, route)
+    assert report.delivered() == ["regulator/2.csv"]
+    # Its own task, when it is cleared, and another run of the date send what they have.
+    assert report.deliver(2)
+    report.read(2, "again")
+    assert report.deliver(2, run_id="again")
+    report.succeed(2)
+    report.insert(3)
+    assert report.read(3) == [3], "cleared, it reads what is left"
+    assert report.deliver(3)
+    assert report.delivered() == ["regulator/2.csv", "regulator/3.csv"]
+
+
+def test_a_later_business_date_takes_the_rows_of_one_that_could_not_deliver(
+    report: Report,
+) -> None:
+    report.insert(1)
+    report.read(2)
+    report.deliver(2, "archive")
+    with pytest.raises(DeliveryError):
+        report.deliver(2, connection="down")
+    report.insert(2)
+    assert report.read(3) == [1, 2]
+    assert report.deliver(3)
+    with pytest.raises(DeliveryRefusedError, match="rows would go out twice"):
+        report.deliver(2)
+    report.succeed(3)
+    assert report.read(2) == [], "as after a business date that was missed"
+    assert report.deliver(2)
+
+
+def test_no_rows_are_delivered_while_another_business_date_is_sending_them(
+    report: Report,
+) -> None:
+    report.insert(1)
+    report.read(2)
+    report.read(3)
+    report.begin(2)
+    with pytest.raises(DeliveryRefusedError, match="has delivered or is about to"):
+        report.deliver(3)
+    assert report.delivered() == []
 
 
 def test_timestamps_are_compared_as_text(report: Report) -> None:

@@ -321,6 +321,35 @@ def test_a_route_knows_all_that_take_its_place(tmp_path: Path) -> None:
     }
 
 
+def test_a_route_knows_which_marks_it_delivers_and_who_has_them(tmp_path: Path) -> None:
+    dag = dag_of(
+        tmp_path,
+        {
+            "regulator": OUT,
+            "spare": OUT | {"folder": "spare", "instead_of": "regulator"},
+            "archive": OUT | {"folder": "archive"},
+        },
+    )
+    for name, receiver in (
+        ("regulator", ("regulator", "spare")),
+        ("spare", ("regulator", "spare")),
+        ("archive", ("archive",)),
+    ):
+        task: Any = dag.get_task(f"deliver.report_to_{name}")
+        assert task.rows_once.routes == receiver
+        assert task.rows_once.types == {}
+
+    path = tmp_path / "positions" / "report.yaml"
+    spec = yaml.safe_load(path.read_text())
+    for source in spec["extract"]["sources"].values():
+        source["incremental"] = {"column": "id", "type": "date", "start": "2026-01-01"}
+    path.write_text(yaml.safe_dump(spec))
+    query = path.with_name(next(iter(spec["extract"]["sources"].values()))["sql"])
+    query.write_text("SELECT * FROM trades WHERE id > :since AND id <= :until")
+    one: Any = dag_of(tmp_path, {"regulator": OUT}).get_task("deliver")
+    assert set(one.rows_once.types.values()) == {"date"}
+
+
 def test_records_are_settled_whichever_route_delivered(tmp_path: Path) -> None:
     dag = dag_of(
         tmp_path,
