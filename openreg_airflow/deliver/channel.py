@@ -36,17 +36,20 @@ class Unsettled:
     Attributes:
         key: tells the file.
         temporary: the name from which it was to be renamed; None where there is none.
+        waived: a person orders the file sent, whatever became of it.
     """
 
     key: str
     temporary: str | None
+    waived: bool = False
 
 
 class Journal(Protocol):
     """What is noted of the tries at one destination, so that no death leaves a doubt.
 
     The step that makes a file visible to the receiver comes after :meth:`publishing`. A try that
-    dies between the two leaves an unsettled entry; the next one finds out what became of it.
+    dies between the two leaves an unsettled entry; the next one finds out what became of it. Of
+    tries that run at the same time only the one that began last comes past :meth:`publishing`.
     """
 
     def unsettled(self) -> tuple[Unsettled, ...]:
@@ -55,8 +58,19 @@ class Journal(Protocol):
     def settle(self, earlier: Unsettled, *, published: bool) -> bool:
         """Note how an earlier try ended; True when it published this very file."""
 
+    def begin(self) -> None:
+        """See that this is the only try that goes on, before it removes what others left.
+
+        Raises:
+            DeliveryError: another one has reached its last step meanwhile.
+        """
+
     def publishing(self, temporary: str | None) -> None:
-        """Note that the next step makes this file visible."""
+        """Note that the next step makes this file visible.
+
+        Raises:
+            DeliveryError: a later try has begun, so that this one must not go on.
+        """
 
     def withdrawn(self) -> None:
         """Note that the step did not take effect."""
@@ -72,6 +86,9 @@ class NoJournal:
     def settle(self, earlier: Unsettled, *, published: bool) -> bool:  # noqa: ARG002
         """Nothing."""
         return False
+
+    def begin(self) -> None:
+        """Nothing."""
 
     def publishing(self, temporary: str | None) -> None:
         """Nothing."""
@@ -238,5 +255,5 @@ class RemoteFiles(Readable, Protocol):
             NameTakenError: ``final`` exists.
         """
 
-    def remove(self, path: str) -> None:
-        """Remove a file; one that is gone already is no error."""
+    def remove(self, path: str) -> bool:
+        """Remove a file; False when it was gone already."""

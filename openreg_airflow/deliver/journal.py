@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from typing import TYPE_CHECKING
 
 from openreg_airflow.deliver.channel import Unsettled
-from openreg_airflow.errors import DeliveryRefusedError
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 
 if TYPE_CHECKING:
     from openreg_airflow.store.deliveries import Deliveries, LedgerEntry
@@ -26,10 +27,16 @@ class LedgerJournal:
     def __init__(self, store: Deliveries, entry: LedgerEntry, *, again: bool = False) -> None:
         self._store = store
         self._entry = entry
-        self._known = () if again else store.at(entry.place)
+        self._again = again
+        self._known = store.at(entry.place)
+        self._token: str | None = None
+        self._noted: LedgerEntry | None = None
 
     def delivered_before(self) -> LedgerEntry | None:
         """The entry of this very file at this very place, if it was delivered."""
+        return None if self._again else self._delivered()
+
+    def _delivered(self) -> LedgerEntry | None:
         return next(
             (
                 known
@@ -66,7 +73,7 @@ class LedgerJournal:
     def unsettled(self) -> tuple[Unsettled, ...]:
         """The tries at this place whose end is not known."""
         return tuple(
-            Unsettled(key=known.content, temporary=known.temporary)
+            Unsettled(key=known.content, temporary=known.temporary, waived=self._again)
             for known in self._known
             if known.state == "publishing"
         )
@@ -81,14 +88,42 @@ class LedgerJournal:
             "had delivered" if published else "had not delivered",
             entry.filename,
         )
-        return published and entry.content == self._entry.content
+        return published and entry.content == self._entry.content and not self._again
+
+    def begin(self) -> None:
+        """See that this is the only try that goes on at its place.
+
+        Raises:
+            DeliveryError: another one has reached its last step, or delivered, meanwhile.
+        """
+        self._token = secrets.token_hex(16)
+        if not self._store.begin(self._entry, self._token, again=self._again):
+            raise _overtaken(self._entry)
 
     def publishing(self, temporary: str | None) -> None:
-        """Note that the next step makes this file visible."""
-        self._store.put(
-            self._entry.model_copy(update={"state": "publishing", "temporary": temporary})
-        )
+        """Note that the next step makes this file visible.
+
+        Raises:
+            DeliveryError: a later try has begun, so that this one must not go on.
+        """
+        if self._token is None:
+            self.begin()
+        noted = self._entry.model_copy(update={"state": "publishing", "temporary": temporary})
+        if self._again:
+            self._store.put(noted)
+        elif not self._store.publish(noted, str(self._token)):
+            raise _overtaken(self._entry)
+        self._noted = noted
 
     def withdrawn(self) -> None:
-        """Note that the step did not take effect."""
-        self._store.put(self._entry.model_copy(update={"state": "withdrawn"}))
+        """Note that the step did not take effect: what was known before holds."""
+        if self._noted is not None:
+            before = self._delivered()
+            self._store.settle(self._noted, "delivered" if before else "withdrawn")
+
+
+def _overtaken(entry: LedgerEntry) -> DeliveryError:
+    return DeliveryError(
+        f"another try is bringing a file to {entry.destination}: this one gives way",
+        hint="It is tried again, and finds out then what the other one did.",
+    )

@@ -4,7 +4,8 @@ The file goes up under a temporary name, is verified, and is renamed without ove
 process killed anywhere in between leaves either nothing or the complete file under the final
 name; the next try removes leftovers and recognises a file that is there. The rename is noted before
 it is done, with the temporary name: when that name is gone, the file was delivered, also if the
-receiver took it before anybody could note so.
+receiver took it before anybody could note so. Nobody removes a file that another try could still
+rename, or could have noted: a try begins by making all others at its place give way.
 """
 
 from __future__ import annotations
@@ -49,21 +50,32 @@ def place(files: RemoteFiles, parcel: Parcel, folder: str, verify: Verify) -> Ou
     """
     check_parcel(parcel)
     final = posixpath.join(folder, parcel.filename)
-    published_before = _settle(files, parcel)
-    if is_there(files, parcel, final):
-        _remove_leftovers(files, parcel, folder)
+    if _settle(files, parcel):
+        if not is_there(files, parcel, final):
+            log.info("%s was delivered by an earlier try and is gone since: it was taken", final)
         return Outcome(bytes_sent=0, already_there=True)
-    if published_before:
-        log.info("%s was delivered by an earlier try and is gone since: it was taken", final)
+    there = is_there(files, parcel, final)
+    if not there:
+        files.make_folder(folder)
+    # What is listed before this try begins is of tries that can note nothing any more.
+    leftovers = _leftovers(files, parcel, folder)
+    parcel.journal.begin()
+    for name in leftovers:
+        log.info("removing %s, left behind by an interrupted try", name)
+        _take_away(files, posixpath.join(folder, name))
+    if there:
         return Outcome(bytes_sent=0, already_there=True)
-    files.make_folder(folder)
-    _remove_leftovers(files, parcel, folder)
     temporary = posixpath.join(folder, f"{_prefix(parcel)}{secrets.token_hex(6)}{_SUFFIX}")
     try:
         files.upload(parcel, temporary)
         _verify(files, parcel, temporary, verify)
-        parcel.journal.publishing(temporary)
     except OpenRegError:
+        _tidy(files, temporary)
+        raise
+    try:
+        parcel.journal.publishing(temporary)
+    except DeliveryError:
+        # Another try has begun. When the store fails it may be noted: the file stays to be found.
         _tidy(files, temporary)
         raise
     try:
@@ -118,9 +130,11 @@ def put(files: WholeFiles, parcel: Parcel, path: str, verify: Verify) -> Outcome
     if is_there(files, parcel, path):
         return Outcome(bytes_sent=0, already_there=True)
     for earlier in parcel.journal.unsettled():
-        if not files.undone(earlier.temporary, path):
+        if files.undone(earlier.temporary, path):
+            parcel.journal.settle(earlier, published=False)
+        elif not earlier.waived:
             raise faults.doubtful(parcel.filename, path)
-        parcel.journal.settle(earlier, published=False)
+    parcel.journal.begin()
     try:
         files.put(parcel, path)
     except NameTakenError:
@@ -218,33 +232,39 @@ def _prefix(parcel: Parcel) -> str:
     return f".openreg-{hashlib.sha256(parcel.filename.encode()).hexdigest()[:12]}-"
 
 
-def _remove_leftovers(files: RemoteFiles, parcel: Parcel, folder: str) -> None:
-    """Remove what interrupted tries at the same final name left behind.
-
-    If one of them belongs to a try that still runs, that try cannot publish any more, which is
-    what we want: only the newest one goes through.
-    """
+def _leftovers(files: RemoteFiles, parcel: Parcel, folder: str) -> list[str]:
+    """What interrupted tries at the same final name left behind."""
     names = files.names(folder)
     if names is None:
         log.warning("folder %s may not be listed: leftovers of earlier tries may stay", folder)
-        return
-    for name in names:
-        if name.startswith(_prefix(parcel)) and name.endswith(_SUFFIX):
-            log.info("removing %s, left behind by an interrupted try", name)
-            files.remove(posixpath.join(folder, name))
+        return []
+    return [name for name in names if name.startswith(_prefix(parcel)) and name.endswith(_SUFFIX)]
 
 
 def _settle(files: RemoteFiles, parcel: Parcel) -> bool:
     """Find out how earlier tries ended that died right around their rename.
 
     Their temporary file is still there if they did not rename it, and gone if they did, whatever
-    the receiver has done with the file since.
+    the receiver has done with the file since. A try may still run: what it has not renamed yet is
+    taken from it.
     """
     published = False
     for earlier in parcel.journal.unsettled():
-        renamed = earlier.temporary is not None and files.size(earlier.temporary) is None
+        temporary = earlier.temporary
+        renamed = temporary is not None and not (
+            files.size(temporary) is not None and _take_away(files, temporary)
+        )
         published |= parcel.journal.settle(earlier, published=renamed) and renamed
     return published
+
+
+def _take_away(files: RemoteFiles, temporary: str) -> bool:
+    """Remove a temporary file where that is allowed; False when it is gone."""
+    try:
+        return files.remove(temporary) is not False
+    except DeliveryRefusedError as error:
+        log.warning("%s stays behind: %s", temporary, error.message)
+        return True
 
 
 def _withdraw(files: RemoteFiles, parcel: Parcel, temporary: str) -> None:

@@ -7,7 +7,8 @@ destination's URL. A row is
 - ``publishing`` from right before the step that makes the file visible to the receiver until it
   is known how that step ended: a process that dies in between leaves it so;
 - ``delivered`` when it is there, or was, whether or not the receiver has taken it since;
-- ``withdrawn`` when it is known that the step did not take effect.
+- ``withdrawn`` when it is known that the step did not take effect, or was not reached yet: its
+  ``temporary`` is then the token of the one try that may go on.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class LedgerEntry(Record):
     Attributes:
         content: hash of what it reports; see :func:`content_of`.
         place: hash of where it goes; see :func:`place_of`.
-        temporary: the name from which it is renamed, while that is under way; None where there
-            is none.
+        temporary: while it is ``publishing`` the name from which it is renamed; None where there
+            is none. While it is ``withdrawn`` the token of the try that is under way.
         sequence: the sequence that its number is of.
         number: its number.
     """
@@ -129,6 +130,53 @@ class Deliveries(Store):
         """Note how it stands with a file at a destination."""
         with self._transaction(write=True) as connection:
             _put_entry(connection, entry)
+
+    def begin(self, entry: LedgerEntry, token: str, *, again: bool = False) -> bool:
+        """Let this try alone go on at a place: all others that run there give way.
+
+        Args:
+            entry: the file and its place.
+            token: tells this try from all others; :meth:`publish` asks for it.
+            again: a person orders it: what is known of the file itself stays as it is.
+
+        Returns:
+            False when another try has reached its last step, or delivered, meanwhile.
+        """
+        at_place = Delivered.place == entry.place
+        with self._transaction(write=True) as connection:
+            connection.execute(
+                update(Delivered)
+                .where(at_place, Delivered.state == "withdrawn")
+                .values(temporary=None)
+            )
+            if again:
+                return True
+            taken = _put_entry(
+                connection,
+                entry.model_copy(update={"state": "withdrawn", "temporary": token}),
+                only_when=Delivered.state == "withdrawn",
+            )
+            return taken and not _entries(connection, at_place, Delivered.state == "publishing")
+
+    def publish(self, entry: LedgerEntry, token: str) -> bool:
+        """Note that the next step of a try makes its file visible.
+
+        Returns:
+            False when it has to give way: a later one began.
+        """
+        values = entry.model_dump() | {"state": "publishing", "updated_at": datetime.now(UTC)}
+        with self._transaction(write=True) as connection:
+            changed = connection.execute(
+                update(Delivered)
+                .where(
+                    Delivered.content == entry.content,
+                    Delivered.place == entry.place,
+                    Delivered.state == "withdrawn",
+                    Delivered.temporary == token,
+                )
+                .values(values)
+            )
+            return bool(changed.rowcount)
 
     def settle(self, entry: LedgerEntry, state: State) -> None:
         """Note how an earlier try ended, unless another process has noted something since."""
@@ -231,10 +279,14 @@ def _audit(
     )
 
 
-def _put_entry(connection: Connection, entry: LedgerEntry) -> None:
+def _put_entry(
+    connection: Connection, entry: LedgerEntry, *, only_when: ColumnElement[bool] | None = None
+) -> bool:
+    """Write an entry over that of its file and place; False when that is not ``only_when``."""
     values: dict[str, Any] = entry.model_dump() | {"updated_at": datetime.now(UTC)}
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert = dialect.insert(Delivered).values(values)
     key = ("content", "place")
     new = {name: insert.excluded[name] for name in values if name not in key}
-    connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=new))
+    put = insert.on_conflict_do_update(index_elements=list(key), set_=new, where=only_when)
+    return bool(connection.execute(put).rowcount)

@@ -161,10 +161,14 @@ class FolderSession:
                 raise _taken(target) from error
             self._flush(target.parent)
 
-    def remove(self, path: str) -> None:
-        """Remove a file; one that is gone already is no error."""
+    def remove(self, path: str) -> bool:
+        """Remove a file; False when it was gone already."""
         with self._doing(f"removing {path}"):
-            self._at(path).unlink(missing_ok=True)
+            try:
+                self._at(path).unlink()
+            except FileNotFoundError:
+                return False
+        return True
 
     def _at(self, path: str) -> Path:
         found = self._root / path.lstrip("/")

@@ -220,8 +220,8 @@ class FtpSession:
                     raise self._taken(final) from error
                 raise
 
-    def remove(self, path: str) -> None:
-        """Remove a file; one that is gone already is no error."""
+    def remove(self, path: str) -> bool:
+        """Remove a file; False when it was gone already."""
         with self._doing(f"removing {path}"):
             at = self._at(path)
             try:
@@ -229,6 +229,8 @@ class FtpSession:
             except ftplib.error_perm:
                 if self._exists(at):
                     raise
+                return False
+        return True
 
     def _at(self, path: str) -> str:
         """A path from the root, so that it means the same whatever folder we are in."""

@@ -106,8 +106,9 @@ class MailSession:
         """Send one mail, to all recipients or to none."""
         check_parcel(parcel)
         recipients = _recipients(folder)
-        if parcel.journal.unsettled():
+        if not all(earlier.waived for earlier in parcel.journal.unsettled()):
             raise faults.doubtful(parcel.filename, ", ".join(recipients))
+        parcel.journal.begin()
         message = _message(parcel, _sender(self._connection), recipients)
         raw = message.as_bytes(policy=SMTP)
         with self._doing(f"sending {parcel.filename} to {', '.join(recipients)}"):

@@ -93,9 +93,9 @@ class SftpSession(SftpLink):
         """Rename without overwriting."""
         self._run(self._publish(temporary, final), f"renaming {temporary} to {final}")
 
-    def remove(self, path: str) -> None:
-        """Remove a file; one that is gone already is no error."""
-        self._run(self._remove(path), f"removing {path}")
+    def remove(self, path: str) -> bool:
+        """Remove a file; False when it was gone already."""
+        return self._run(self._remove(path), f"removing {path}")
 
     async def _make_folder(self, folder: str) -> None:
         client = self._client
@@ -220,9 +220,12 @@ class SftpSession(SftpLink):
                 raise self._taken(final) from error
             await self._client.posix_rename(temporary, final)
 
-    async def _remove(self, path: str) -> None:
-        with suppress(asyncssh.SFTPNoSuchFile):
+    async def _remove(self, path: str) -> bool:
+        try:
             await self._client.remove(path)
+        except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
+            return False
+        return True
 
     def _taken(self, final: str) -> NameTakenError:
         return NameTakenError(
