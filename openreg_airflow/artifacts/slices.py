@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.errors import ArtifactError, StorageError
+from openreg_airflow.orphans import orphaned
 from openreg_airflow.parquet_rows import opened
 from openreg_airflow.sql_quoting import named, quoted
 
@@ -116,13 +117,7 @@ class Slices:
         ).fetchall()
         [(count, first)] = orphans
         if count:
-            kind = "row belongs" if count == 1 else "rows belong"
-            message = f"{count} {kind} to no row of {relation.parent}, and would be lost"
-            raise ArtifactError(
-                message,
-                where=f"table {relation.table} row {first + 1}",
-                hint="Mend the data, or leave these rows out in the transform.",
-            )
+            raise orphaned(count, relation.parent, f"table {relation.table} row {first + 1}")
         columns = ", ".join(f"i.{named(name)}" for name in self._columns[relation.table])
         target = self._folder / f"{relation.table}.parquet"
         database.execute(

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.errors import ArtifactError
+from openreg_airflow.orphans import orphaned
 from openreg_airflow.sql_quoting import named, quoted
 
 if TYPE_CHECKING:
@@ -154,13 +155,7 @@ def _load_inner(database: duckdb.DuckDBPyConnection, records: Records, number: i
         f"SELECT count(*), min(i.file_row_number) FROM {rows} ANTI JOIN {owners} ON {same}"  # noqa: S608
     ).fetchall()
     if lost:
-        rows_belong = "row belongs" if lost == 1 else "rows belong"
-        message = f"{lost} {rows_belong} to no row of {inner.parent}, and would be lost"
-        raise ArtifactError(
-            message,
-            where=f"table {inner.table} row {first + 1}",
-            hint="Mend the data, or leave these rows out in the transform.",
-        )
+        raise orphaned(lost, inner.parent, f"table {inner.table} row {first + 1}")
     above = f"{owners} JOIN inner_{place - 1} o ON o.own = p.file_row_number" if place else owners
     root, way = ("o.root", "o.way || '/'") if place else ("p.file_row_number", "''")
     plain = _plain([f"i.{name}" for name in _columns(inner.path, set())])

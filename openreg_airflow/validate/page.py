@@ -139,14 +139,9 @@ def _table(results: Sequence[RuleResult]) -> Iterator[str]:
         name = f"<code>{_text(result.rule_id)}</code>"
         if not result.passed:
             name = f'<a href="#{_anchor(result)}">{name}</a>'
-        state = "passed" if result.passed else "error" if result.error else "failed"
-        if result.sets_aside:
-            state = "set aside"
-        elif result.tolerated:
-            state = "tolerated"
         yield (
             f'<tr id="r{number}"><td>{name}<br>{_text(result.title)}</td>'
-            f'<td>{_text(result.severity)}</td><td class="{kind}">{state}</td>'
+            f'<td>{_text(result.severity)}</td><td class="{kind}">{summary.state(result)}</td>'
             f'<td class="n">{result.failed:,}</td><td class="n">{result.checked:,}</td>'
             f'<td class="{kind}">{_bar(result)}</td><td class="n">{result.seconds:.2f}</td></tr>'
         )

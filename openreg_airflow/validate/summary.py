@@ -65,16 +65,21 @@ def blocking_error(verdict: Verdict) -> BlockingRulesError:
     )
 
 
-def _row(result: RuleResult) -> tuple[str, ...]:
-    state = "passed" if result.passed else "ERROR" if result.error else "FAILED"
+def state(result: RuleResult) -> str:
+    """How a rule ended, in a word or two: passed, failed, error, set aside or tolerated."""
     if result.sets_aside:
-        state = "set aside"
-    elif result.tolerated:
-        state = "tolerated"
+        return "set aside"
+    if result.tolerated:
+        return "tolerated"
+    return "passed" if result.passed else "error" if result.error else "failed"
+
+
+def _row(result: RuleResult) -> tuple[str, ...]:
+    ended = state(result)
     return (
         result.rule_id,
         result.severity,
-        state,
+        ended.upper() if ended in {"error", "failed"} else ended,
         f"{result.failed:,}",
         f"{result.checked:,}",
         f"{result.seconds:.2f}",

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tests.services.postgres import PostgresServer
 
 
+MANUAL = Path(__file__).resolve().parents[2] / "docs" / "mappings.md"
+
+
 @pytest.fixture
 def url(postgres_store: PostgresServer) -> str:
     return postgres_store.url
@@ -91,7 +94,7 @@ def test_search_for_text_uses_a_trigram_index_where_there_is_one(
     made = (({"code": f"the {n}"}, {"mic": "X"}, None, None) for n in range(10_000))
     upsert(url, "venues", made, ANNA)
     [statement] = re.findall(
-        r"CREATE INDEX openreg_mapping_text.*?;", Path("docs/mappings.md").read_text(), re.DOTALL
+        r"CREATE INDEX openreg_mapping_text.*?;", MANUAL.read_text(), re.DOTALL
     )
     postgres_store.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     postgres_store.execute(statement)

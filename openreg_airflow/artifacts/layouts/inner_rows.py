@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from openreg_airflow.artifacts.writer import unknown_column
 from openreg_airflow.errors import ArtifactError, StorageError
+from openreg_airflow.orphans import orphaned
 from openreg_airflow.parquet_rows import opened
 from openreg_airflow.sql_quoting import named, quoted
 
@@ -166,14 +167,8 @@ class _Sorter:
             f"{name} {'NULL' if value is None else value}"
             for (name, _), value in zip(element.on, values, strict=True)
         )
-        rows = "row belongs" if count == 1 else "rows belong"
-        message = f"{count} {rows} to no row of {outer}, and would be lost"
-        raise ArtifactError(
-            message,
-            where=f"table {element.each} row {first + 1} ({record}), "
-            f"{self._layout} line {element.line}",
-            hint="Mend the data, or leave these rows out in the transform.",
-        )
+        place = f"table {element.each} row {first + 1} ({record})"
+        raise orphaned(count, outer, f"{place}, {self._layout} line {element.line}")
 
 
 class Cursor:
