@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import base64
 import socket
+from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from openreg_airflow.deliver.channels.https import HttpsChannel
-from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
+from openreg_airflow.errors import (
+    DeliveryError,
+    DeliveryRefusedError,
+    DoubtfulDeliveryError,
+)
+from tests.delivery_house import make_house
 from tests.integration.test_channel_contract import MIB, WRONG, make_parcel
 from tests.services import free_port
 from tests.services.certificates import Authority
-from tests.services.https_inbox import running_https_inbox
+from tests.services.https_inbox import _Handler, running_https_inbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +85,84 @@ def test_a_server_that_lets_nobody_look_still_does_not_overwrite(
     with pytest.raises(DeliveryRefusedError, match="is taken: 412"):
         send(inbox.connection(), parcel)
     assert len(inbox.sent) == 1
+
+
+@pytest.mark.parametrize("verify", ["size", "content"])
+def test_what_the_server_took_and_does_not_show_is_not_sent_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: HttpsInbox, verify: Verify
+) -> None:
+    def take(self: Any) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.inbox.sent.append(dict(self.headers))
+        self._answer(202)
+
+    monkeypatch.setattr(_Handler, "do_PUT", take)
+    house = make_house(tmp_path, 1000)
+    for _ in range(2):
+        house.deliver(inbox.connection(), channel="https", verify=verify)
+    assert len(inbox.sent) == 1
+    assert [each.result for each in house.attempts] == ["delivered", "already-there"]
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_file_whose_size_is_not_told_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: HttpsInbox, readable: bool
+) -> None:
+    def look(self: Any) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    monkeypatch.setattr(_Handler, "do_HEAD", look)
+    inbox.answers |= {} if readable else {"GET": 403}
+    parcel = make_parcel(tmp_path)
+    inbox.uploads[f"in/mifir/{parcel.filename}"] = b"other"
+    said = "already with 5 bytes" if readable else "does not show what it is"
+    with pytest.raises(DeliveryRefusedError, match=said):
+        send(inbox.connection(), parcel)
+    assert inbox.sent == []
+
+
+def test_a_size_is_asked_for_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: HttpsInbox
+) -> None:
+    asked: list[str] = []
+    look = _Handler.do_HEAD
+
+    def noted(self: Any) -> None:
+        asked.append(self.headers["Accept-Encoding"])
+        look(self)
+
+    monkeypatch.setattr(_Handler, "do_HEAD", noted)
+    send(inbox.connection(), make_parcel(tmp_path))
+    assert set(asked) == {"identity"}
+
+
+def test_an_upload_that_broke_off_is_no_doubt_where_nobody_may_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: HttpsInbox
+) -> None:
+    inbox.answers |= {"HEAD": 405, "GET": 405}
+    house = make_house(tmp_path, 3 * MIB)
+
+    def break_off(self: Any, *, answer: bool) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]) if answer else MIB)
+        self.connection.close()
+        self.close_connection = True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Handler, "do_PUT", partialmethod(break_off, answer=False))
+        with pytest.raises(DeliveryError, match="dropped the connection"):
+            house.deliver(inbox.connection(), channel="https")
+    house.deliver(inbox.connection(), channel="https")
+    assert len(inbox.sent) == 1
+
+    other = make_house(tmp_path / "other", 2 * MIB)
+    with monkeypatch.context() as patched:
+        patched.setattr(_Handler, "do_PUT", partialmethod(break_off, answer=True))
+        with pytest.raises(DeliveryError):
+            other.deliver(inbox.connection(), channel="https", folder="other")
+    with pytest.raises(DoubtfulDeliveryError, match="may have sent"):
+        other.deliver(inbox.connection(), channel="https", folder="other")
 
 
 def test_a_token_in_the_headers_lets_in(inbox: HttpsInbox, tmp_path: Path) -> None:

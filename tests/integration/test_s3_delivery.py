@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from openreg_airflow.deliver.channels import s3 as channel_module
+from openreg_airflow.deliver.channels.s3 import S3Session
 from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 from tests.channel_sites import S3Site
 from tests.delivery_house import House, make_house, start_victim
@@ -93,6 +94,23 @@ def test_an_object_that_was_taken_before_the_receipt_waits_for_a_person(
     assert site.files() == {}
     house.deliver(site.connection(), again=True, **options)
     assert list(site.files()) == [key]
+
+
+def test_an_object_that_is_taken_at_once_was_delivered(
+    site: S3Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = S3Session._complete
+
+    def take(self: S3Session, upload: dict[str, Any], parts: list[dict[str, Any]]) -> None:
+        complete(self, upload, parts)
+        site.server.client.delete_object(Bucket=upload["Bucket"], Key=upload["Key"])
+
+    monkeypatch.setattr(S3Session, "_complete", take)
+    house = make_house(tmp_path, 1000)
+    options: dict[str, Any] = {"channel": "s3", "folder": f"{site.server.bucket}/in"}
+    assert not house.deliver(site.connection(), **options).already_there
+    assert house.deliver(site.connection(), **options).already_there
+    assert site.files() == {}
 
 
 def test_the_store_itself_is_asked_not_to_overwrite(site: S3Site, tmp_path: Path) -> None:

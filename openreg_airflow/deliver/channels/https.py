@@ -72,7 +72,8 @@ class HttpsChannel:
         login = connection.login
         with httpx.Client(
             auth=httpx.BasicAuth(login, connection.password or "") if login else None,
-            headers=_headers(connection),
+            # A packed answer would hide how large a file is.
+            headers={"Accept-Encoding": "identity"} | _headers(connection),
             verify=trust(connection),
             timeout=timeout_seconds,
             follow_redirects=False,
@@ -123,11 +124,27 @@ class HttpsSession:
         length = answer.headers.get("Content-Length", "")
         self.blind = answer.status_code in _NO_LOOKING
         self._locked_out = answer.status_code == httpx.codes.UNAUTHORIZED
-        if answer.status_code == httpx.codes.OK and length.isdigit():
-            return int(length)
+        if answer.status_code == httpx.codes.OK:
+            return int(length) if length.isdigit() else self._counted(path)
         if answer.status_code not in (200, 404, 410, *_NO_LOOKING):
             raise self._refusal(answer, f"looking for {path}")
         return None
+
+    def _counted(self, path: str) -> int:
+        """The size of a file whose size the server does not tell.
+
+        Raises:
+            DeliveryRefusedError: it does not give the file either.
+        """
+        with (
+            self._doing(f"reading {path}"),
+            self._client.stream("GET", f"{self._base}/{path}") as answer,
+        ):
+            if answer.status_code != httpx.codes.OK:
+                message = f"{self._base}/{path} is there already, but does not show what it is"
+                hint = "It was not overwritten. Find out what was delivered there before."
+                raise DeliveryRefusedError(message, hint=hint)
+            return sum(map(len, answer.iter_bytes(_BLOCK)))
 
     def sha256(self, path: str) -> str | None:
         """Read a file and hash it; None when the server does not give it."""
@@ -157,7 +174,6 @@ class HttpsSession:
             "Repr-Digest": f"sha-256=:{digest}:",
             "Idempotency-Key": f'"{key}"',
         }
-        parcel.journal.publishing(None)
         with self._doing(doing):
             answer = self._client.request(
                 self._method, f"{self._base}/{path}", content=_blocks(parcel), headers=headers
@@ -232,11 +248,14 @@ def _headers(connection: Connection) -> dict[str, str]:
 
 
 def _blocks(parcel: Parcel) -> Iterator[bytes]:
+    """The body. A server takes no request whose end is missing, so the end is noted before it."""
     progress, done = parcel.progress("sent"), 0
     with parcel.path.open("rb") as file:
         while block := file.read(parcel.block(_BLOCK)):
-            yield block
             done += len(block)
+            if done >= parcel.bytes:
+                parcel.journal.publishing(None)
+            yield block
             progress.reached(done)
 
 
