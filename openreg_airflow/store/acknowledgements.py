@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 from sqlalchemy import and_, delete, func, select, update
 
-from openreg_airflow.records import Record
+from openreg_airflow.records import Record, RunKey
 from openreg_airflow.store.acknowledgement_models import (
     AcknowledgementRow,
     FeedbackFileRow,
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from openreg_airflow.records import RunKey
     from openreg_airflow.store.models import RunRow
 
 #: ``awaited`` until a file says something else.
 AckState = Literal["awaited", "received", "accepted", "partly accepted", "rejected", "corrupted"]
 #: Rows of one INSERT.
 _BATCH = 5000
+_RUN = ("report_id", "business_date", "run_id")
 
 
 class Acknowledgement(Record):
@@ -74,11 +74,16 @@ class Acknowledgement(Record):
 
 
 class AcknowledgementOfRun(Acknowledgement):
-    """The same, with the run it belongs to."""
+    """The same, with the run it belongs to.
+
+    Attributes:
+        refused: the files that came for the artifact and were refused, each with the reason.
+    """
 
     report_id: str
     business_date: date
     run_id: str
+    refused: dict[str, str] = Field(default_factory=dict)
 
 
 class FeedbackFile(Record):
@@ -107,7 +112,7 @@ class FeedbackFile(Record):
     @classmethod
     def _one_file(cls, words: Any) -> Any:
         # An earlier version kept all words in one file, and only where that is.
-        return {"files": [words]} if isinstance(words, dict) and "uri" in words else words
+        return words if isinstance(words, dict) and "uri" in words else words
 
     @property
     def names(self) -> dict[str, str]:
@@ -358,7 +363,8 @@ class Acknowledgements(Store):
                 _record(AcknowledgementOfRun, dict(each))
                 for each in connection.execute(query).mappings()
             )
-        return tuple(one for one in found if everything or not one.settled)
+            found = tuple(one for one in found if everything or not one.settled)
+            return tuple(_with_refused(connection, one) for one in found)
 
     def _of(
         self,
@@ -389,6 +395,21 @@ class Acknowledgements(Store):
             .where(*_of_run(model, run), *(table.c[name] == value for name, value in place.items()))
             .order_by(*(table.c[name] for name in order))
         )
+
+
+def _with_refused(connection: Connection, one: AcknowledgementOfRun) -> AcknowledgementOfRun:
+    """The same, with the files that were refused; nobody asks for those of what is settled."""
+    if one.settled:
+        return one
+    file, run = FeedbackFileRow, RunKey.model_validate(one.model_dump(include=set(_RUN)))
+    query = (
+        select(file.filename, file.reason)
+        .where(*_of_run(file, run), file.route == one.route, file.artifact == one.artifact)
+        .where(file.result == "refused")
+        .order_by(file.id)
+    )
+    refused = {row.filename: row.reason for row in connection.execute(query)}
+    return one.model_copy(update={"refused": refused})
 
 
 def _same_file(one: Acknowledgement, other: Acknowledgement | None) -> bool:

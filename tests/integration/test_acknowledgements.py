@@ -613,6 +613,21 @@ def test_what_is_outstanding_is_listed(desk: Desk) -> None:
     assert "no answer is outstanding" in other.stdout
 
 
+def test_what_is_outstanding_is_listed_with_what_came_and_was_refused(desk: Desk) -> None:
+    desk.answer("ACCEPTED")
+    desk.waits()
+    [one] = listed(desk)
+    [(name, reason)] = one["refused"].items()
+    assert name == f"{STEM}_FDB_1.xml"
+    assert "not well-formed" in reason
+    shown = CliRunner().invoke(app, ["acks"], env={"COLUMNS": "40"}).stdout
+    assert f"{name} came and was refused: {reason}" in shown
+    # A person has it mended, and the answer counts.
+    desk.answer(auth031("ACPT", original=STEM, total=5), f"{STEM}_FDB_2.xml")
+    desk.look()
+    assert "refused" not in CliRunner().invoke(app, ["acks", "--all"]).stdout
+
+
 def test_a_task_that_dies_after_the_queue_gives_the_records_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,8 @@ def acks(
 ) -> None:
     """List the files that an answer is still awaited to, the most urgent first.
 
-    Records that are pending at the authority are outstanding too. Exit status 1 when an answer is
+    Records that are pending at the authority are outstanding too. Files that came and were refused
+    are named with the reason. Exit status 1 when an answer is
     overdue or a file was rejected.
     """
     from openreg_airflow import settings
@@ -80,3 +81,6 @@ def _print(found: tuple[AcknowledgementOfRun, ...]) -> None:
             f"{one.pending:,} pending"
         )
         console.print(Text(f"    {one.filename}: {counts}\n    run {one.run_id}"), soft_wrap=True)
+        for name, reason in one.refused.items():
+            text = f"    {name} came and was refused: {reason}"
+            console.print(Text(text, "red"), soft_wrap=True)
