@@ -132,17 +132,17 @@ def get_provider_info() -> dict[str, Any]:
                         example="/srv/reports/in",
                     ),
                     "max_memory_mb": _option(
-                        "Most memory, in MiB, that a spec may give its transform.",
+                        "Most memory, in MiB, that a spec may give its transform or its rules.",
                         default="4096",
                         kind="integer",
                     ),
                     "max_cpus": _option(
-                        "Most processors that a spec may give its transform.",
+                        "Most processors that a spec may give its transform or its rules.",
                         default="2",
                         kind="float",
                     ),
                     "max_seconds": _option(
-                        "Longest wall time, in seconds, that a spec may give its transform.",
+                        "Longest time, in seconds, that a spec may give its transform or its rules.",
                         default="3600",
                         kind="integer",
                     ),

@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from dag_factory.report import ReportSpec
 from openreg_airflow.cli import app
 from openreg_airflow.provider import get_provider_info
 
@@ -85,6 +86,16 @@ def test_every_setting_is_told_of_and_no_other() -> None:
     assert named <= set(known)
     table = (DOCS / "admin.md").read_text()
     assert not [name for name in known if f"`{name}`" not in table]
+
+
+def test_every_field_of_a_spec_is_told_of() -> None:
+    told = {word for page in DOCS.glob("*.md") for word in re.findall(r"\w+", page.read_text())}
+    sections = ReportSpec.model_json_schema()["$defs"]
+    fields = [
+        (name, field) for name, one in sections.items() for field in one.get("properties", ())
+    ]
+    assert len(fields) > 200
+    assert [pair for pair in fields if pair[1] not in told] == []
 
 
 def test_every_page_and_every_command_is_in_the_index() -> None:
