@@ -142,7 +142,7 @@ def get_provider_info() -> dict[str, Any]:
                         kind="float",
                     ),
                     "max_seconds": _option(
-                        "Longest time, in seconds, that a spec may give its transform or its rules.",
+                        "Longest time, in seconds, that a spec may give transform or rules.",
                         default="3600",
                         kind="integer",
                     ),
