@@ -104,6 +104,7 @@ def parts_of(caplog: pytest.LogCaptureFixture) -> list[str]:
         ("SELECT ref AS r, party FROM trades ORDER BY party, 1 DESC", True),
         ("SELECT * FROM trades t WHERE business_date = :business_date ORDER BY 2, t.ref", True),
         ("SELECT t.*, p.lei FROM trades t LEFT JOIN parties p ON p.party = t.party", False),
+        ("SELECT t.*, p.lei FROM parties p LEFT JOIN trades t USING (party) ORDER BY ref, 7", True),
         ("SELECT t.ref, p.lei FROM parties p JOIN trades t ON p.party = t.party ORDER BY 1", True),
         ("SELECT trade_id FROM trades WHERE party IN (SELECT party FROM parties)", False),
     ],
