@@ -282,4 +282,4 @@ class OdbcSession:
 
 
 def _alike(one: pa.Schema, other: pa.Schema) -> bool:
-    return one.names == other.names and one.types == other.types
+    return bool(one.names == other.names and one.types == other.types)
