@@ -112,7 +112,7 @@ class FeedbackFile(Record):
     @classmethod
     def _one_file(cls, words: Any) -> Any:
         # An earlier version kept all words in one file, and only where that is.
-        return words if isinstance(words, dict) and "uri" in words else words
+        return {"files": [words]} if isinstance(words, dict) and "uri" in words else words
 
     @property
     def names(self) -> dict[str, str]:
