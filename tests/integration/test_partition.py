@@ -230,6 +230,44 @@ def test_postgresql_parts_see_one_state(
     drop_postgres_login(server)
 
 
+def test_postgresql_state_is_held_as_long_as_the_parts_are_read(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = request.getfixturevalue("postgres")
+    source = postgres_source(server, tmp_path)
+    source.execute("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) AS g")
+    login = source.database.connection.login
+    server.execute(f"ALTER ROLE {login} SET idle_in_transaction_session_timeout = '100ms'")
+    idle = (
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = %s AND state = 'idle in transaction'"
+        " AND clock_timestamp() - state_change < '300ms'"
+    )
+    queries = part_reading.part_queries
+
+    def wait(*args: Any) -> Any:
+        wait_until(lambda: server.execute(idle, [login]) == [(0,)])
+        return queries(*args)
+
+    monkeypatch.setattr(part_reading, "part_queries", wait)
+
+    table = source.database.extract("SELECT id FROM t", partition={"column": "id", "parts": 2})
+
+    assert table.num_rows == 100
+
+    def lose(*args: Any) -> Any:
+        server.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = %s",
+            [login],
+        )
+        return queries(*args)
+
+    monkeypatch.setattr(part_reading, "part_queries", lose)
+
+    with pytest.raises(SourceUnavailableError, match="the session whose state"):
+        source.database.extract("SELECT id FROM t", partition={"column": "id", "parts": 2})
+    drop_postgres_login(server)
+
+
 def test_day_windows_of_a_date_column_are_whole_days(direct: Source) -> None:
     fill(direct, 56)
 

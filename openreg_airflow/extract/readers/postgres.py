@@ -23,7 +23,7 @@ import pyarrow as pa
 from adbc_driver_manager._reader import AdbcRecordBatchReader
 from adbc_driver_postgresql import StatementOptions
 
-from openreg_airflow.errors import SourceError
+from openreg_airflow.errors import SourceError, SourceUnavailableError
 from openreg_airflow.extract.parameter import type_of
 from openreg_airflow.extract.reader import BATCH_BYTES, SourceConnection, Stream
 from openreg_airflow.extract.readers.postgres_errors import (
@@ -59,6 +59,8 @@ _ALWAYS = {"client_encoding": "UTF8"}
 
 #: How the server names a snapshot: it is the one thing that is written into a statement.
 _SNAPSHOT = re.compile(r"[0-9A-Fa-f]+(-[0-9A-Fa-f]+)*")
+#: What it says when there is none of that name: an invalid value, or since PostgreSQL 16 no object.
+_NO_SNAPSHOT = ("22023", "42704")
 
 _CASTS = {"date": "date", "decimal": "numeric", "integer": "bigint", "string": "text"}
 
@@ -81,8 +83,9 @@ class PostgresReader:
         """Log in and begin the transaction in the snapshot of another session.
 
         Raises:
-            SourceError: the login is refused, or the other session is no longer there.
-            SourceUnavailableError: the server cannot be reached or takes no more sessions.
+            SourceError: the login is refused.
+            SourceUnavailableError: the server cannot be reached or takes no more sessions, or the
+                other session is no longer there.
         """
         return _opened(connection, state, timeout_seconds)
 
@@ -105,7 +108,7 @@ def _opened(
     except adbc_driver_manager.Error as error:
         session.close()
         raise query_error(error, where) from error
-    except SourceError:
+    except (SourceError, SourceUnavailableError):
         session.close()
         raise
     return session
@@ -146,13 +149,14 @@ class PostgresSession:
 
         Raises:
             SourceError: the session's settings hide the types of its results.
+            SourceUnavailableError: the session of ``state`` is no longer there.
         """
         self._connection.set_autocommit(False)
         self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         if state is not None:
             if not _SNAPSHOT.fullmatch(state):
                 raise ValueError(state)
-            self._run(f"SET TRANSACTION SNAPSHOT '{state}'")
+            self._enter(state, where)
         found = self._run(
             "SELECT current_setting('server_version'), version(), "
             "current_setting('server_version_num')::int"
@@ -165,12 +169,24 @@ class PostgresSession:
             "TimeZone": "UTC",
             "extra_float_digits": "1",  # all digits of floats that a query makes text of
             "statement_timeout": str(timeout_seconds * 1000),
+            # A session waits while another one reads in its snapshot, or between two sources.
+            "idle_in_transaction_session_timeout": str(timeout_seconds * 1000),
             # Without this, a scan starts where another session's scan happens to be.
             "synchronize_seqscans": "off",
         }
         if number >= _CHECK_SINCE and "linux" in described:
             settings["client_connection_check_interval"] = _CONNECTION_CHECK
         self._set(settings)
+
+    def _enter(self, state: str, where: str) -> None:
+        try:
+            self._run(f"SET TRANSACTION SNAPSHOT '{state}'")
+        except adbc_driver_manager.Error as error:
+            failure = query_error(error, where)
+            if error.sqlstate not in _NO_SNAPSHOT:
+                raise failure from error
+            message = f"the session whose state the parts are read in is gone: {failure.message}"
+            raise SourceUnavailableError(message, where=where) from error
 
     def share(self) -> str:
         """Export the snapshot; see :class:`openreg_airflow.extract.reader.SharingSession`."""
