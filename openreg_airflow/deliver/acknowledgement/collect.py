@@ -150,10 +150,13 @@ def collect(
     if again or not all(standing.settled for standing in before):
         with workspace.scratch_folder() as scratch:
             known = [file for file in store.files(*place) if not afresh or file.result == "read"]
-            for came in fetch_answers(awaited, connect, scratch, known):
-                file = _take(awaited, came, workspace, store, reject)
-                if file.result == "refused":
-                    refused.append(file)
+            fetched = fetch_answers(awaited, connect, scratch, known)
+            sent = awaited.table if awaited.names and fetched else None
+            with workspace.open_local(sent) if sent else nullcontext() as table:
+                for came in fetched:
+                    file = _take(awaited, came, workspace, store, reject, table=table)
+                    if file.result == "refused":
+                        refused.append(file)
     return Collected(standings=store.of_run(*place), refused=tuple(refused))
 
 
@@ -215,6 +218,8 @@ def _take(
     workspace: Workspace,
     store: Acknowledgements,
     reject: Reject,
+    *,
+    table: Path | None,
 ) -> FeedbackFile:
     """Keep a file and take what it says, or refuse it."""
     from openreg_airflow.deliver.acknowledgement.addressee import Sent
@@ -248,11 +253,7 @@ def _take(
     try:
         with AnswerFile(answers) as writer:
             feedback = load_parser(answer.parser).read(path, answer.form, writer.take)
-        table = awaited.table if awaited.names else None
-        with (
-            workspace.open_local(table) if table else nullcontext() as local,
-            known_words(last, store, run, workspace, path.parent) as known,
-        ):
+        with known_words(last, store, run, workspace, path.parent) as known:
             matched = match(
                 name,
                 feedback,
@@ -260,7 +261,7 @@ def _take(
                 Sent(
                     business_date=run.business_date,
                     files=artifact.reports,
-                    table=local,
+                    table=table,
                     names=awaited.names,
                 ),
                 answer,

@@ -69,6 +69,7 @@ def fetch_answers(
         }
     )
     channel, connection = channel_for(spec, connect(spec.connection))
+    seen = _looked_at(known)
     fetched: list[FetchedAnswer] = []
     with channel.open(connection, timeout_seconds=spec.timeout_seconds) as session:
         if not isinstance(session, Mailbox):
@@ -84,7 +85,9 @@ def fetch_answers(
             if size is None:
                 continue
             changed = session.changed(path)
-            if _seen(known, name, size, changed):
+            # Another file of the same name and size may have taken its place.
+            told = seen.get((name, size), set())
+            if told and ("" in (changed, *told) or changed in told):
                 continue
             if size > answer.most_mib << 20:
                 log.error("%s has %d bytes, more than most_mib allows; it stays there", name, size)
@@ -132,7 +135,10 @@ def _plain(name: str) -> bool:
     return name.isprintable() and "/" not in name and name not in (".", "..")
 
 
-def _seen(known: list[FeedbackFile], name: str, size: int, changed: str) -> bool:
-    """Whether a file was looked at; another one of its name and size is not it."""
-    told = {file.names[name] for file in known if file.bytes == size and name in file.names}
-    return bool(told) and ("" in (changed, *told) or changed in told)
+def _looked_at(known: list[FeedbackFile]) -> dict[tuple[str, int], set[str]]:
+    """What the place told of the last change of files that were looked at, by name and size."""
+    found: dict[tuple[str, int], set[str]] = {}
+    for file in known:
+        for name, changed in file.names.items():
+            found.setdefault((name, file.bytes), set()).add(changed)
+    return found
