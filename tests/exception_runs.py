@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from openreg_airflow.exception_queue import claims, resubmission
 from openreg_airflow.exception_queue.reasons import ReasonWriter
+from openreg_airflow.exception_queue.rejections import Rejection
 from openreg_airflow.exception_queue.set_aside import SetAside, set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
-from openreg_airflow.exception_queue.take_back import Rejection, take_back
+from openreg_airflow.exception_queue.take_back import take_back
 from openreg_airflow.records import Column, Dataset, RunKey
 from openreg_airflow.store import schema
 from openreg_airflow.workspace import Workspace

@@ -18,6 +18,7 @@ def auth031(
     total: int | None = None,
     counts: Mapping[str, int] | None = None,
     records: Sequence[tuple[str, str, str, str]] = (),
+    rule: tuple[str, str] = ("", ""),
 ) -> str:
     """A status advice.
 
@@ -27,6 +28,7 @@ def auth031(
         total: how many records it counts.
         counts: how many by code; all in the file's state when left out.
         records: reference, code, rule and text of each that it names.
+        rule: what the whole file does not meet, and its text.
     """
     statistics = ""
     usual = "RJCT" if status in ("RJCT", "CRPT") else "ACPT"
@@ -45,7 +47,7 @@ def auth031(
     identifier = f"<MsgRptIdr>{original}</MsgRptIdr>" if original else ""
     return (
         '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:auth.031.001.01"><FinInstrmRptgStsAdvc>'
-        f"<StsAdvc>{identifier}<MsgSts><Sts>{status}</Sts>{statistics}</MsgSts>{named}</StsAdvc>"
+        f"<StsAdvc>{identifier}<MsgSts><Sts>{status}</Sts>{statistics}{_rule(*rule)}</MsgSts>{named}</StsAdvc>"
         "</FinInstrmRptgStsAdvc></Document>"
     )
 

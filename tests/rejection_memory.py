@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from openreg_airflow.deliver.acknowledgement.rejected import keyed
 from openreg_airflow.exception_queue import claims
 from openreg_airflow.exception_queue.reasons import ReasonWriter
+from openreg_airflow.exception_queue.rejections import Rejection
 from openreg_airflow.exception_queue.set_aside import set_aside
-from openreg_airflow.exception_queue.take_back import Rejection, take_back
+from openreg_airflow.exception_queue.take_back import take_back
 from openreg_airflow.records import Column, Dataset
 from openreg_airflow.store.acknowledgements import RecordAnswer
 from tests.exception_runs import PARTIES, RECORDS, TRADES, Desk, parties, trades

@@ -36,7 +36,7 @@ def corrected(order: Order, store: References) -> Order:
 
     The same tables again give the rows that were sent for them, so that a repeated run is known as
     such; unless the authority rejected some since, of this version or one before: these are
-    reported anew.
+    reported anew, but not by a resubmission.
 
     Args:
         order: an artifact with corrections that are derived.
@@ -55,8 +55,12 @@ def corrected(order: Order, store: References) -> Order:
     before = store.submissions(*key)
     alike = [one for one in before if one.resubmission == order.resubmission]
     same = alike[-1] if alike and alike[-1].target == target else None
-    if same is not None and same.records is not None and not store.rejected([same.id]):
+    # What a resubmission sent and was rejected is in the queue again: another one sends it.
+    final = bool(order.resubmission)
+    if same is not None and same.records is not None and (final or not store.rejected([same.id])):
         again = _again(order, same, same.records, target, before)
+        if final:
+            return again
         # A record of an older version, which this one left alone, may have been rejected late.
         late = same.state == "delivered" and store.rejected([one.id for one in before])
         if not late:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from openreg_airflow.errors import PermanentError
 from openreg_airflow.exception_queue.changes import Change, Changes, audit
 from openreg_airflow.exception_queue.intake import Intake
 from openreg_airflow.exception_queue.parting import Parting
 from openreg_airflow.exception_queue.reasons import ReasonWriter
+from openreg_airflow.exception_queue.rejections import Rejections
 from openreg_airflow.exception_queue.rows import item, items, queue_transaction
 from openreg_airflow.exception_queue.sent_keys import SentKeys
-from openreg_airflow.records import Dataset, Record
+from openreg_airflow.records import Dataset
 from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.exception_models import ExceptionCount, ExceptionItem
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from openreg_airflow.exception_queue.rejections import Rejection
     from openreg_airflow.exception_queue.spec import RecordTable
     from openreg_airflow.records import RunKey
     from openreg_airflow.workspace import Workspace
@@ -31,24 +34,6 @@ if TYPE_CHECKING:
 #: The stage of items that were taken back.
 STAGE = "acknowledge"
 _CHUNK = 500
-
-
-class Rejection(Record):
-    """A record that the authority did not accept.
-
-    Attributes:
-        table: the table of records.
-        key: the values that name it, as text.
-        rule: the authority's id of what it does not meet.
-        message: what the authority says.
-        row: its 0-based number in the table that the run reported, where several may have the key.
-    """
-
-    table: str
-    key: tuple[str | None, ...]
-    rule: str
-    message: str
-    row: int | None = None
 
 
 def take_back(
@@ -67,7 +52,7 @@ def take_back(
     Args:
         run: the run that reported them, whether it read the source or resubmitted.
         rejections: what the authority said; several of one record are one item. Read once, never
-            held as a whole where the run read the source.
+            held as a whole.
         records: the report's section ``records``.
         workspace: where the run's tables are.
         store_url: the product's own database.
@@ -99,9 +84,12 @@ def take_back(
         message = f"run {run.run_id} reported no records of the exception queue's tables"
         raise PermanentError(message)
     if counts.resubmission:
-        with queue_transaction(store_url, write=True) as connection:
-            taken = counts.detail["items"]
-            return _from_resubmission(connection, run, rejections, records, taken)
+        with (
+            workspace.scratch_folder() as folder,
+            Rejections(rejections, folder.absolute()) as said,
+            queue_transaction(store_url, write=True) as connection,
+        ):
+            return _from_resubmission(connection, run, said, records, counts.detail["items"])
     with ExitStack() as stack:
         tables = {
             name: stack.enter_context(workspace.open_local(Dataset.model_validate(table)))
@@ -129,45 +117,57 @@ def take_back(
 def _from_resubmission(
     connection: Connection,
     run: RunKey,
-    rejections: Iterable[Rejection],
+    said: Rejections,
     records: Mapping[str, RecordTable],
     taken: Mapping[str, Sequence[int]],
 ) -> int:
     """Records of a resubmission are items already: they wait again, as they were sent."""
-    mine = (ExceptionItem.reported_by == run.run_id) | (ExceptionItem.claimed_by == run.run_id)
-    wanted: dict[tuple[str, tuple[str | None, ...]], list[dict[str, Any]]] = {}
-    for said in rejections:
-        reason = {"rule": said.rule, "message": said.message, "table": said.table}
-        wanted.setdefault((said.table, said.key), []).append(reason)
-    found: set[tuple[str, tuple[str | None, ...]]] = set()
     numbers = iter(sorted(number for numbers in taken.values() for number in numbers))
     with Changes() as changes, SentKeys(connection, records) as keys:
         while chunk := tuple(islice(numbers, _CHUNK)):
             query = items().where(ExceptionItem.id.in_(chunk)).order_by(ExceptionItem.id)
-            for one, key in keys.of([*map(item, connection.execute(query).fetchall())]):
-                place = (one.table, key)
-                if place not in wanted:
-                    continue
-                found.add(place)
-                done = connection.execute(
-                    update(ExceptionItem)
-                    .where(ExceptionItem.id == one.id, mine)
-                    .values(
-                        state="pending",
-                        origin="authority",
-                        claimed_by=None,
-                        reported_by=None,
-                        reasons=wanted[place],
-                        rules=f"|{'|'.join(dict.fromkeys(r['rule'] for r in wanted[place]))}|",
-                        version=ExceptionItem.version + 1,
-                    )
-                )
-                if done.rowcount:
-                    after = {"state": "pending", "rules": [r["rule"] for r in wanted[place]]}
-                    before = {"state": one.state, "run": run.run_id}
-                    changes.add(Change("take back", one.id, before, after))
-        if lost := [key for key in wanted if key not in found]:
-            message = f"run {run.run_id} reported no record {lost[0][1]} of {lost[0][0]}"
+            there = [*map(item, connection.execute(query).fetchall())]
+            places = {one.id: (one.table, key) for one, key in keys.of(there)}
+            states = {one.id: one.state for one in there}
+            alike: dict[str, list[int]] = {}
+            for number, reasons in said.of(places).items():
+                alike.setdefault(json.dumps(reasons), []).append(number)
+            for text, same in alike.items():
+                rules = list(dict.fromkeys(reason["rule"] for reason in json.loads(text)))
+                after = {"state": "pending", "rules": rules}
+                for number in _wait_again(connection, run, same, json.loads(text), rules):
+                    before = {"state": states[number], "run": run.run_id}
+                    changes.add(Change("take back", number, before, after))
+        if lost := said.unfound():
+            message = f"run {run.run_id} reported no record {lost[1]} of {lost[0]}"
             raise PermanentError(message)
         audit(connection, Actor.of_task(run.report_id, run.run_id), run, changes)
     return changes.count
+
+
+def _wait_again(
+    connection: Connection,
+    run: RunKey,
+    numbers: Sequence[int],
+    reasons: list[dict[str, Any]],
+    rules: Sequence[str],
+) -> list[int]:
+    """Make items pending that a resubmission still counts as its own, and give their numbers."""
+    mine = (ExceptionItem.reported_by == run.run_id) | (ExceptionItem.claimed_by == run.run_id)
+    done = connection.scalars(
+        update(ExceptionItem)
+        .where(ExceptionItem.id.in_(numbers), mine)
+        .values(
+            state="pending",
+            origin="authority",
+            claimed_by=None,
+            reported_by=None,
+            reasons=reasons,
+            rules=f"|{'|'.join(rules)}|",
+            version=ExceptionItem.version + 1,
+            # A later run counts it among those that it read and handed on.
+            taken_back=or_(ExceptionItem.taken_back, ExceptionItem.state == "superseded"),
+        )
+        .returning(ExceptionItem.id)
+    )
+    return sorted(done)

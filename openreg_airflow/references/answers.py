@@ -33,20 +33,35 @@ def free_rejected(run: RunKey, route: str, artifact: Artifact, store: Acknowledg
     own = next((one.id for one in known if (one.content, one.version) == same), None)
     if own is None:
         return
-    refused = {
-        standing.position
-        for standing in store.of_run(run, route, artifact.name)
-        if standing.state in ("rejected", "corrupted")
-    }
-    first, files = 0, []
+    states = {one.position: one.state for one in store.of_run(run, route, artifact.name)}
+    first, files, taken = 0, [], []
     for position, file in enumerate(artifact.reports, 1):
-        if position in refused:
-            files.append((first, first + file.records))
+        rows = (first, first + file.records)
+        if states.get(position) in ("rejected", "corrupted"):
+            files.append(rows)
+        elif states.get(position) in ("accepted", "partly accepted"):
+            taken.append(rows)
         first += file.records
+    if taken and _rejected_elsewhere(run, route, artifact, store):
+        taken = []
     said = (
         [Said(one.row, one.reference, one.status == "rejected") for one in batch]
         for batch in store.each_answer(run, route, artifact.name)
     )
     first_batch = next(said, None)
-    if first_batch is not None or files:
-        references.reject(own, chain([first_batch or []], said), files)
+    if first_batch is not None or files or (taken and references.rejected([own])):
+        references.reject(own, chain([first_batch or []], said), files, taken)
+
+
+def _rejected_elsewhere(
+    run: RunKey, route: str, artifact: Artifact, store: Acknowledgements
+) -> bool:
+    """Whether somebody rejects any of it to whom another route leads."""
+    known = store.outstanding(
+        report_id=run.report_id, business_date=run.business_date, everything=True
+    )
+    return any(
+        one.rejected and one.run_id == run.run_id and one.route != route
+        for one in known
+        if one.artifact == artifact.name
+    )

@@ -272,6 +272,7 @@ class References(Store):
         submission: int,
         answers: Iterable[list[Said]],
         files: Sequence[tuple[int, int]] = (),
+        taken: Sequence[tuple[int, int]] = (),
     ) -> None:
         """Note what the authority rejected, which then counts no more.
 
@@ -281,10 +282,18 @@ class References(Store):
             submission: id of the submission.
             answers: what it said of single records, in batches.
             files: those rejected as a whole: their first position, and the one after their last.
+            taken: those that it accepted, if only in part or in the end.
         """
         said = {"own": submission, "yes": True, "no": False}
         with self._transaction(write=True) as connection:
             stage(connection, _as_staged(answers))
+            for first, end in taken:
+                connection.execute(
+                    update(ReferenceRow)
+                    .where(ReferenceRow.submission_id == submission, ReferenceRow.rejected)
+                    .where(ReferenceRow.position >= first, ReferenceRow.position < end)
+                    .values(rejected=False)
+                )
             for word, rejected in (("NOT cancels", ":no"), ("cancels", ":yes")):
                 connection.execute(
                     text(

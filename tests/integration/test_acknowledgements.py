@@ -76,7 +76,6 @@ class Desk:
         last: str = "skipped",
         resumed: bool = False,
         run: RunKey = RUN,
-        resubmission: int = 0,
         **spec: Any,
     ) -> Any:
         """What the task does when it looks now: returns, defers or fails.
@@ -85,7 +84,6 @@ class Desk:
             delivered: when; now when left out.
             resumed: it has waited, and was not started by anybody.
             run: whose task.
-            resubmission: number of the one that it sent.
             stand_in: how the task ended that delivers instead, and nothing was delivered.
             last: how the task ended that delivers instead of that one.
             spec: of the acknowledgement.
@@ -103,7 +101,6 @@ class Desk:
             else [{"delivered_at": (delivered or datetime.now(UTC)).isoformat()}],
             stand_ins=("spare", "last") if stand_in else (),
             tables={"transactions": self.table.model_dump(mode="json")},
-            verdict={"results": [], "resubmission": resubmission} if resubmission else None,
             records=RECORDS,
         )
         states = {run.run_id: {"spare": stand_in, "last": last}}
@@ -389,9 +386,6 @@ def test_a_file_that_was_refused_as_a_whole_fails_the_task(
         desk.look()
     assert desk.standing == (state, 0, 5, 0)
     assert "run the business date again" in (caught.value.hint or "")
-    with pytest.raises(AcknowledgementError) as caught:
-        desk.look(resubmission=1)
-    assert "No other run sends what this one resubmitted" in (caught.value.hint or "")
 
 
 def test_each_part_of_an_artifact_is_answered_by_itself(desk: Desk) -> None:

@@ -18,9 +18,10 @@ from openreg_airflow.errors import ArtifactError
 from openreg_airflow.exception_queue import claims
 from openreg_airflow.exception_queue.listing import Wanted, find
 from openreg_airflow.exception_queue.reasons import ReasonWriter
+from openreg_airflow.exception_queue.rejections import Rejection
 from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
-from openreg_airflow.exception_queue.take_back import Rejection, take_back
+from openreg_airflow.exception_queue.take_back import take_back
 from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset
 from openreg_airflow.references.names import refuse_alike
 from openreg_airflow.references.spec import ReferencesSpec

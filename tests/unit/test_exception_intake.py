@@ -25,10 +25,11 @@ from openreg_airflow.exception_queue.intake import Intake
 from openreg_airflow.exception_queue.listing import Wanted, find
 from openreg_airflow.exception_queue.parting import AsideRecord, Parting
 from openreg_airflow.exception_queue.reasons import ReasonWriter
+from openreg_airflow.exception_queue.rejections import Rejection
 from openreg_airflow.exception_queue.rows import queue_transaction
 from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
-from openreg_airflow.exception_queue.take_back import Rejection, take_back
+from openreg_airflow.exception_queue.take_back import take_back
 from openreg_airflow.store import audit
 from openreg_airflow.store.acknowledgements import RecordAnswer
 from openreg_airflow.store.actor import Actor

@@ -9,10 +9,12 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from openreg_airflow.deliver.acknowledgement.feedback import FeedbackError, load_parser
 from openreg_airflow.deliver.acknowledgement.fetching import fetch_answers, local_name
+from openreg_airflow.deliver.acknowledgement.whole_files import of_whole_files, with_whole_files
 from openreg_airflow.errors import SpecError
 from openreg_airflow.references.guard import references_of
 from openreg_airflow.store.acknowledgements import (
@@ -47,6 +49,7 @@ class Awaited:
         spec: the route; it has an acknowledgement.
         table: the table whose rows were written.
         due_at: until when an answer is waited for.
+        resubmission: the exception queue gave what was sent, and no source has it.
     """
 
     run: RunKey
@@ -55,6 +58,7 @@ class Awaited:
     artifact: Artifact
     table: Dataset | None
     due_at: datetime
+    resubmission: bool = False
 
     @property
     def answer(self) -> AcknowledgementSpec:
@@ -115,7 +119,8 @@ def collect(
         workspace: where feedback files are kept.
         store: where answers are kept.
         reject: is given the rejected records, once through and perhaps none, before the file
-            counts as read: a task that dies in between gives them again.
+            counts as read: a task that dies in between gives them again. Those of a resubmission
+            are among them when their file is rejected as a whole.
         afresh: look at refused files once more, and for new ones although all is answered; a file
             that was rejected as a whole goes out as another version, so its answer is the last.
 
@@ -145,6 +150,9 @@ def collect(
     refused: list[FeedbackFile] = []
     _adopt(awaited, store, reject)
     before = store.of_run(*place)
+    if afresh and awaited.resubmission:
+        # An earlier version left them as they were.
+        reject(of_whole_files(before, reports))
     # A person who clears the task asks whether the authority has changed its mind.
     again = afresh and all(one.state not in ("rejected", "corrupted") for one in before)
     if again or not all(standing.settled for standing in before):
@@ -199,7 +207,9 @@ def _adopt(awaited: Awaited, store: Acknowledgements, reject: Reject) -> None:
             continue
         *older, newest = [file for file in store.files(other, *place) if file.result == "read"]
         log.info("run %s sent the same content; its answers hold for this run too", other.run_id)
-        reject(one for one in _each(store, other, place) if one.status == "rejected")
+        whole = of_whole_files(standings if awaited.resubmission else (), artifact.reports)
+        words = (one for one in _each(store, other, place) if one.status == "rejected")
+        reject(chain(words, whole))
         # Those that still lie there are known, and not read again as if they were newer.
         for file in older:
             store.note(run, file)
@@ -222,7 +232,7 @@ def _take(
     table: Path | None,
 ) -> FeedbackFile:
     """Keep a file and take what it says, or refuse it."""
-    from openreg_airflow.deliver.acknowledgement.addressee import Sent
+    from openreg_airflow.deliver.acknowledgement.addressee import Sent, answered_files
     from openreg_airflow.deliver.acknowledgement.answers import AnswerFile, Words
     from openreg_airflow.deliver.acknowledgement.kept import keep_words, known_words
     from openreg_airflow.deliver.acknowledgement.matching import match
@@ -283,7 +293,12 @@ def _take(
         store.note(run, _also_as(read, came))
         return read
     words = Words(newest, awaited.route, artifact.name)
-    reject(words.rejected())
+    rejected = words.rejected()
+    if awaited.resubmission:
+        files = Sent(business_date=run.business_date, files=artifact.reports, table=None, names=())
+        said = answered_files(feedback, name, files, answer)
+        rejected = with_whole_files(rejected, of_whole_files(standings, artifact.reports, said))
+    reject(rejected)
     told = keep_words(
         newest,
         matched,

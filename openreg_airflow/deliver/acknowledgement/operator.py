@@ -108,7 +108,7 @@ class AcknowledgeOperator(StageOperator):
             free_rejected(run, self.route, awaited.artifact, store)
         if not found.settled:
             self._wait(found.standings)
-        _refuse_rejected(found.standings, resubmitted=self._resubmitted())
+        _refuse_rejected(found.standings, resubmitted=awaited.resubmission)
         return [standing.model_dump(mode="json") for standing in found.standings]
 
     def _nothing_delivered(self, context: Context) -> None:
@@ -153,6 +153,7 @@ class AcknowledgeOperator(StageOperator):
             # A correction has other rows than the table.
             table=written_table(artifact) or self._tables().get(table),
             due_at=self._due(run, max(delivered, default=datetime.now(UTC))),
+            resubmission=self._resubmitted(),
         )
 
     def _due(self, run: RunKey, delivered: datetime) -> datetime:
@@ -226,7 +227,8 @@ class AcknowledgeOperator(StageOperator):
             )
             return
         from openreg_airflow.deliver.acknowledgement.rejected import keyed
-        from openreg_airflow.exception_queue.take_back import Rejection, take_back
+        from openreg_airflow.exception_queue.rejections import Rejection
+        from openreg_airflow.exception_queue.take_back import take_back
 
         with ExitStack() as stack:
             source, rows = self._rows_of_report(awaited, awaited.table, rejected, stack)
@@ -283,6 +285,9 @@ def _reported(
         if row is not None:
             yield row, answer
             continue
+        if not answer.reference:
+            # The file was rejected as a whole, of which the task tells.
+            continue
         log.error(
             "the cancellation of %s was rejected, and goes out again with the next run of the "
             "date: %s %s",
@@ -309,8 +314,7 @@ def _refuse_rejected(standings: Sequence[Acknowledgement], *, resubmitted: bool)
         hint = "Correct the report and run the business date again: it is a new version."
         if resubmitted:
             hint = (
-                "No other run sends what this one resubmitted. Mend the cause; then clear this run "
-                "from its artifact task, which makes a new version where the report has "
-                "corrections. Else send the file again with openreg deliver and a reason."
+                "Its records are pending in the exception queue again, with this reason: amend "
+                "them, or release them where they are right; then run openreg resubmit."
             )
         raise AcknowledgementError(message, hint=hint)
