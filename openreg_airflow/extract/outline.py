@@ -217,13 +217,9 @@ def _terms(tree: exp.Select) -> Iterator[Term]:
 
 
 def _order_at(text: str, dialect: str) -> int:
-    """Where the ORDER BY of the whole begins, which is behind everything else in it."""
-    depth, found = 0, -1
-    for token in Dialect.get_or_raise(dialect).tokenize(text):
-        depth += (token.token_type is TokenType.L_PAREN) - (token.token_type is TokenType.R_PAREN)
-        if token.token_type is TokenType.ORDER_BY and not depth:
-            found = token.start
-    return found
+    """Where the ORDER BY of the whole begins: no other comes behind it."""
+    tokens = Dialect.get_or_raise(dialect).tokenize(text)
+    return max(token.start for token in tokens if token.token_type is TokenType.ORDER_BY)
 
 
 def _pinned(tree: exp.Select, query: Query) -> Iterator[tuple[ColumnName, Value]]:

@@ -10,6 +10,7 @@ The session is one consistent snapshot in a READ ONLY transaction in UTC.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from contextlib import closing, suppress
 from decimal import Decimal
@@ -20,7 +21,7 @@ import pyarrow as pa
 
 from openreg_airflow.errors import SourceError, SpecError
 from openreg_airflow.extract.reader import BATCH_BYTES, SourceConnection, Stream
-from openreg_airflow.extract.readers.mysql_errors import connection_error, query_error
+from openreg_airflow.extract.readers.mysql_errors import connection_error, cut, query_error
 from openreg_airflow.extract.readers.mysql_settings import UNCUT
 from openreg_airflow.extract.readers.mysql_types import CONVERSIONS, array, column
 from openreg_airflow.extract.readers.writing import refuse_writing
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from openreg_airflow.extract.query import Query
     from openreg_airflow.extract.reader import Session, SourceColumn
+
+log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 30
 _CANCEL_SECONDS = 5
@@ -43,6 +46,7 @@ _MOST_ROWS = 20_000
 #: Values that are Python objects at the same time: as many as stay in the processor's cache, which
 #: takes a third off the time.
 _PIECE_VALUES = 20_000
+_SHOWN_WARNINGS = 5
 #: The most that rows may hold which are asked for at once, if each is as long as its columns allow.
 _UNSEEN_BYTES = 4 * BATCH_BYTES
 #: The protocol's longest value: columns that may hold it say so, or -1.
@@ -228,12 +232,33 @@ class MysqlSession:
             raise query_error(error, file) from error
         if not rows:
             self._result = None
+            self._hear(file)
             return None
         arrays = [
             array(values, found)
             for values, found in zip(zip(*rows, strict=True), columns, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, names=[found.name for found in columns])
+
+    def _hear(self, file: str) -> None:
+        """Hand on what the server says of values that it gave all the same.
+
+        Raises:
+            SourceError: it has cut one.
+        """
+        count = self._connection.warning_count()
+        if not count:
+            return
+        try:
+            self._connection.query(b"SHOW WARNINGS")
+            said = self._connection.store_result().fetch_row(0, 0)
+        except MySQLdb.Error as error:
+            raise query_error(error, file) from error
+        warnings = [(int(number), text.decode(errors="replace")) for _, number, text in said]
+        if (error := cut(warnings, file)) is not None:
+            raise error
+        shown = "; ".join(f"{text} ({number})" for number, text in warnings[:_SHOWN_WARNINGS])
+        log.warning("%s warns %d times of values of %s: %s", self.server, count, file, shown)
 
     def _spell(self, value: date | Decimal | int | str | tuple[Any, ...]) -> str:
         """A parameter as the driver binds it: a literal of its type, quoted by the driver."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from openreg_airflow.errors import SourceError, SourceUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import MySQLdb
 
 _TOO_LONG = (1969, 3024)  # MariaDB's and MySQL's
@@ -34,6 +36,12 @@ _LOST = frozenset({2001, 2002, 2003, 2004, 2005, 2006, 2011, 2012, 2013, 2027, 2
 _TLS = 2026
 #: Some of TLS's failures are of the network below it.
 _NETWORK = re.compile(r"reset|closed|eof|timed? ?out|broken pipe", re.IGNORECASE)
+
+#: Warnings of values that are cut, or NULL, since the server's settings allow none so long.
+_CUT = {
+    1260: "Raise group_concat_max_len of the server.",
+    1301: "Raise max_allowed_packet of the server, or let the query make shorter values.",
+}
 
 _HINTS = {
     1044: "Check the connection's database and what its login may read.",
@@ -82,6 +90,20 @@ def query_error(error: MySQLdb.Error, where: str) -> SourceError | SourceUnavail
     if line := re.search(r" at line (\d+)$", text):
         where = f"{where}, line {line[1]}"
     return SourceError(f"MySQL refuses the query ({number}): {text}", where=where, hint=hint)
+
+
+def cut(warnings: Sequence[tuple[int, str]], file: str) -> SourceError | None:
+    """The error for values that are not whole, if a warning tells of one.
+
+    Args:
+        warnings: number and text of each, after the last row.
+        file: the SQL file.
+    """
+    for number, text in warnings:
+        if number in _CUT:
+            message = f"MySQL has cut a value ({number}): {text}"
+            return SourceError(message, where=file, hint=_CUT[number])
+    return None
 
 
 def _parts(error: MySQLdb.Error) -> tuple[int, str]:

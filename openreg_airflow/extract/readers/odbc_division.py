@@ -8,7 +8,7 @@ part; then it is asked for one part after the other, in the state in which they 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import groupby
+from itertools import cycle, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +72,15 @@ def _facts(
     facts_query: str,
     ask: Callable[[Query], list[tuple[Any, ...]]],
 ) -> TableFacts:
-    before, between, after = map(Added, facts_query.split("?"))
     end = len(query.text)
-    schema, name = Placeholder(_SCHEMA, end), Placeholder(_TABLE, end)
+    marks = cycle((Placeholder(_SCHEMA, end), Placeholder(_TABLE, end)))
+    first, *others = facts_query.split("?")
+    pieces: list[str | Placeholder] = [Added(first)]
+    for mark, text in zip(marks, others, strict=False):
+        pieces += [mark, Added(text)]
     asked = replace(
         query,
-        pieces=(before, schema, between, name, after),
+        pieces=tuple(pieces),
         parameters={_SCHEMA: table.schema, _TABLE: table.name},
     )
     try:
@@ -88,15 +91,16 @@ def _facts(
 
 
 def _described(rows: list[tuple[Any, ...]]) -> TableFacts:
-    """What is in the rows: one for each column and each index that it is in."""
-    keys: dict[str, list[str]] = {}
-    unique = [row for row in rows if row[4] is not None and row[6] == 0]
-    for index, members in groupby(sorted(unique, key=itemgetter(4, 5)), key=itemgetter(4)):
-        keys[index] = [row[2] for row in members]
+    """What the rows say: of columns first, then of indexes."""
+    columns = [row for row in rows if row[4] is None]
+    indexes = {
+        (name, several): [row[2] for row in members]
+        for (name, several), members in groupby(rows[len(columns) :], key=itemgetter(4, 6))
+    }
     return TableFacts(
-        steady=bool(rows) and rows[0][0] == 1,
-        row_bytes=int(rows[0][1] or 0) if rows else 0,
-        columns={row[2]: row[3] for row in rows},
-        keys=list(keys.values()),
-        indexed=frozenset(row[2] for row in rows if row[4] is not None),
+        steady=any(row[0] == 1 for row in columns),
+        row_bytes=max((row[1] for row in columns), default=0),
+        columns={row[2]: row[3] for row in columns},
+        keys=[members for (_, several), members in indexes.items() if not several],
+        indexed=frozenset(name for members in indexes.values() for name in members),
     )

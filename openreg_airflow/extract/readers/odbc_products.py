@@ -61,9 +61,10 @@ class Product:
         streams_since: the first version of the driver, as ODBC spells it, that does not keep a
             whole result in memory; empty when each one streams.
         table_facts: a query for what is known of a table, by its schema (empty for the session's)
-            and name: a row for each column in order and each index that the whole column is in,
-            with 1 where transactions see one state of the table, bytes of a row, the column's name
-            and type, and the index's name, the column's place in it, and 0 where it is unique.
+            and name, once or more times. A row for each column: 1 where transactions see one state
+            of the table, bytes of a row, name and type; no index; its place. Then one for each
+            index that a column is in: the third is the column's name, the fifth the index's, then
+            the column's place in it, and 0 where it is unique.
         tls_initials: of the words for ``SSLmode``, where the driver takes any other for no TLS.
         encrypted: a query that gives 1 in a session with TLS, where the driver goes on without it
             although ``FORCETLS`` asks for it.
@@ -178,21 +179,23 @@ _MYSQL = Product(
     speaks_utf8=f"SELECT CONVERT(UNHEX('{_AS_HEX}') USING utf8mb4)",
 )
 
-#: `*` does not give invisible columns.
+#: Schema and name are given for each of the three, or the server opens all its tables. `*` does not
+#: give invisible columns.
 _MARIADB_TABLE = """
 SELECT CASE WHEN t.engine = 'InnoDB' AND t.table_type = 'BASE TABLE' THEN 1 ELSE 0 END AS steady,
     CAST(COALESCE(t.avg_row_length, 0) AS signed) AS row_bytes, c.column_name,
-    CAST(c.data_type AS char(64)) AS kind, s.index_name,
-    CAST(s.seq_in_index AS signed) AS place, CAST(s.non_unique AS signed) AS several
+    CAST(c.data_type AS char(64)) AS kind, NULL AS index_name,
+    CAST(c.ordinal_position AS signed) AS place, 0 AS several
 FROM information_schema.tables t
-JOIN information_schema.columns c
-    ON c.table_schema = t.table_schema AND c.table_name = t.table_name
-LEFT JOIN information_schema.statistics s
-    ON s.table_schema = t.table_schema AND s.table_name = t.table_name
-    AND s.column_name = c.column_name AND s.sub_part IS NULL
+JOIN information_schema.columns c ON c.extra NOT LIKE '%INVISIBLE%'
+    AND c.table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND c.table_name = ?
 WHERE t.table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND t.table_name = ?
-    AND c.extra NOT LIKE '%INVISIBLE%'
-ORDER BY c.ordinal_position, s.index_name, s.seq_in_index
+UNION ALL
+SELECT 0, 0, s.column_name, '', s.index_name, CAST(s.seq_in_index AS signed),
+    CAST(s.non_unique AS signed)
+FROM information_schema.statistics s
+WHERE s.table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND s.table_name = ?
+ORDER BY index_name, place
 """
 
 _MARIADB = Product(

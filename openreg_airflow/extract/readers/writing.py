@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sqlglot import Token, TokenType
@@ -41,12 +42,21 @@ _INSIDE = {
 _PASSED_ON = frozenset({"OPENQUERY", "OPENROWSET", "OPENDATASOURCE"})
 
 
+#: What ends a string or name, or does not, by NO_BACKSLASH_ESCAPES and ANSI_QUOTES.
+_SOMETIMES_AN_END = re.compile(r"""\\['"`]""")
+_TO_A_FILE = re.compile(r"\b(?:OUTFILE|DUMPFILE)\b", re.IGNORECASE)
+
+
 def refuse_writing(query: Query) -> None:
     """Refuse what a READ ONLY transaction lets through: SELECT ... INTO writes files.
 
     Raises:
-        SpecError: the query has an INTO, or a comment that the server executes.
+        SpecError: the query has an INTO, or a comment that the server executes; or it may have one,
+            by the server's sql_mode.
     """
+    if _SOMETIMES_AN_END.search(query.text) and (found := _TO_A_FILE.search(query.text)):
+        message = f"a quote behind a backslash may end a string, and {found[0]} may then write"
+        raise SpecError(message, where=query.file, hint="Bind that text as a parameter.")
     for token in _tokens(MySQL(), query):
         if token.token_type is TokenType.INTO:
             message = "this does more than read: SELECT INTO"
