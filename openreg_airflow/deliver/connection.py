@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from openreg_airflow.errors import DeliveryRefusedError
 
@@ -62,6 +64,17 @@ class Connection:
                     fault=f"has a line break or another control character in its {name}",
                     hint="It was perhaps copied with the end of its line: type it in again.",
                 )
+
+    def unsaid(self, text: str) -> str:
+        """A server's words without the password, which some repeat as they were given it."""
+        password, login = self.password or "", self.login or ""
+        if not password:
+            return text
+        given = (f"\0{login}\0{password}", f"{login}:{password}", password)
+        packed = (base64.b64encode(each.encode()).decode() for each in given)
+        for form in (*packed, quote(password, safe=""), password):
+            text = text.replace(form, "***")
+        return text
 
     def refused(self, *, fault: str, hint: str) -> DeliveryRefusedError:
         """The error for a connection that cannot be used as it is.

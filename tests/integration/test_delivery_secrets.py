@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import socket
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +13,7 @@ import pytest
 from openreg_airflow.deliver.again import dry_run
 from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.deliver.delivery import Delivery
-from openreg_airflow.errors import DeliveryRefusedError
+from openreg_airflow.errors import DeliveryError, DeliveryRefusedError
 from openreg_airflow.workspace import Workspace
 from tests.channel_sites import SERVERS, SITES
 from tests.delivery_house import RUN, House, make_house, route
@@ -136,6 +140,56 @@ def test_no_password_of_a_mail_server_is_told(
     connection = mail.connection(password=word)
     said = refused(house, connection, caplog, word, channel="mail", folder="a@b.example")
     assert fault in said
+
+
+@contextmanager
+def repeating_server() -> Iterator[int]:
+    """A port where every line after the greeting is answered with an error that repeats it."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                with client, client.makefile("rwb", 0) as line:
+                    line.write(b"220 ready\r\n")
+                    for said in line:
+                        line.write(_answer(said.strip()))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def _answer(said: bytes) -> bytes:
+    if said.upper().startswith(b"EHLO"):
+        return b"250-here\r\n250 AUTH PLAIN\r\n"
+    if said.upper().startswith(b"USER"):
+        return b"331 and now?\r\n"
+    return b"451 '" + said + b"' is not understood\r\n"
+
+
+@pytest.mark.parametrize("channel", ["ftp", "mail"])
+def test_a_server_that_repeats_the_password_is_not_repeated(house: House, channel: str) -> None:
+    with repeating_server() as port:
+        connection = Connection(
+            id="regulator",
+            type="ftp" if channel == "ftp" else "smtp",
+            host="127.0.0.1",
+            port=port,
+            login="bank",
+            password=HOSTILE,
+            extra={"from_email": "a@b.example", "disable_ssl": True, "disable_tls": True},
+        )
+        with pytest.raises(DeliveryError, match="is not understood") as caught:
+            house.deliver(connection, channel=channel, folder="a@b.example")
+    told = f"{caught.value} {house.attempts}"
+    packed = [f"\0bank\0{HOSTILE}", HOSTILE]
+    for secret in (HOSTILE, *(base64.b64encode(word.encode()).decode() for word in packed)):
+        assert secret not in told
+    assert "***" in told
 
 
 def test_an_address_of_s3_with_a_login_is_refused_unseen(

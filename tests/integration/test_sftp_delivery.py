@@ -10,7 +10,7 @@ import asyncssh
 import pytest
 
 from openreg_airflow.deliver.channel import Parcel
-from openreg_airflow.deliver.channels.sftp import SftpChannel
+from openreg_airflow.deliver.channels.sftp import SftpChannel, SftpSession
 from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.errors import (
     DeliveryError,
@@ -22,6 +22,7 @@ from openreg_airflow.records import ArtifactFile
 from openreg_airflow.workspace import Workspace, describe
 from tests.delivery_house import MIB, RUN, House, make_house, start_victim
 from tests.services import free_port, unavailable
+from tests.services.overwriting_sftp import running_overwriting_sftp
 from tests.services.sshd import other_host_key
 from tests.services.tcp_proxy import stalling_proxy
 
@@ -431,6 +432,24 @@ def test_folder_that_may_be_written_but_not_listed_takes_the_file(
         folder.chmod(0o755)
 
     assert sshd.files() == {f"drop/{house.artifact.files[0].filename}": house.content}
+
+
+def test_server_that_renames_over_files_is_not_let_to(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = SftpSession.upload
+    with running_overwriting_sftp(tmp_path / "inbox") as connection:
+        final = tmp_path / "inbox" / "in" / "mifir" / house.artifact.files[0].filename
+
+        def late(self: SftpSession, parcel: Parcel, path: str) -> None:
+            upload(self, parcel, path)
+            final.write_bytes(b"somebody else's")
+
+        monkeypatch.setattr(SftpSession, "upload", late)
+        with pytest.raises(DeliveryRefusedError, match="is there already"):
+            house.deliver(connection)
+    assert [path.name for path in final.parent.iterdir()] == [final.name]
+    assert final.read_bytes() == b"somebody else's"
 
 
 def test_crowded_folder_does_not_hide_a_leftover(sshd: SshServer, big_house: House) -> None:

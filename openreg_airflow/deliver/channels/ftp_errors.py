@@ -65,7 +65,8 @@ def translated(error: BaseException, login: FtpLogin, timeout: float, doing: str
 
 def _reply(error: ftplib.Error, login: FtpLogin, doing: str) -> OpenRegError:
     where, number = login.where, code(error)
-    text = f"{where}: {' '.join(str(error).split())} while {doing}"
+    said = login.connection.unsaid(" ".join(str(error).split()))
+    text = f"{where}: {said} while {doing}"
     if number in _FULL:
         return DeliveryError(
             f"the disk or the quota is full: {text}", hint="Tell the receiving side."

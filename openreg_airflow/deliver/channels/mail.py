@@ -173,9 +173,9 @@ class MailSession:
             return DeliveryRefusedError(f"{self._where}: {error} while {doing}", hint=hint)
         if isinstance(error, smtplib.SMTPRecipientsRefused):
             [(recipient, (code, reply))] = error.recipients.items()
-            return _reply(self._where, code, reply, f"{doing}: recipient {recipient}")
+            return self._reply(code, reply, f"{doing}: recipient {recipient}")
         if isinstance(error, smtplib.SMTPResponseException) and error.smtp_code > 0:
-            return _reply(self._where, error.smtp_code, error.smtp_error, doing)
+            return self._reply(error.smtp_code, error.smtp_error, doing)
         if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
             return faults.silent(self._where, self._timeout, doing)
         if isinstance(error, socket.gaierror):
@@ -185,13 +185,14 @@ class MailSession:
             return DeliveryRefusedError(f"{self._where}: {error} while {doing}", hint=hint)
         return faults.unreachable(self._where, doing, error)
 
-
-def _reply(where: str, code: int, reply: bytes | str, doing: str) -> OpenRegError:
-    said = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-    text = f"{where}: {code} {' '.join(said.split())} while {doing}"
-    if code >= 500:
-        return DeliveryRefusedError(text, hint="Check sender and recipients, or ask the receiver.")
-    return DeliveryError(text, hint="It is tried again.")
+    def _reply(self, code: int, reply: bytes | str, doing: str) -> OpenRegError:
+        said = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
+        said = self._connection.unsaid(" ".join(said.split()))
+        text = f"{self._where}: {code} {said} while {doing}"
+        if code >= 500:
+            hint = "Check sender and recipients, or ask the receiver."
+            return DeliveryRefusedError(text, hint=hint)
+        return DeliveryError(text, hint="It is tried again.")
 
 
 def _message(parcel: Parcel, sender: str, recipients: list[str]) -> EmailMessage:

@@ -205,8 +205,11 @@ class SftpSession(SftpLink):
         return disk.bavail * disk.frsize
 
     async def _publish(self, temporary: str, final: str) -> None:
-        # The plain rename of the protocol must not overwrite; OpenSSH's posix-rename does, so it
-        # is only the second choice, for servers without the first.
+        # The plain rename of the protocol must not overwrite, which some servers do all the same;
+        # OpenSSH's posix-rename does, so it is only the second choice, for servers without the
+        # first.
+        if await self._client.lexists(final):
+            raise self._taken(final)
         try:
             await self._client.rename(temporary, final)
         except asyncssh.SFTPFileAlreadyExists as error:
@@ -215,9 +218,7 @@ class SftpSession(SftpLink):
             if await self._client.exists(final):
                 raise self._taken(final) from error
             raise
-        except asyncssh.SFTPOpUnsupported as error:
-            if await self._client.exists(final):
-                raise self._taken(final) from error
+        except asyncssh.SFTPOpUnsupported:
             await self._client.posix_rename(temporary, final)
 
     async def _remove(self, path: str) -> bool:
