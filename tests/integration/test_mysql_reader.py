@@ -132,6 +132,44 @@ def test_long_concatenations_are_not_cut(source: Source) -> None:
     assert table["n"].to_pylist() == [2_019_999]
 
 
+def test_value_that_the_server_does_not_give_whole_is_refused(
+    source: Source, mariadb: MariadbServer
+) -> None:
+    [(most,)] = mariadb.execute("SELECT @@global.max_allowed_packet")
+
+    with pytest.raises(SourceError, match="has cut a value") as caught:
+        source.database.extract(f"SELECT repeat('x', {most} + 1) AS v")
+
+    assert "max_allowed_packet" in str(caught.value.hint)
+
+
+def test_warnings_of_the_server_reach_the_log(
+    source: Source, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = source.database.extract("SELECT CAST(99999 AS decimal(3,1)) AS v FROM seq_1_to_70")
+
+    assert table.num_rows == 70
+    [line] = [record.getMessage() for record in caplog.records if "warns" in record.getMessage()]
+    assert "MariaDB" in line
+    assert "warns 70 times of values of source.sql: Out of range value" in line
+
+    caplog.clear()
+    source.database.extract("SELECT 1 AS v")
+    assert "warns" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 'a\\' INTO OUTFILE '/tmp/f\\' -- '",
+        'SELECT 1 AS "a\\" INTO dumpfile \'/tmp/f\' -- "',
+    ],
+)
+def test_string_that_ends_by_the_servers_mode_hides_no_writing(source: Source, sql: str) -> None:
+    with pytest.raises(SpecError, match="may then write"):
+        source.database.extract(sql)
+
+
 def test_session_reads_one_snapshot_in_utc(source: Source) -> None:
     [row] = source.database.extract(
         "SELECT @@time_zone AS zone, @@tx_isolation AS isolation, "

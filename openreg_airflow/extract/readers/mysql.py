@@ -255,8 +255,8 @@ class MysqlSession:
         except MySQLdb.Error as error:
             raise query_error(error, file) from error
         warnings = [(int(number), text.decode(errors="replace")) for _, number, text in said]
-        if (error := cut(warnings, file)) is not None:
-            raise error
+        if (refusal := cut(warnings, file)) is not None:
+            raise refusal
         shown = "; ".join(f"{text} ({number})" for number, text in warnings[:_SHOWN_WARNINGS])
         log.warning("%s warns %d times of values of %s: %s", self.server, count, file, shown)
 
