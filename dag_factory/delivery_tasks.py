@@ -54,11 +54,10 @@ def deliver_tasks(
                 artifact=artifacts[name].output,
                 pool=destination_pool(routes[route], pools),
                 trigger_rule=_trigger_rule(routes[route]),
+                checked=checked.output if checked is not None else None,
                 rows_once=RowsOnce(types=marks, routes=one_receiver(route, routes)),
                 **_retries(routes[route].retries),
             )
-            if checked is not None:
-                checked >> task
     for (name, route), task in tasks.items():
         for before in routes[route].after:
             if (name, before) in tasks:

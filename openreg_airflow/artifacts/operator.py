@@ -29,8 +29,8 @@ class ArtifactOperator(StageOperator):
         tables: the tables of the run: :class:`~openreg_airflow.records.Dataset` by name.
         verdict: the :class:`~openreg_airflow.records.Verdict` of the validation, or None when the
             report has no rules. Its tables, if it has any, are the ones that are written. Nothing
-            is written when a blocking rule failed, whatever became of the task that should have
-            stopped the run.
+            is written when a blocking rule failed, or when the validation left no verdict,
+            whatever became of the task that should have stopped the run.
         routes: the routes that its files go over; each with its condition as ``when``, the route
             that it stands in for as ``instead_of``, and as ``acknowledged`` whether an
             acknowledgement is awaited. The retention policy goes by them.
@@ -57,16 +57,24 @@ class ArtifactOperator(StageOperator):
         self.spec = spec
         self.tables = tables
         self.verdict = verdict
+        #: Known before the verdict is: somebody may mark the validation as succeeded.
+        self.has_rules = verdict is not None
 
     def run_stage(self, context: Context, run: RunKey) -> dict[str, Any]:  # noqa: ARG002
         """Give the :class:`~openreg_airflow.records.Artifact`."""
-        from openreg_airflow.artifacts.produce import produce, refuse_blocked
+        from openreg_airflow.artifacts.produce import (
+            produce,
+            refuse_blocked,
+            refuse_unvalidated,
+        )
         from openreg_airflow.store.numbering import Numbering
         from openreg_airflow.store.references import References
 
         verdict = None if self.verdict is None else Verdict.model_validate(self.verdict)
         if verdict is not None:
             refuse_blocked(verdict)
+        elif self.has_rules:
+            refuse_unvalidated()
         numbering = Numbering(self.settings.store_url)
         artifact = produce(
             name=self.artifact,

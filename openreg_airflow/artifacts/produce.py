@@ -6,7 +6,7 @@ import logging
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from openreg_airflow.artifacts import parts
 from openreg_airflow.artifacts.correct import corrected, told_of
@@ -41,6 +41,16 @@ def refuse_blocked(verdict: Verdict) -> None:
         rules = ", ".join(f"{result.rule_id} ({result.failed} rows)" for result in failed)
         message = f"blocking rules failed: {rules}"
         raise BlockingRulesError(message, hint="Mend the data and run the report again.")
+
+
+def refuse_unvalidated() -> NoReturn:
+    """Make sure that nothing is written for a run whose rules were not evaluated to the end.
+
+    Raises:
+        BlockingRulesError: always.
+    """
+    message = "the validation left no verdict: it failed, or somebody marked it as succeeded"
+    raise BlockingRulesError(message, hint="Clear the task validate; nobody can stand in for it.")
 
 
 def produce(**order: Any) -> Artifact:

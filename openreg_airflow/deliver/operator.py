@@ -6,7 +6,12 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from openreg_airflow.errors import DeliveryRefusedError, OpenRegError, PermanentError
+from openreg_airflow.errors import (
+    BlockingRulesError,
+    DeliveryRefusedError,
+    OpenRegError,
+    PermanentError,
+)
 from openreg_airflow.stage import StageOperator
 
 if TYPE_CHECKING:
@@ -38,10 +43,12 @@ class DeliverOperator(StageOperator):
             sent once more when this task is cleared, or by another run of the same content.
         rows_once: what is delivered of incremental sources: no two business dates deliver the
             same rows.
+        checked: the verdict on the finished files, or None where no rule speaks of them. Nothing
+            is delivered when there should be one and is none.
     """
 
     stage = "deliver"
-    template_fields: Sequence[str] = (*StageOperator.template_fields, "artifact")
+    template_fields: Sequence[str] = (*StageOperator.template_fields, "artifact", "checked")
     ui_color = "#d5e8d4"
 
     def __init__(
@@ -53,12 +60,16 @@ class DeliverOperator(StageOperator):
         stands_in_for: str | None = None,
         stand_ins: Sequence[str] = (),
         rows_once: RowsOnce | None = None,
+        checked: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.stands_in_for = stands_in_for
         self.stand_ins = tuple(stand_ins)
         self.rows_once = rows_once
+        self.checked = checked
+        #: Known before the verdict is: somebody may mark the check as succeeded.
+        self.is_checked = checked is not None
         self.route = route
         self.spec = spec
         self.artifact = artifact
@@ -74,6 +85,10 @@ class DeliverOperator(StageOperator):
 
         if why := self._not_needed(context):
             raise AirflowSkipException(why)
+        if self.is_checked and self.checked is None:
+            message = "the check of the finished files left no verdict: it failed, or somebody "
+            message += "marked it as succeeded"
+            raise BlockingRulesError(message, hint="Clear the task check; nothing was sent.")
         store = Deliveries(self.settings.store_url)
         artifact = Artifact.model_validate(self.artifact)
         failed = self.stands_in_for is not None

@@ -122,6 +122,19 @@ def test_failed_blocking_rule_stops_the_task_even_if_it_is_started(
     assert not (tmp_path / "workspace").exists()
 
 
+def test_validation_that_somebody_marked_as_succeeded_stops_the_task(
+    tmp_path: Path, store: Store, rows: Dataset
+) -> None:
+    task = operator(tmp_path, {"rows": rows}, verdict(0))
+    # What Airflow makes of the XCom of a task that never gave one.
+    task.verdict = None
+    with pytest.raises(BlockingRulesError, match="the validation left no verdict") as caught:
+        task.execute(CONTEXT)
+    assert "Clear the task validate" in str(caught.value)
+    assert list(store.artifacts(RUN)) == []
+    assert not (tmp_path / "workspace").exists()
+
+
 def test_invalid_file_is_neither_published_nor_recorded(tmp_path: Path, store: Store) -> None:
     (tmp_path / "d.xsd").write_text(SCHEMA)
     wrong = dataset(pa.table({"a": ["1", "two"]}), tmp_path / "rows.parquet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,18 @@ from dag_factory.scaffold import scaffold
 from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.deliver.delivery import Delivery, ledger_entry
 from openreg_airflow.deliver.operator import DeliverOperator
-from openreg_airflow.errors import DeliveryError, DeliveryRefusedError, SpecError
+from openreg_airflow.errors import (
+    BlockingRulesError,
+    DeliveryError,
+    DeliveryRefusedError,
+    SpecError,
+)
 from openreg_airflow.pools import Slots
 from openreg_airflow.workspace import Workspace
 from tests.delivery_house import RUN, House, make_house, route, start_victim
 from tests.services import free_port
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow.sdk import DAG
 
 
@@ -59,9 +63,15 @@ def run(
     primary: str | None = None,
     artifact: Any = ...,
     run_id: str = RUN.run_id,
+    checked: Any = ...,
     **spec: Any,
 ) -> Any:
-    """Execute a delivery's task; ``primary`` is how the task ended that it stands in for."""
+    """Execute a delivery's task.
+
+    Args:
+        primary: how the task ended that it stands in for.
+        checked: what the check of the finished files left; there is no check when left out.
+    """
     wanted = {"channel": "folder", "connection": "outbox", "folder": "in"} | spec
     operator = DeliverOperator(
         task_id="deliver",
@@ -72,7 +82,10 @@ def run(
         artifact=house.artifact.model_dump(mode="json") if artifact is ... else artifact,
         stands_in_for="first" if primary else None,
         stand_ins=() if primary else ("archive",),
+        checked=None if checked is ... else "{{ ti.xcom_pull('check') }}",
     )
+    if checked is not ...:
+        operator.checked = checked
     states = {run_id: {"first": primary}}
     ti = SimpleNamespace(
         try_number=3 if last_try else 1, max_tries=2, get_task_states=lambda **_: states
@@ -256,6 +269,15 @@ def test_a_failure_before_both_routes_is_not_hidden_by_the_second(house: House) 
         run(house, "archive", instead_of="regulator", primary="upstream_failed", artifact=None)
 
 
+def test_finished_files_whose_check_was_marked_as_succeeded_are_not_delivered(
+    house: House,
+) -> None:
+    with pytest.raises(BlockingRulesError, match="left no verdict"):
+        run(house, checked=None)
+    assert sent(house) == []
+    assert run(house, checked={"results": []})
+
+
 def test_an_artifact_that_was_not_written_is_not_delivered(house: House) -> None:
     with pytest.raises(AirflowSkipException, match="no artifact"):
         run(house, artifact=None)
@@ -278,6 +300,7 @@ def dag_of(
 
 
 OUT = {"channel": "folder", "connection": "outbox"}
+PROJECT = Path(__file__).parents[2]
 
 
 def test_routes_are_tasks_of_their_own_with_order_retries_and_pool(tmp_path: Path) -> None:
@@ -348,6 +371,15 @@ def test_a_route_knows_which_marks_it_delivers_and_who_has_them(tmp_path: Path) 
     query.write_text("SELECT * FROM trades WHERE id > :since AND id <= :until")
     one: Any = dag_of(tmp_path, {"regulator": OUT}).get_task("deliver")
     assert set(one.rows_once.types.values()) == {"date"}
+
+
+def test_a_delivery_knows_of_the_check_before_it(tmp_path: Path) -> None:
+    report = PROJECT / "report_specs" / "mifir_transactions"
+    checked: Any = build_dag(load(report), report).get_task("deliver")
+    assert checked.is_checked
+    assert "check" in checked.upstream_task_ids
+    unchecked: Any = dag_of(tmp_path, {"regulator": OUT}).get_task("deliver")
+    assert not unchecked.is_checked
 
 
 def test_records_are_settled_whichever_route_delivered(tmp_path: Path) -> None:
