@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from tests.services.mariadb import MariadbServer
+
 #: Every type that a driver gives in a way of its own.
 _KINDS = {
     "n": "bigint unsigned",
@@ -248,6 +250,20 @@ def write_before_parts(
         return found
 
     monkeypatch.setattr(odbc_division, "sized_parts", written)
+
+
+def test_server_opens_no_table_but_the_one_it_is_asked_about(mariadb: MariadbServer) -> None:
+    """It would open all of all databases, for lack of one condition."""
+    facts = str(find_product("MariaDB").table_facts)
+    marks = facts.count("?")
+    with mariadb.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SET @asked = %s, @schema = '', @name = 'trades'", [f"EXPLAIN {facts}"])
+        cursor.execute("PREPARE facts FROM @asked")
+        cursor.execute(f"EXECUTE facts USING {', '.join(['@schema, @name'] * (marks // 2))}")
+        plan = [str(row[-1]) for row in cursor.fetchall()]
+
+    assert sum("Scanned 0 databases" in step for step in plan) == marks // 2 == 3
+    assert not any("Scanned all" in step or "Scanned 1" in step for step in plan)
 
 
 @pytest.mark.usefixtures("few")
