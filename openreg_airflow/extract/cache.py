@@ -40,6 +40,8 @@ FOLDER = "source_cache"
 _LEASE = 60.0
 #: Seconds between looks for what another task is reading.
 _POLL = 1.0
+#: How far the clocks of workers may be apart.
+_SKEW = timedelta(minutes=1)
 #: Changes when the same query would give another file.
 _VERSION = 2
 #: A key must not let anybody try out passwords quickly: a connection's extra may hold one.
@@ -144,7 +146,14 @@ class SharedResults:
     def _found(self, key: str, oldest: datetime, path: Path) -> CachedResult | None:
         """A result that is new enough, its file brought here; None when there is none."""
         found = self._index.fresh(key, oldest)
-        return found if found is not None and self._copy(key, found, path) else None
+        if found is None:
+            return None
+        if found.origin.read_at > datetime.now(UTC) + _SKEW:
+            # Until that time comes it would look new, however old it is.
+            moment = found.origin.read_at.isoformat()
+            log.warning("The cached result of %s is not used: that is to come here", moment)
+            return None
+        return found if self._copy(key, found, path) else None
 
     def _copy(self, key: str, found: CachedResult, path: Path) -> bool:
         """Bring a result here if its file is still what was recorded."""

@@ -68,7 +68,14 @@ class Mark:
         Raises:
             SourceError: a row is outside the window: another run reads it too, or has read it.
         """
-        ends = pc.min_max(batch.column(self._spec.column))
+        column = batch.column(self._spec.column)
+        if column.null_count:
+            raise SourceError(
+                f"the query returns a row without {self._spec.column}: every run reads that row",
+                where=f"{self._file}, column {self._spec.column}",
+                hint="Leave such rows out, or select what stands for the missing value there.",
+            )
+        ends = pc.min_max(column)
         least, found = ends["min"].as_py(), ends["max"].as_py()
         if found is None:
             return

@@ -315,6 +315,20 @@ def test_query_that_leaves_its_window_is_refused(report: Report, sql: str, said:
         report.read(3, "backfill")
 
 
+def test_row_without_a_mark_is_refused_since_every_run_would_read_it(report: Report) -> None:
+    report.insert(1, 2)
+    (report.folder / "trades.sql").write_text(
+        "SELECT id FROM trades WHERE (id > :since AND id <= :until) OR id IS NULL"
+    )
+    assert report.read(2) == [1, 2]
+    with closing(sqlite3.connect(report.database)) as connection:
+        connection.execute("INSERT INTO trades VALUES (NULL)")
+        connection.commit()
+
+    with pytest.raises(SourceError, match="a row without id: every run reads that row"):
+        report.read(3)
+
+
 @pytest.mark.parametrize(
     ("sql", "error", "said"),
     [

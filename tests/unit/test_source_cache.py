@@ -94,6 +94,15 @@ def site(tmp_path: Path) -> Site:
     return found
 
 
+def set_clock(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return moment
+
+    monkeypatch.setattr(cache, "datetime", Clock)
+
+
 def test_second_report_gets_what_the_first_read_and_says_so(site: Site) -> None:
     first, rows = site.obtain()
     site.execute("INSERT INTO trades VALUES (2, '2026-03-01')")
@@ -161,20 +170,31 @@ def test_result_that_is_too_old_is_read_anew_and_replaced(
 ) -> None:
     site.obtain()
     [old] = site.cached_files()
-    later = datetime.now(UTC) + timedelta(minutes=61)
-
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return later
-
-    monkeypatch.setattr(cache, "datetime", Later)
+    set_clock(monkeypatch, datetime.now(UTC) + timedelta(minutes=61))
 
     done, _ = site.obtain()
 
     assert done.cache is None
     [new] = site.cached_files()
     assert new != old
+
+
+def test_result_of_a_time_to_come_is_read_anew(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = datetime.now(UTC)
+    set_clock(monkeypatch, now + timedelta(days=1))  # as a worker's that is wrong
+    site.obtain()
+    site.execute("DELETE FROM trades")
+
+    set_clock(monkeypatch, now)
+    done, rows = site.obtain()
+
+    assert done.cache is None
+    assert rows == []
+    assert "that is to come" in caplog.text
+    set_clock(monkeypatch, now - timedelta(seconds=5))
+    assert site.obtain()[0].cache is not None
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone"])
