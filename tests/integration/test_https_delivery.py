@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import socket
+from contextlib import nullcontext
 from functools import partialmethod
 from typing import TYPE_CHECKING, Any
 
@@ -138,31 +139,51 @@ def test_a_size_is_asked_for_as_it_is(
     assert set(asked) == {"identity"}
 
 
-def test_an_upload_that_broke_off_is_no_doubt_where_nobody_may_look(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: HttpsInbox
+def break_off(self: Any, *, takes: int | None = None) -> None:
+    """Hang up on an upload after some of it, or where its answer should come."""
+    self.rfile.read(takes or int(self.headers["Content-Length"]))
+    self.connection.close()
+    self.close_connection = True
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_upload_that_broke_off_is_in_doubt_when_all_of_it_had_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: HttpsInbox, shown: bool
 ) -> None:
-    inbox.answers |= {"HEAD": 405, "GET": 405}
-    house = make_house(tmp_path, 3 * MIB)
-
-    def break_off(self: Any, *, answer: bool) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]) if answer else MIB)
-        self.connection.close()
-        self.close_connection = True
-
+    inbox.answers |= {} if shown else {"HEAD": 405, "GET": 405}
+    # More than the line holds.
+    house = make_house(tmp_path, 24 * MIB)
     with monkeypatch.context() as patched:
-        patched.setattr(_Handler, "do_PUT", partialmethod(break_off, answer=False))
+        patched.setattr(_Handler, "do_PUT", partialmethod(break_off, takes=MIB))
         with pytest.raises(DeliveryError, match="dropped the connection"):
             house.deliver(inbox.connection(), channel="https")
     house.deliver(inbox.connection(), channel="https")
     assert len(inbox.sent) == 1
 
-    other = make_house(tmp_path / "other", 2 * MIB)
     with monkeypatch.context() as patched:
-        patched.setattr(_Handler, "do_PUT", partialmethod(break_off, answer=True))
+        patched.setattr(_Handler, "do_PUT", break_off)
         with pytest.raises(DeliveryError):
-            other.deliver(inbox.connection(), channel="https", folder="other")
+            house.deliver(inbox.connection(), channel="https", folder="other")
     with pytest.raises(DoubtfulDeliveryError, match="may have sent"):
-        other.deliver(inbox.connection(), channel="https", folder="other")
+        house.deliver(inbox.connection(), channel="https", folder="other")
+    assert len(inbox.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "shown", "doubtful"),
+    [(503, True, False), (503, False, True), (504, True, True), (429, False, False)],
+)
+def test_an_upload_that_was_not_taken_is_tried_again_where_the_answer_leaves_no_doubt(
+    tmp_path: Path, inbox: HttpsInbox, status: int, shown: bool, doubtful: bool
+) -> None:
+    inbox.answers |= {"PUT": status} | ({} if shown else {"HEAD": 405, "GET": 405})
+    house = make_house(tmp_path, 1000)
+    with pytest.raises(DeliveryError, match=str(status)):
+        house.deliver(inbox.connection(), channel="https")
+    del inbox.answers["PUT"]
+    with pytest.raises(DoubtfulDeliveryError) if doubtful else nullcontext():
+        house.deliver(inbox.connection(), channel="https")
+    assert len(inbox.sent) == (not doubtful)
 
 
 def test_a_token_in_the_headers_lets_in(inbox: HttpsInbox, tmp_path: Path) -> None:

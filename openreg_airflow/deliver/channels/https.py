@@ -39,6 +39,8 @@ _BLOCK = 1 << 20
 _TAKEN = (409, 412)
 #: Answers of a server that lets nobody look.
 _NO_LOOKING = (401, 403, 405, 501)
+#: What a gateway answers when it has lost sight of the server behind it.
+_OF_A_GATEWAY = (502, 504)
 #: Refusals that pass: time-out, locked, too early, too many requests, no room.
 _FOR_NOW = (408, 423, 425, 429, 507)
 
@@ -114,8 +116,8 @@ class HttpsSession:
         return said
 
     def undone(self, temporary: str | None, path: str) -> bool:  # noqa: ARG002 - of the interface
-        """Whether the server lets us look; the idempotency key covers what it has taken since."""
-        return not self.blind
+        """Never: a file that a server does not show it may still work on, or have handed on."""
+        return False
 
     def size(self, path: str) -> int | None:
         """The size of a file; None when there is none or the server lets nobody look."""
@@ -178,7 +180,7 @@ class HttpsSession:
             answer = self._client.request(
                 self._method, f"{self._base}/{path}", content=_blocks(parcel), headers=headers
             )
-        if not answer.is_success and not answer.is_server_error:
+        if not answer.is_success and not self._leaves_open(answer):
             parcel.journal.withdrawn()
         if answer.status_code in _TAKEN:
             message = f"{self._base}/{path} is taken: {_said(answer)}"
@@ -187,6 +189,10 @@ class HttpsSession:
             )
         if not answer.is_success:
             raise self._refusal(answer, doing)
+
+    def _leaves_open(self, answer: httpx.Response) -> bool:
+        """Whether an answer that is no success may hide one."""
+        return answer.status_code in _OF_A_GATEWAY or (answer.is_server_error and self.blind)
 
     def _refusal(self, answer: httpx.Response, doing: str) -> OpenRegError:
         text = f"{self._base}: {_said(answer)} while {doing}"
