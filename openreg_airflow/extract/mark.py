@@ -70,11 +70,10 @@ class Mark:
         """
         column = batch.column(self._spec.column)
         if column.null_count:
-            raise SourceError(
-                f"the query returns a row without {self._spec.column}: every run reads that row",
-                where=f"{self._file}, column {self._spec.column}",
-                hint="Leave such rows out, or select what stands for the missing value there.",
-            )
+            name = self._spec.column
+            message = f"the query returns a row without {name}: every run reads that row"
+            hint = "Leave such rows out, or select what stands for the missing value there."
+            raise SourceError(message, where=f"{self._file}, column {name}", hint=hint)
         ends = pc.min_max(column)
         least, found = ends["min"].as_py(), ends["max"].as_py()
         if found is None:

@@ -97,7 +97,7 @@ def site(tmp_path: Path) -> Site:
 def set_clock(monkeypatch: pytest.MonkeyPatch, moment: datetime) -> None:
     class Clock(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             return moment
 
     monkeypatch.setattr(cache, "datetime", Clock)
