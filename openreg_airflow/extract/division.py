@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: What a part may take of a driver's memory, by what the database says of its rows.
 _PART_BYTES = 128 << 20
 #: Fewer rows than these are no part, whatever their size: the database is asked for each one.
-_LEAST_ROWS = 500
+_LEAST_ROWS = 16
 
 _NUMBERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal"})
 _TEXTS = frozenset({"char", "varchar"})
