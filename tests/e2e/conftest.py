@@ -99,6 +99,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, in_sandbox: None) -> Iterato
         airflow = site.airflow(port, "docker")
         with AirflowClient(airflow.url, "admin", airflow.password) as client:
             _connections(client, project, site)
+            # A page of a Dag that is not parsed yet says so, and is not loaded again by itself.
+            client.wait_for_dags({folder.name for folder in specs.iterdir()})
             yield Stack(site, airflow, client)
     finally:
         down(site, console)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 from pydantic import ValidationError
@@ -133,6 +133,7 @@ def test_inner_row_that_belongs_to_no_record_stops_all_parts(tmp_path: Path) -> 
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.text("ab \nÄ", max_size=300), min_size=1, max_size=60), st.integers(1, 4))
+@example(["a" * 100] * 10, 1)  # One file of them is a little longer than it may be.
 def test_files_of_a_number_of_bytes_keep_it_and_hold_everything(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], threads: int
 ) -> None:

@@ -276,6 +276,15 @@ def test_every_business_day_must_have_a_row(tmp_path: Path) -> None:
     assert outcome(tmp_path, tables=tables, complete_days=demand).failed == 3
 
 
+def test_the_business_date_is_the_last_day_that_must_have_a_row(tmp_path: Path) -> None:
+    days = pa.table({"day": [date(2026, 3, day) for day in range(1, 31)]})
+    demand = {"column": "day"}
+    result = outcome(
+        tmp_path, tables={"trades": days}, complete_days=demand, message="{day} is missing"
+    )
+    assert result.messages == ("2026-03-31 is missing",)
+
+
 @pytest.mark.parametrize(
     ("way", "words"),
     [
