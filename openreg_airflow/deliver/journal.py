@@ -50,7 +50,7 @@ class LedgerJournal:
         """See that no other content went there under the same sequence number.
 
         Raises:
-            DeliveryRefusedError: it did.
+            DeliveryRefusedError: it did, or nobody knows.
         """
         entry = self._entry
         if entry.sequence is None or entry.number is None:
@@ -61,13 +61,17 @@ class LedgerJournal:
                 entry.business_date,
                 entry.artifact,
             )
-            if other.state == "delivered" and other.route == entry.route and not same:
+            if other.state != "withdrawn" and other.route == entry.route and not same:
+                known = other.state == "delivered"
                 message = (
-                    f"number {entry.number} of sequence {entry.sequence} went out already: "
+                    f"number {entry.number} of sequence {entry.sequence} "
+                    f"{'went' if known else 'may have gone'} out already: "
                     f"{other.filename} of report {other.report_id} for {other.business_date}, "
                     f"run {other.run_id}"
                 )
                 hint = "Two files under one number would be rejected. Find out which is right."
+                if not known:
+                    hint += " Its own task finds out whether it went when it is cleared."
                 raise DeliveryRefusedError(message, hint=hint)
 
     def unsettled(self) -> tuple[Unsettled, ...]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from openreg_airflow.deliver.channels import s3 as channel_module
 from openreg_airflow.deliver.channels.s3 import S3Session
@@ -193,6 +194,19 @@ def test_what_a_killed_try_left_unfinished_is_ended(site: S3Site, tmp_path: Path
     with site.open() as session:
         session.deliver(parcel, f"{site.server.bucket}/in", "size")
     assert unfinished(site.server) == ["in/another.xml"]
+
+
+def test_a_store_without_conditions_is_refused_and_gets_nothing(
+    site: S3Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: Any) -> None:
+        said = {"Code": "NotImplemented", "Message": "A header is not implemented"}
+        raise ClientError({"Error": said}, "CompleteMultipartUpload")  # type: ignore[typeddict-item]
+
+    monkeypatch.setattr(S3Session, "_complete", unknown)
+    with site.open() as session, pytest.raises(DeliveryRefusedError, match="NotImplemented"):
+        session.deliver(make_parcel(tmp_path), f"{site.server.bucket}/in", "size")
+    assert (site.files(), unfinished(site.server)) == ({}, [])
 
 
 def test_a_bucket_that_is_not_there_is_refused(site: S3Site, tmp_path: Path) -> None:

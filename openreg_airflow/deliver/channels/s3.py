@@ -303,6 +303,9 @@ class S3Session:
         if code(error) in _MISSING:
             hint = "A route's folder is bucket/prefix; check the bucket's name."
             return DeliveryRefusedError(text, hint=hint)
+        if code(error) in _UNKNOWN:
+            hint = "The store lacks what keeps a file from being overwritten; use another channel."
+            return DeliveryRefusedError(text, hint=hint)
         if isinstance(error, ReadTimeoutError | ConnectTimeoutError):
             return faults.silent(self._where, self._timeout, doing)
         if code(error) in _CLOCK:
