@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
 import os
 import shutil
+import unicodedata
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
+from openreg_airflow.deliver.acknowledgement.addressee import Sent, answered_files
 from openreg_airflow.deliver.acknowledgement.answers import AnswerFile
 from openreg_airflow.deliver.acknowledgement.feedback import (
     Answer,
@@ -21,10 +28,12 @@ from openreg_airflow.deliver.acknowledgement.feedback import (
 )
 from openreg_airflow.deliver.acknowledgement.pattern import check_pattern, fill, matches
 from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec, FeedbackForm
+from openreg_airflow.records import ArtifactFile
 from tests.feedback_files import DAY, auth031
 from tests.unit.test_example_reports import schema_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 FORM = {"reference": "ref", "status": "state", "rule": "rule", "text": "why"}
@@ -152,7 +161,7 @@ def test_csv_is_read_as_declared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no column ref"),
+        ("", "is empty"),
         ("a;b\n1;2\n", "no column ref"),
         ("ref;state;rule;why\nT1;Rejected\n", "another length"),
         ("ref;state;rule;why\nT1;ok;;;;\n", "another length"),
@@ -269,3 +278,55 @@ def test_a_wrong_pattern_is_found(pattern: str) -> None:
 def test_an_acknowledgement_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"form|channel|word|encoding|delimiter"):
         AcknowledgementSpec(pattern="{filename}.ack", **wrong)
+
+
+def zipped(data: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("answer.xml", data)
+    return file.getvalue()
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "compressed with gzip": gzip.compress,
+    "a ZIP archive": zipped,
+    "compressed with bzip2": bz2.compress,
+    "compressed with xz": lzma.compress,
+    "encrypted or signed with PGP": lambda _: b"-----BEGIN PGP MESSAGE-----\n\nhQEMA0\n",
+    "signed with PGP": lambda _: b"\x85\x01\x0c\x03\xd8\x1b\x07\xa2\x91\x33\x8f\x10" * 9,
+    "empty": lambda _: b"",
+}
+
+
+@pytest.mark.parametrize("said", PACKED)
+@pytest.mark.parametrize("parser", ["auth031", "csv", "xml"])
+def test_packed_and_empty_feedback_is_refused_by_its_name(
+    tmp_path: Path, parser: str, said: str
+) -> None:
+    path = tmp_path / "feedback"
+    path.write_bytes(PACKED[said](auth031("ACPT", total=5).encode()))
+    form = {} if parser == "auth031" else FORM | {"record": "rec"}
+    with pytest.raises(FeedbackError, match=f"feedback is .*{said}"):
+        read(path, parser, **form)
+
+
+def test_text_in_another_encoding_is_not_taken_for_encrypted(tmp_path: Path) -> None:
+    path = tmp_path / "feedback"
+    path.write_bytes("\u00c1rea;ref;state;rule;why\n1;T1;ok;;\n".encode("latin-1"))
+    with pytest.raises(FeedbackError, match="is not CSV in utf-8"):
+        read(path, "csv", **FORM)
+    _, answers = read(path, "csv", **FORM, encoding="latin-1")
+    assert [answer.reference for answer in answers] == ["T1"]
+
+
+@pytest.mark.parametrize("sent", ["NFC", "NFD"])
+@pytest.mark.parametrize("answered", ["NFC", "NFD"])
+def test_name_is_the_same_however_its_letters_are_told(sent: Any, answered: Any) -> None:
+    name, answer = "Gr\u00f6\u00dfe.xml", "FB_Gr\u00f6\u00dfe_1.xml"
+    sent, answered = unicodedata.normalize(sent, name), unicodedata.normalize(answered, answer)
+    assert matches(answered, "FB_{stem}_*.xml", sent, DAY)
+    file = ArtifactFile(uri="x", bytes=1, sha256="0" * 64, filename=sent, records=1)
+    out = Sent(business_date=DAY, files=[file], table=None, names=())
+    spec = AcknowledgementSpec(pattern="*")
+    said = Feedback(original=answered.removeprefix("FB_").replace("_1", ""))
+    assert answered_files([said], "x", out, spec) == {1: said}

@@ -30,6 +30,7 @@ from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset, Fil
 from openreg_airflow.store.acknowledgements import Acknowledgement, Acknowledgements
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.told import KeptWords, WordsFile
+from openreg_airflow.store_records import DeliveryAttempt
 from openreg_airflow.workspace import Workspace
 from tests.artifact_files import RUN
 from tests.feedback_files import auth031
@@ -100,7 +101,22 @@ class Desk:
         records = [(f"T{n}", CODES[state], "", "") for n, state in words.items()]
         self.writes(auth031(status, records=records), part)
 
-    def look(self) -> list[str]:
+    def delivered(self, sha256: str) -> None:
+        """Note that the first file was delivered with these bytes."""
+        attempt = DeliveryAttempt(
+            route="authority",
+            artifact="trades",
+            attempt=int(sha256[0], 16) + 1,
+            channel="folder",
+            destination="file:///outbox",
+            filename="f1.xml",
+            sha256=sha256,
+            started_at=DUE,
+            result="delivered",
+        )
+        self.store.record_attempt(RUN, attempt)
+
+    def look(self, *, afresh: bool = False) -> list[str]:
         """Look once; why files were refused."""
         found = collect(
             self.awaited,
@@ -108,6 +124,7 @@ class Desk:
             workspace=self.workspace,
             store=self.store,
             reject=lambda words: self.rejected.extend(word.row for word in words),
+            afresh=afresh,
         )
         return [file.reason for file in found.refused]
 
@@ -312,7 +329,9 @@ def _killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_another_version_of_the_same_name_and_size_is_awaited_anew(desk: Desk) -> None:
+def test_another_version_of_the_same_name_and_size_is_awaited_anew(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     desk.content = "a" * 64
     desk.says(dict.fromkeys(range(200), "accepted"), status="ACPT")
     assert desk.look() == []
@@ -320,7 +339,12 @@ def test_another_version_of_the_same_name_and_size_is_awaited_anew(desk: Desk) -
     assert desk.look() == []
     assert desk.standings == [("accepted", 200, 0, 0)]
     desk.content = "b" * 64
-    assert desk.look() == []
+    desk.delivered("0" * 64)
+    assert desk.look(afresh=True) == []
+    assert "with other content" not in caplog.text
+    desk.delivered("c" * 64)
+    assert desk.look(afresh=True) == []
+    assert "this run delivered f1.xml before with other content" in caplog.text
     assert desk.standings == [("awaited", 0, 0, 200)]
     desk.says({3: "rejected"})
     assert desk.look() == []

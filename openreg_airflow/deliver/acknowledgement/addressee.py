@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,8 @@ def answered_files(
     found: dict[int, Feedback] = {}
     for one in feedback:
         if one.original is not None:
-            here = [n for n, f in enumerate(sent.files, 1) if one.original in _known(f, sent, spec)]
+            original = unicodedata.normalize("NFC", one.original)
+            here = [n for n, f in enumerate(sent.files, 1) if original in _known(f, sent, spec)]
             said = f"it answers {one.original!r}, which was not sent here"
         else:
             here = [
@@ -136,4 +138,5 @@ def status_of_both(
 def _known(file: ArtifactFile, sent: Sent, spec: AcknowledgementSpec) -> set[str]:
     name = file.filename
     patterns = ["{filename}", "{stem}", "{stem0}", *([spec.original] if spec.original else [])]
-    return {fill(pattern, name, sent.business_date) for pattern in patterns}
+    filled = (fill(pattern, name, sent.business_date) for pattern in patterns)
+    return {unicodedata.normalize("NFC", each) for each in filled}

@@ -147,6 +147,8 @@ def collect(
         awaited.content,
     )
     _tell_of_replaced(replaced)
+    if afresh:
+        _tell_of_same_names(awaited, store)
     refused: list[FeedbackFile] = []
     _adopt(awaited, store, reject)
     before = store.of_run(*place)
@@ -178,6 +180,25 @@ def _tell_of_replaced(replaced: tuple[Acknowledgement, ...]) -> None:
             one.filename,
             one.state,
             one.pending,
+        )
+
+
+def _tell_of_same_names(awaited: Awaited, store: Acknowledgements) -> None:
+    """Tell of files that the run delivered with other content before, under the same names."""
+    sent = {file.filename: file.sha256 for file in awaited.artifact.reports}
+    earlier = {
+        one.filename
+        for one in store.attempts(awaited.run)
+        if (one.route, one.artifact) == (awaited.route, awaited.artifact.name)
+        and one.result == "delivered"
+        and sent.get(one.filename, one.sha256) != one.sha256
+    }
+    for name in sorted(earlier):
+        log.warning(
+            "this run delivered %s before with other content: ask the authority which of them it "
+            "answers where its answer comes late; names with {version} or {sequence} tell them "
+            "apart",
+            name,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,10 @@ def fill(text: str, filename: str, business_date: date, *, literal: bool = False
 
 
 def matches(name: str, pattern: str, filename: str, business_date: date) -> bool:
-    """Whether a file of that name answers the file that was sent."""
+    """Whether a file of that name answers the file that was sent.
+
+    Letters with marks may be told as one sign or several: places differ in that.
+    """
     return _match(name, pattern, filename, business_date) is not None
 
 
@@ -100,12 +104,13 @@ def page_of(
 
 
 def _match(name: str, pattern: str, filename: str, business_date: date) -> re.Match[str] | None:
-    return _compiled(pattern, filename, business_date).match(name)
+    return _compiled(pattern, filename, business_date).match(unicodedata.normalize("NFC", name))
 
 
 @lru_cache(maxsize=10_000)
 def _compiled(pattern: str, filename: str, business_date: date) -> re.Pattern[str]:
-    form = fnmatch.translate(fill(pattern, filename, business_date, literal=True))
+    filled = fill(pattern, filename, business_date, literal=True)
+    form = fnmatch.translate(unicodedata.normalize("NFC", filled))
     for each, mark in _PAGES.items():
         form = form.replace(mark, f"(?P<{each}>[0-9]{{1,9}})")
     return re.compile(form)

@@ -14,6 +14,7 @@ from openreg_airflow.deliver.acknowledgement.feedback import (
     RecordStatus,
     page_said,
 )
+from openreg_airflow.deliver.acknowledgement.parsers.packing import refuse_packed
 from openreg_airflow.deliver.acknowledgement.parsers.stream import pieces, text_at
 from openreg_airflow.deliver.progress import Progress
 from openreg_airflow.errors import SpecError
@@ -45,6 +46,7 @@ class CsvParser:
     ) -> list[Feedback]:
         """Read a file; see :class:`~..feedback.Parser`."""
         form = _needed(form)
+        refuse_packed(path, text=True)
         # A byte order mark is no part of the first column's name.
         utf8 = form.encoding.casefold().replace("_", "-") in ("utf-8", "utf8")
         reading = _Reading(path.name, form)
@@ -68,6 +70,7 @@ class CsvParser:
                     if lines.line_num % _LINES == 0:
                         progress.reached(binary.tell())
             except (UnicodeError, csv.Error) as error:
+                refuse_packed(path)
                 message = f"{path.name} is not CSV in {form.encoding}: {error}"
                 where = f"after line {lines.line_num}"
                 raise FeedbackError(message, where=where, hint=_ASK) from error

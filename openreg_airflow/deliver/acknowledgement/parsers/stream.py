@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lxml import etree
 
 from openreg_airflow.deliver.acknowledgement.feedback import FeedbackError
+from openreg_airflow.deliver.acknowledgement.parsers.packing import refuse_packed
 from openreg_airflow.deliver.progress import Progress
 
 if TYPE_CHECKING:
@@ -57,9 +58,10 @@ def pieces(
         ends: names of elements whose ends are wanted; such a piece has no text and no children.
 
     Raises:
-        FeedbackError: the file is not well-formed, has a document type (entity bombs need one), or
-            a piece of it is larger than a record can be.
+        FeedbackError: the file is packed, not well-formed, has a document type (entity bombs need
+            one), or a piece of it is larger than a record can be.
     """
+    refuse_packed(path)
     target = _Target(path.name, frozenset(whole), frozenset(ends))
     given: Any = target
     parser = etree.XMLParser(
