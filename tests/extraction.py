@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from openreg_airflow.extract.engine import Extracted, Extraction
+from openreg_airflow.extract.engine import Extraction
 from openreg_airflow.extract.spec import SourceSpec
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from openreg_airflow.extract.extracted import Extracted
     from openreg_airflow.extract.reader import Reader, SourceConnection
     from tests.services.postgres import PostgresServer
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from openreg_airflow.extract.engine import Extracted
+    from openreg_airflow.extract.extracted import Extracted
     from openreg_airflow.extract.files.place import FileConnection
 
 DAY = date(2026, 3, 2)

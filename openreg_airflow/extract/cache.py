@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.errors import IntegrityError, OpenRegError, SourceUnavailableError
-from openreg_airflow.extract.engine import Extracted
+from openreg_airflow.extract.extracted import Extracted
 from openreg_airflow.extract.parameter import type_of
 from openreg_airflow.records import Dataset
 from openreg_airflow.store_records import CachedResult, CacheOrigin

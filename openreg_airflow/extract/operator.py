@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from openreg_airflow.errors import OpenRegError
     from openreg_airflow.extract.cache import SharedResults
-    from openreg_airflow.extract.engine import Extracted, Extraction
+    from openreg_airflow.extract.engine import Extraction
+    from openreg_airflow.extract.extracted import Extracted
     from openreg_airflow.extract.files.extraction import FileExtraction
     from openreg_airflow.extract.reader import Reader, SourceConnection
     from openreg_airflow.extract.spec import SourceSpec

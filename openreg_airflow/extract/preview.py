@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Console
 
-    from openreg_airflow.extract.engine import Head
+    from openreg_airflow.extract.extracted import Head
 
 _LONGEST_VALUE = 60
 _UNBOUNDED = 1_000_000

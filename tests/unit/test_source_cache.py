@@ -31,7 +31,7 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from openreg_airflow.extract.engine import Extracted
+    from openreg_airflow.extract.extracted import Extracted
 
 DAY = date(2026, 3, 2)
 SOURCE = {"connection": "trades", "sql": "trades.sql", "cache": {"minutes": 60}}

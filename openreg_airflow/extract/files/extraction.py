@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError
-from openreg_airflow.extract.engine import Extracted, Head, columns_of
+from openreg_airflow.extract.extracted import Extracted, Head, columns_of
 from openreg_airflow.extract.files.formats import open_table
 from openreg_airflow.extract.files.place import changed, find
 from openreg_airflow.extract.files.text_forms import MisspelledError, TextForms
@@ -45,7 +45,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True)
 class FilesRead:
-    """The files of a source as they go on record; see :class:`~.engine.Asked`."""
+    """The files of a source as they go on record; see :class:`~..extracted.Asked`."""
 
     files: tuple[FetchedFile, ...]
     business_date: date
@@ -184,7 +184,7 @@ class FileExtraction:
             files = []
             for found in find(place, self._file, self._path):
                 self._check_stop()
-                files.append(place.fetch(found, folder))
+                files.append(place.fetch(found, folder, self._check_stop))
             yield place, files
 
     def _check_unchanged(self, place: Place, files: list[FetchedFile]) -> None:
