@@ -13,7 +13,7 @@ from openreg_airflow.errors import RuleLimitError
 from openreg_airflow.validate import gather, query
 from openreg_airflow.validate.engine import run_rules
 from openreg_airflow.validate.gather import SAMPLES
-from openreg_airflow.validate.query import KEPT, FailingRows
+from openreg_airflow.validate.query import KEPT, FailingRows, RuleFailedError
 from tests.unit.rule_jobs import failing_rows, job, rule, trades
 
 if TYPE_CHECKING:
@@ -356,6 +356,29 @@ def test_counts_agree_with_python(
     assert (low.failed, missing.failed) == (len(expected), prices.count(None))
     kept = [Decimal(row["message"]) for row in failing_rows(work) if row["rule_id"] == "rule"]
     assert kept == expected
+
+
+def test_an_error_that_ends_the_database_costs_its_own_rule_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = FailingRows.count
+
+    def ended(self: FailingRows) -> int:
+        if "T0001" not in self._statement.sql:
+            return count(self)
+        self._connection.close()
+        message = "the database has ended"
+        raise RuleFailedError(message, fatal=True)
+
+    monkeypatch.setattr(FailingRows, "count", ended)
+    joined = "SELECT a.* FROM trades a JOIN trades b USING (transaction_id) WHERE transaction_id = "
+    first, second = run_rules(
+        job(
+            tmp_path, rule(f"{joined} 'T0001'", rule_id="a"), rule(f"{joined} 'T0000'", rule_id="b")
+        )
+    )
+    assert first.error == "the database has ended"
+    assert (second.failed, second.error) == (1, None)
 
 
 def test_a_rule_over_groups_is_evaluated_once(
