@@ -167,7 +167,8 @@ def _one_run(kept: tuple[KeptArtifact, ...], run: str) -> None:
     gone = [each for each in kept if each.removed_at is not None]
     if gone:
         message = f"the files of run {run} were removed by the retention policy"
-        raise SpecError(message, hint="Run the report for that business date again.")
+        hint = "Run the report for that business date again, and name the new run here."
+        raise SpecError(message, hint=hint)
 
 
 def _show(

@@ -66,9 +66,10 @@ def deliver(
     """Bring the files of an artifact to their destination and record each attempt, however it ends.
 
     The files go in their order over one connection, after all of them have been checked against
-    their recorded size and hash. An attempt is on record before the first byte of its file is
-    sent: one that was killed stays ``started``. The first file that fails ends the delivery. A
-    file that the ledger knows as delivered to its place is not sent again, whichever run sent it.
+    their recorded size and hash, unless all were delivered before. An attempt is on record before
+    the first byte of its file is sent: one that was killed stays ``started``. The first file that
+    fails ends the delivery. A file that the ledger knows as delivered to its place is not sent
+    again, whichever run sent it.
 
     Args:
         delivery: what, and where to.
@@ -105,8 +106,10 @@ def deliver(
         for position, file in enumerate(files, 1):
             with _on_record(delivery, file, (number, position), store) as attempt:
                 if line.channel is None:
-                    line.paths = [stack.enter_context(workspace.open_local(ref)) for ref in files]
                     line.prepare(spec, connect)
+                    # What was delivered long ago is perhaps kept no longer.
+                    if not line.delivered_before(delivery, store):
+                        line.paths = [stack.enter_context(workspace.open_local(f)) for f in files]
                     guard.reserve()
                 attempt.entry = entry = line.entry(delivery, file)
                 attempt.destination = entry.destination
@@ -209,6 +212,12 @@ class _Line:
         channel, connection = self._prepared()
         destination = channel.destination(connection, delivery.spec.folder, file.filename)
         return ledger_entry(delivery, file, destination, connection.account)
+
+    def delivered_before(self, delivery: Delivery, store: Deliveries) -> bool:
+        """Whether the ledger knows all files of a delivery as delivered, so that none is sent."""
+        entries = [self.entry(delivery, file) for file in delivery.artifact.files]
+        journals = (LedgerJournal(store, entry, again=delivery.again) for entry in entries)
+        return all(journal.delivered_before() for journal in journals)
 
     def open(self, spec: RouteSpec) -> AbstractContextManager[Session]:
         channel, connection = self._prepared()
