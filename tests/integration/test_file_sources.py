@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from datetime import date
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from openreg_airflow.cli import app
 from openreg_airflow.errors import PermanentError, SourceError, SourceUnavailableError, SpecError
 from openreg_airflow.extract.connections import file_connection
-from openreg_airflow.extract.files import place, s3
+from openreg_airflow.extract.files import extraction, place, s3
 from openreg_airflow.extract.operator import ExtractOperator
 from openreg_airflow.extract.spec import SourceSpec
 from openreg_airflow.records import Dataset, RunKey
@@ -158,7 +159,43 @@ def test_download_of_another_size_is_fetched_again(tmp_path: Path) -> None:
     found = place.FoundFile(path="f.csv", bytes=10, version="1", modified="")
     for blocks in ([b"12345"], [b"123456789", b"12"]):
         with pytest.raises(SourceUnavailableError, match="has 10 bytes, but"):
-            place.receive(found, blocks, tmp_path / f"f{len(blocks)}")
+            place.receive(found, blocks, tmp_path / f"f{len(blocks)}", lambda: None)
+
+
+def test_file_that_comes_too_slowly_ends_at_its_time_limit_and_leaves_no_copy(
+    sshd: SshServer, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"n\n" + b"1\n" * 8_000_000
+    (sshd.inbox / "f.csv").write_bytes(content)
+    s3.put("f.csv", content)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    clock = Hasty(scratch)
+    monkeypatch.setattr(extraction, "time", clock)
+
+    define_sftp(sshd, monkeypatch)
+    with pytest.raises(SourceUnavailableError, match="after 7 seconds"):
+        house(tmp_path).done("f.csv", format="csv", timeout_seconds=7)
+    assert 0 < clock.copied < len(content)
+
+    define_s3(s3, monkeypatch)
+    with pytest.raises(SourceUnavailableError, match="after 7 seconds"):
+        house(tmp_path).done(f"s3://{s3.bucket}/f.csv", format="csv", timeout_seconds=7)
+    assert 0 < clock.copied < len(content)
+    assert list(scratch.iterdir()) == []
+
+
+class Hasty:
+    """A clock on which hours pass as soon as bytes come."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self.copied = 0
+
+    def monotonic(self) -> float:
+        self.copied = sum(path.stat().st_size for path in self._scratch.glob("*/*"))
+        return 3600.0 if self.copied else 0.0
 
 
 def test_refused_logins_are_final_and_unreachable_servers_are_not(

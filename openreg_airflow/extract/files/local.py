@@ -12,7 +12,7 @@ from openreg_airflow.errors import SourceError, SourceUnavailableError
 from openreg_airflow.extract.files.place import FetchedFile, FoundFile, changed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 
@@ -58,7 +58,12 @@ class LocalFiles:
             modified=datetime.fromtimestamp(found.st_mtime, UTC).isoformat(),
         )
 
-    def fetch(self, found: FoundFile, scratch: Path) -> FetchedFile:  # noqa: ARG002
+    def fetch(
+        self,
+        found: FoundFile,
+        scratch: Path,  # noqa: ARG002
+        check: Callable[[], None],  # noqa: ARG002
+    ) -> FetchedFile:
         """Hash the file where it lies."""
         local = self._locate(found.path)
         try:

@@ -91,8 +91,13 @@ class Place(Protocol):
     def stat(self, path: str) -> FoundFile | None:
         """What is known of a file; None when there is none."""
 
-    def fetch(self, found: FoundFile, scratch: Path) -> FetchedFile:
+    def fetch(self, found: FoundFile, scratch: Path, check: Callable[[], None]) -> FetchedFile:
         """Make a file readable here, in the folder ``scratch`` if it lies elsewhere.
+
+        Args:
+            found: the file.
+            scratch: where a copy may be made.
+            check: is called while bytes come; raises when it takes too long or is to stop.
 
         Raises:
             SourceUnavailableError: it is not, or no longer, the file that was found.
@@ -148,8 +153,16 @@ def changed(found: FoundFile, now: FoundFile | None) -> SourceUnavailableError:
     )
 
 
-def receive(found: FoundFile, blocks: Iterable[bytes], target: Path) -> FetchedFile:
+def receive(
+    found: FoundFile, blocks: Iterable[bytes], target: Path, check: Callable[[], None]
+) -> FetchedFile:
     """Write a file that comes over the network; its size must be the one that was told.
+
+    Args:
+        found: the file.
+        blocks: its bytes as they come.
+        target: where they are written.
+        check: see :meth:`Place.fetch`.
 
     Raises:
         SourceUnavailableError: more or fewer bytes came.
@@ -159,6 +172,7 @@ def receive(found: FoundFile, blocks: Iterable[bytes], target: Path) -> FetchedF
     told = time.monotonic()
     with target.open("xb") as file:
         for block in blocks:
+            check()
             done += len(block)
             if done > found.bytes:
                 break

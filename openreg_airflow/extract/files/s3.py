@@ -17,12 +17,13 @@ from openreg_airflow.errors import OpenRegError, SourceError, SourceUnavailableE
 from openreg_airflow.extract.files.place import FetchedFile, FoundFile, changed, receive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from openreg_airflow.extract.files.place import FileConnection
 
-_BLOCK = 4 << 20
+#: Small, since nothing can be stopped before a whole one came.
+_BLOCK = 64 << 10
 _MISSING = frozenset({"404", "NoSuchKey"})
 #: Answers that another try will not change.
 _FINAL = frozenset(
@@ -84,13 +85,13 @@ class S3Files:
             modified=head["LastModified"].isoformat(),
         )
 
-    def fetch(self, found: FoundFile, scratch: Path) -> FetchedFile:
+    def fetch(self, found: FoundFile, scratch: Path, check: Callable[[], None]) -> FetchedFile:
         """Download the object of the version that was found."""
         bucket, key = self._split(found.path)
         target = scratch / f"{len(list(scratch.iterdir()))}"
         try:
             answer = self._client.get_object(Bucket=bucket, Key=key, IfMatch=found.version)
-            return receive(found, answer["Body"].iter_chunks(_BLOCK), target)
+            return receive(found, answer["Body"].iter_chunks(_BLOCK), target, check)
         except (ClientError, BotoCoreError) as error:
             if _code(error) in ("412", "PreconditionFailed", *_MISSING):
                 raise changed(found, self.stat(found.path)) from error

@@ -17,7 +17,7 @@ from openreg_airflow.sftp.link import SftpLink
 from openreg_airflow.sftp.login import Faults, SftpLogin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from openreg_airflow.extract.files.place import FileConnection
@@ -50,10 +50,10 @@ class SftpFiles(SftpLink):
         """What is known of a file."""
         return self._run(self._stat(path), f"looking for {path}")
 
-    def fetch(self, found: FoundFile, scratch: Path) -> FetchedFile:
+    def fetch(self, found: FoundFile, scratch: Path, check: Callable[[], None]) -> FetchedFile:
         """Download a file; it must still be the one that was found afterwards."""
         target = scratch / f"{len(list(scratch.iterdir()))}"
-        self._run(self._fetch(found, target), f"reading {found.path}")
+        self._run(self._fetch(found, target, check), f"reading {found.path}")
         size = target.stat().st_size
         now = self.stat(found.path)
         if size != found.bytes or now != found:
@@ -92,12 +92,13 @@ class SftpFiles(SftpLink):
             modified=changed_at,
         )
 
-    async def _fetch(self, found: FoundFile, target: Path) -> None:
+    async def _fetch(self, found: FoundFile, target: Path, check: Callable[[], None]) -> None:
         told = time.monotonic()
 
         def reached(_remote: bytes, _local: bytes, done: int, total: int) -> None:
             nonlocal told
             self._hear()
+            check()
             if time.monotonic() - told >= _PROGRESS_SECONDS:
                 told = time.monotonic()
                 log.info("%s: %d of %d MiB fetched", found.path, done >> 20, total >> 20)
