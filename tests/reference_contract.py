@@ -123,7 +123,7 @@ class ReferenceContract:
         store = References(url)
         one = reserved(store, "one", "+A", "*A")
         two = reserved(store, "two", "*A")
-        found = [row for rows in store.held("authority", [one], []) for row in rows]
+        found = [row for rows in store.held("authority", {one: 0}, []) for row in rows]
         assert sorted((row.event, row.submission_id) for row in found) == [
             ("", one),
             ("VALU 1", two),
@@ -146,7 +146,7 @@ class ReferenceContract:
             reserved(store, "one", "+A", version=2)
         store.reject(one, said("A"))
         reserved(store, "one", "+A", version=2)
-        assert [held.submission_id for [held] in store.held("authority", [one], [])] == [one + 1]
+        assert [held.submission_id for [held] in store.held("authority", {one: 0}, [])] == [one + 1]
 
     def test_scopes_do_not_mix(self, url: str) -> None:
         store = References(url)
@@ -177,7 +177,7 @@ class ReferenceContract:
         store = References(url)
         one = reserved(store, "one", "+A", "*A", "+B")
         store.reject(one, said("A", row=1))
-        [found] = store.held("authority", [one], [])
+        [found] = store.held("authority", {one: 0}, [])
         assert sorted((row.reference, row.event) for row in found) == [("A", ""), ("B", "")]
 
     def test_rejection_is_open_until_the_record_is_sent_again(self, url: str) -> None:
@@ -244,7 +244,7 @@ class ReferenceContract:
     def test_any_text_can_be_a_reference(self, url: str, reference: str) -> None:
         store = References(url)
         reserved(store, "one", f"+{reference}")
-        [[held]] = store.held("authority", [], records(f"+{reference}"))
+        [[held]] = store.held("authority", {}, records(f"+{reference}"))
         assert (held.reference, held.cancels) == (reference, False)
 
     def test_many_faults_are_counted_and_some_are_named(self, url: str) -> None:

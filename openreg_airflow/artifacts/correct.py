@@ -36,7 +36,7 @@ def corrected(order: Order, store: References) -> Order:
 
     The same tables again give the rows that were sent for them, so that a repeated run is known as
     such; unless the authority rejected some since, of this version or one before: these are
-    reported anew, but not by a resubmission.
+    reported anew, but not by a resubmission, nor where a resubmission has mended them.
 
     Args:
         order: an artifact with corrections that are derived.
@@ -55,18 +55,19 @@ def corrected(order: Order, store: References) -> Order:
     before = store.submissions(*key)
     alike = [one for one in before if one.resubmission == order.resubmission]
     same = alike[-1] if alike and alike[-1].target == target else None
-    # What a resubmission sent and was rejected is in the queue again: another one sends it.
-    final = bool(order.resubmission)
-    if same is not None and same.records is not None and (final or not store.rejected([same.id])):
+    again = None
+    if same is not None and same.records is not None:
         again = _again(order, same, same.records, target, before)
-        if final:
+        # What a resubmission sent and was rejected is in the queue again: another one sends it.
+        if order.resubmission:
             return again
-        # A record of an older version, which this one left alone, may have been rejected late.
-        late = same.state == "delivered" and store.rejected([one.id for one in before])
-        if not late:
-            return again
-        tables, records = _derived(order, spec, store, before)
-        return _order(order, tables, records, target, before) if records.rows else again
+        if not store.rejected([same.id]):
+            # A record of an older version, which this one left alone, may have been rejected late.
+            late = same.state == "delivered" and store.rejected([one.id for one in before])
+            if not late:
+                return again
+            tables, records = _derived(order, spec, store, before)
+            return _order(order, tables, records, target, before) if records.rows else again
     if table.rows == 0 and order.spec.when_empty == "fail":
         # An empty source is not a reason to cancel everything.
         return order
@@ -75,6 +76,10 @@ def corrected(order: Order, store: References) -> Order:
         hint = "Clear the delivery of that run; then clear this task."
         raise ArtifactError(message, where=f"artifact {order.name}", hint=hint)
     tables, records = _derived(order, spec, store, before)
+    own = same is not None and same.run_id == order.run.run_id
+    if again is not None and own and not records.rows:
+        # All that was rejected is reported otherwise, and the run keeps the files that it sent.
+        return again
     return _order(order, tables, records, target, before)
 
 
@@ -182,6 +187,7 @@ def _derived(
         written = {
             one.id: stack.enter_context(order.workspace.open_local(one.written)) for one in before
         }
+        own = {one.id: one.resubmission for one in before}
         target = _record_tables(order, local)
         here = scratch / "target.parquet"
         write_records(target, spec, here, scratch)
@@ -191,8 +197,8 @@ def _derived(
         made = derive(
             target,
             spec,
-            held=partial(store.held, scope_of(spec, order.run.report_id), list(written)),
-            own={one.id: one.resubmission for one in before},
+            held=partial(store.held, scope_of(spec, order.run.report_id), own),
+            own=own,
             written=written,
             resubmission=bool(order.resubmission),
             out=Files(

@@ -40,6 +40,7 @@ _HELD = pa.schema(
         ("submission", pa.int64()),
         ("position", pa.int64()),
         ("before", pa.int64()),
+        ("refused", pa.string()),
     ]
 )
 _SENT = "FROM plan WHERE what = 'send' AND {}cancels"

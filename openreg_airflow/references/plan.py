@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from openreg_airflow.references.spec import ReferencesSpec
 
 #: n reports the record of the row, c cancels it; o is there when the authority has it from us.
+#: What it rejected and a resubmission reported otherwise is no news as long as the source is as
+#: it was: it would take back what was mended.
 _PLAN = """
 CREATE TABLE plan AS
 SELECT position, reference, cancels, event, digest, what, goes AS word,
@@ -28,6 +30,7 @@ FROM (
         NOT h.cancels AS stands, {goes} AS goes,
         CASE
         WHEN t.event <> '' AND h.digest = t.digest AND o.id IS NOT NULL THEN 'unchanged'
+        WHEN {left} THEN 'unchanged'
         WHEN t.event = '' AND n.position IS NOT NULL AND NOT h.cancels AND h.digest = n.digest
             AND (o.id IS NOT NULL OR c.position IS NOT NULL) THEN 'unchanged'
         WHEN t.cancels AND h.cancels AND o.id IS NOT NULL THEN 'unchanged'
@@ -46,7 +49,8 @@ FROM held h JOIN own o ON o.id = h.submission
 LEFT JOIN target n ON n.reference = h.reference AND NOT n.cancels AND n.event = ''
 LEFT JOIN target c ON c.reference = h.reference AND c.cancels
 WHERE NOT h.cancels AND h.event = '' AND c.position IS NULL AND CASE
-    WHEN n.position IS NOT NULL THEN $1 AND n.digest <> h.digest
+    WHEN n.position IS NOT NULL
+        THEN $1 AND n.digest <> h.digest AND ($2 OR n.digest IS DISTINCT FROM h.refused)
     ELSE o.resubmission = 0 AND NOT $2 END
 """
 _TAKEN_BACK = """
@@ -91,7 +95,10 @@ def make_plan(
     # What we told of a record that another system reported does not make it one of ours.
     standing, known = ("uncancelled", "any") if spec.elsewhere else ("standing", "known")
     goes = _goes(spec) if by_action else "t.word"
-    database.execute(_PLAN.format(goes=goes, standing=quoted(standing), known=quoted(known)))
+    left = "false" if resubmission else "NOT t.cancels AND NOT h.cancels AND h.refused = t.digest"
+    database.execute(
+        _PLAN.format(goes=goes, standing=quoted(standing), known=quoted(known), left=left)
+    )
     database.execute(_OLD, [not by_action, resubmission])
     if not resubmission and (row := database.execute(_UNTOLD).fetchone()):
         reference, event = row

@@ -24,7 +24,7 @@ from openreg_airflow.store.reference_staging import lock_scope, stage
 from openreg_airflow.store.store import Store, _record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement
 
@@ -75,6 +75,8 @@ class Held(NamedTuple):
         submission_id: the submission that said so.
         position: which row of its table, from 0.
         before: the submission that spoke of a cancelled record before that one.
+        refused: hash of the record as the source last had it, where the authority rejected that
+            and a resubmission reported what was said last.
     """
 
     reference: str
@@ -84,6 +86,7 @@ class Held(NamedTuple):
     submission_id: int
     position: int
     before: int | None
+    refused: str | None = None
 
 
 class Said(NamedTuple):
@@ -216,23 +219,38 @@ class References(Store):
             )
 
     def held(
-        self, scope: str, submissions: Sequence[int], records: Iterable[list[StagedRecord]]
+        self, scope: str, submissions: Mapping[int, int], records: Iterable[list[StagedRecord]]
     ) -> Iterator[list[Held]]:
         """How it stands with the references of records and of submissions, in batches.
 
         Args:
             scope: whose references.
-            submissions: ids of submissions of the scope.
+            submissions: ids of submissions of the scope; the number of the resubmission, 0 for a
+                report.
             records: the records.
         """
         last = LAST.format(column="id", of="r", and_="AND x.event = r.event ")
         before = LAST.format(
             column="submission_id", of="e", and_="AND x.event = e.event AND x.id < e.id "
         )
-        own = ", ".join(str(int(one)) for one in submissions) or "-1"
+        own, reports, again = (
+            ", ".join(str(int(one)) for one in ids) or "-1"
+            for ids in (
+                submissions,
+                [one for one, number in submissions.items() if not number],
+                [one for one, number in submissions.items() if number],
+            )
+        )
+        source = (
+            "SELECT CASE WHEN x.rejected THEN x.digest END FROM openreg_reference x "  # noqa: S608
+            "WHERE x.scope = :scope AND x.reference = e.reference AND x.event = e.event "
+            f"AND x.id < e.id AND NOT x.cancels AND x.submission_id IN ({reports}) "
+            "ORDER BY x.id DESC LIMIT 1"
+        )
         query = text(
             "SELECT e.reference, e.event, e.cancels, e.digest, e.submission_id, e.position, "  # noqa: S608
-            f"CASE WHEN e.cancels THEN ({before}) END AS before "
+            f"CASE WHEN e.cancels THEN ({before}) END AS before, "
+            f"CASE WHEN e.submission_id IN ({again}) THEN ({source}) END AS refused "
             "FROM (SELECT reference, event FROM openreg_staged UNION "
             f"SELECT reference, event FROM openreg_reference WHERE submission_id IN ({own})) r "
             f"JOIN openreg_reference e ON e.id = ({last})"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from openreg_airflow.errors import AcknowledgementError
 from openreg_airflow.exception_queue import decisions
 from tests.feedback_files import auth031
 from tests.nested_house import BY_ACTION, CANCEL_AND_NEW, Parties, Row
@@ -96,6 +97,46 @@ def test_rejected_cancellation_is_no_record_of_the_report_and_goes_out_again(fir
     assert [(row[0], row[1]) for row in third.rows] == [(second.rows[0][0], "C")]
     firm.answer(third)
     assert firm.balance == (3, 3, 0, 0)
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["accepted", "not yet"])
+def test_record_that_a_resubmission_mended_is_left_alone_while_its_source_is_as_it_was(
+    firm: Firm, answered: bool
+) -> None:
+    by_action = firm.spec.references.corrections == "by_action"
+    firm.answer(firm.report(ROWS))
+    # The authority refuses what B is changed to.
+    refused: Row = ("NEWT", "B", 20, BUYER)
+    second = firm.report([ROWS[0], refused])
+    firm.answer(second, "B")
+    firm.amend("B", {"n": 21})
+    third = firm.resubmit()
+    assert [row[:3] for row in third.rows] == [("CORR" if by_action else "NEWT", "B", 21)]
+    if answered:
+        firm.answer(third)
+    # The run of the source again, and one in which something else is new.
+    assert firm.report([ROWS[0], refused]).rows == []
+    assert firm.send(second.run, second.verdict).artifact.files == second.artifact.files, "cleared"
+    new: Row = ("NEWT", "E", 5, BUYER)
+    fourth = firm.report([ROWS[0], refused, new])
+    assert fourth.rows == [new]
+    assert firm.balance == (3, 3, 0, 0)
+    if answered:
+        # The source was mended in another way.
+        fifth = firm.report([ROWS[0], ("NEWT", "B", 22, BUYER), new])
+        word = ["CORR"] if by_action else ["CANCEL", "NEWT"]
+        assert [row[:2] for row in fifth.rows] == [(one, "B") for one in word]
+        assert fifth.rows[-1][2] == 22
+        return
+    # The answer comes late: nothing stands in the way of what the source has.
+    firm.reject_whole(third)
+    with pytest.raises(AcknowledgementError):
+        firm.acknowledge(third)
+    assert firm.item("B").state == "pending"
+    assert firm.balance == (3, 2, 0, 1)
+    fifth = firm.report([ROWS[0], refused, new])
+    assert [row[:3] for row in fifth.rows] == [("CORR" if by_action else "NEWT", "B", 20)]
+    assert (firm.item("B").state, firm.balance) == ("superseded", (3, 3, 0, 0))
 
 
 MAY_MEAN = "not in the data (the answer names only the reference: it may mean the cancellation"
