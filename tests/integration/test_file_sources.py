@@ -186,6 +186,25 @@ def test_file_that_comes_too_slowly_ends_at_its_time_limit_and_leaves_no_copy(
     assert list(scratch.iterdir()) == []
 
 
+def test_full_disk_for_copies_is_told_as_such(
+    sshd: SshServer, s3: S3Server, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    content = b"n\n" + b"1\n" * 600_000
+    (sshd.inbox / "f.csv").write_bytes(content)
+    s3.put("f.csv", content)
+
+    define_sftp(sshd, monkeypatch)
+    with pytest.raises(SourceUnavailableError, match="cannot be copied to .*: No space") as caught:
+        house(tmp_path).done("f.csv", format="csv")
+    assert "TMPDIR" in str(caught.value.hint)
+
+    define_s3(s3, monkeypatch)
+    with pytest.raises(SourceUnavailableError, match="cannot be copied to .*: No space"):
+        house(tmp_path).done(f"s3://{s3.bucket}/f.csv", format="csv")
+    assert list(small_disk.iterdir()) == []
+
+
 class Hasty:
     """A clock on which hours pass as soon as bytes come."""
 

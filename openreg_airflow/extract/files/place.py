@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
 import logging
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS = 5.0
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +156,27 @@ def changed(found: FoundFile, now: FoundFile | None) -> SourceUnavailableError:
     )
 
 
+@contextmanager
+def copying(found: FoundFile, target: Path) -> Iterator[None]:
+    """Tell what goes wrong with the copy on this side as such, not as the other side's fault.
+
+    Args:
+        found: the file.
+        target: its copy.
+
+    Raises:
+        SourceUnavailableError: there is no room for the copy.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        message = f"{found.path} cannot be copied to {target.parent}: {error.strerror}"
+        hint = "Free space for the worker's temporary files, or name another disk in TMPDIR."
+        raise SourceUnavailableError(message, where=found.path, hint=hint) from error
+
+
 def receive(
     found: FoundFile, blocks: Iterable[bytes], target: Path, check: Callable[[], None]
 ) -> FetchedFile:
@@ -170,7 +194,7 @@ def receive(
     digest = hashlib.sha256()
     done = 0
     told = time.monotonic()
-    with target.open("xb") as file:
+    with copying(found, target), target.open("xb") as file:
         for block in blocks:
             check()
             done += len(block)

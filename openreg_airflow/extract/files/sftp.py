@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import asyncssh
 
 from openreg_airflow.errors import SourceError, SourceUnavailableError
-from openreg_airflow.extract.files.place import FetchedFile, FoundFile, changed
+from openreg_airflow.extract.files.place import FetchedFile, FoundFile, changed, copying
 from openreg_airflow.sftp.link import SftpLink
 from openreg_airflow.sftp.login import Faults, SftpLogin
 
@@ -103,9 +103,14 @@ class SftpFiles(SftpLink):
                 told = time.monotonic()
                 log.info("%s: %d of %d MiB fetched", found.path, done >> 20, total >> 20)
 
-        await self._client.get(
-            found.path, str(target), sparse=False, progress_handler=reached, follow_symlinks=True
-        )
+        with copying(found, target):
+            await self._client.get(
+                found.path,
+                str(target),
+                sparse=False,
+                progress_handler=reached,
+                follow_symlinks=True,
+            )
 
 
 @contextmanager
