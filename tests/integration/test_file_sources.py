@@ -195,12 +195,12 @@ def test_full_disk_for_copies_is_told_as_such(
     s3.put("f.csv", content)
 
     define_sftp(sshd, monkeypatch)
-    with pytest.raises(SourceUnavailableError, match="cannot be copied to .*: No space") as caught:
+    with pytest.raises(SourceUnavailableError, match=r"cannot be copied to .*: No space") as caught:
         house(tmp_path).done("f.csv", format="csv")
     assert "TMPDIR" in str(caught.value.hint)
 
     define_s3(s3, monkeypatch)
-    with pytest.raises(SourceUnavailableError, match="cannot be copied to .*: No space"):
+    with pytest.raises(SourceUnavailableError, match=r"cannot be copied to .*: No space"):
         house(tmp_path).done(f"s3://{s3.bucket}/f.csv", format="csv")
     assert list(small_disk.iterdir()) == []
 
