@@ -41,6 +41,7 @@ class AsideRows:
             rule.
 
     Attributes:
+        records, tables, scratch: as they were given.
         pairs: by table, the numbers of its rows and those of the records that they belong to, in
             the order of the records.
 
@@ -58,8 +59,9 @@ class AsideRows:
         scratch: Path,
         waived: Mapping[str, Iterable[tuple[int, str]]] | None = None,
     ) -> None:
-        self._records = dict(records)
-        self._tables = tables
+        self.records = dict(records)
+        self.tables = tables
+        self.scratch = scratch
         self._reasons = reasons
         self._waived = waived or {}
         self.pairs: dict[str, tuple[Any, Any]] = {}
@@ -92,7 +94,7 @@ class AsideRows:
     @property
     def roots(self) -> tuple[str, ...]:
         """The tables of records."""
-        return tuple(name for name, table in self._records.items() if table.key)
+        return tuple(name for name, table in self.records.items() if table.key)
 
     def _find(self) -> None:
         self._require_columns()
@@ -103,10 +105,10 @@ class AsideRows:
         )
         found = self._database.execute("SELECT DISTINCT reasons.table FROM reasons").fetchall()
         for (table,) in found:
-            if table not in self._records:
+            if table not in self.records:
                 message = f"rows of {table} are to be set aside, but it is no table of records"
                 raise SpecError(message, hint="Declare it under records: with its key or parent.")
-        for name in self._records:
+        for name in self.records:
             self._database.execute(f"CREATE TABLE hit_{name} (rn BIGINT, n BIGINT)")
         for (table,) in sorted(found):
             self._hit(table)
@@ -118,16 +120,16 @@ class AsideRows:
             self._descend(name)
 
     def _require_columns(self) -> None:
-        for name, table in self._records.items():
-            if name not in self._tables:
+        for name, table in self.records.items():
+            if name not in self.tables:
                 message = f"records: there is no table {name} in this run"
-                raise SpecError(message, hint=f"Its tables are {', '.join(sorted(self._tables))}.")
+                raise SpecError(message, hint=f"Its tables are {', '.join(sorted(self.tables))}.")
             wanted = {*table.naming}
             wanted.update(
-                outer for c in children(self._records, name)
-                for outer in self._records[c].shared.values()
+                outer for c in children(self.records, name)
+                for outer in self.records[c].shared.values()
             )  # fmt: skip
-            there = pq.read_schema(self._tables[name]).names
+            there = pq.read_schema(self.tables[name]).names
             if missing := sorted(wanted - set(there)):
                 message = f"records: the table {name} has no column {missing[0]!r}"
                 raise SpecError(message, hint=f"Its columns are {', '.join(there)}.")
@@ -139,7 +141,7 @@ class AsideRows:
         """The rows of a table that reasons name by their number or their key."""
         same = " AND ".join(
             f"CAST(t.{named(name)} AS VARCHAR) IS NOT DISTINCT FROM r.key[{place}]"
-            for place, name in enumerate(self._records[table].naming, start=1)
+            for place, name in enumerate(self.records[table].naming, start=1)
         )
         for way in ("r.row IS NOT NULL AND t.rn = r.row", f"r.key IS NOT NULL AND {same}"):
             self._database.execute(
@@ -150,8 +152,8 @@ class AsideRows:
 
     def _climb(self, name: str) -> None:
         """From the rows at fault to the records that they belong to."""
-        for child in reversed(family(self._records, name)[1:]):
-            parent = self._records[child].parent or ""
+        for child in reversed(family(self.records, name)[1:]):
+            parent = self.records[child].parent or ""
             self._database.execute(
                 f"INSERT INTO hit_{parent} SELECT DISTINCT p.rn, h.n FROM hit_{child} AS h "  # noqa: S608
                 f"JOIN {self._rows(child)} AS c ON c.rn = h.rn "
@@ -176,9 +178,9 @@ class AsideRows:
         self._database.execute(
             f"CREATE TABLE aside_{name} AS SELECT DISTINCT rn, rn AS record FROM hit_{name}"  # noqa: S608
         )
-        for table in family(self._records, name):
+        for table in family(self.records, name):
             if table != name:
-                parent = self._records[table].parent
+                parent = self.records[table].parent
                 self._database.execute(
                     f"CREATE TABLE aside_{table} AS SELECT DISTINCT c.rn, a.record "  # noqa: S608
                     f"FROM aside_{parent} AS a JOIN {self._rows(parent or '')} AS p "
@@ -210,17 +212,17 @@ class AsideRows:
         )
 
     def _same(self, child: str) -> str:
-        pairs = self._records[child].shared.items()
+        pairs = self.records[child].shared.items()
         return " AND ".join(f"c.{named(inner)} = p.{named(outer)}" for inner, outer in pairs)
 
     def _rows(self, table: str) -> str:
-        names = {*self._records[table].naming}
-        for child in children(self._records, table):
-            names.update(self._records[child].shared.values())
+        names = {*self.records[table].naming}
+        for child in children(self.records, table):
+            names.update(self.records[child].shared.values())
         columns = ", ".join(map(named, sorted(names)))
         return (
             f"(SELECT {columns}, file_row_number AS rn FROM "  # noqa: S608
-            f"read_parquet({quoted(str(self._tables[table]))}, file_row_number = true))"
+            f"read_parquet({quoted(str(self.tables[table]))}, file_row_number = true))"
         )
 
     def repeated(self, name: str) -> Any:
@@ -229,7 +231,7 @@ class AsideRows:
         Equal keys have equal hashes. Only the keys of these rows are counted, so that memory does
         not grow with records whose keys are their own.
         """
-        key = ", ".join(f"t.{named(column)}" for column in self._records[name].key or ())
+        key = ", ".join(f"t.{named(column)}" for column in self.records[name].key or ())
         found = self._database.execute(
             f"WITH keys AS (SELECT t.rn, hash({key}) AS h FROM {self._rows(name)} AS t "  # noqa: S608
             f"SEMI JOIN aside_{name} AS a ON a.rn = t.rn) SELECT k.rn FROM keys AS k SEMI JOIN "

@@ -18,16 +18,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.errors import PermanentError
-from openreg_airflow.exception_queue.aside_rows import AsideRows
 from openreg_airflow.exception_queue.spec import family
 from openreg_airflow.exception_queue.values import ValueRefusedError, encode
 from openreg_airflow.parquet_rows import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from openreg_airflow.exception_queue.spec import RecordTable
+    from openreg_airflow.exception_queue.aside_rows import AsideRows
+
 
 #: Rows that are read at a time, and records that are given at a time.
 _ROWS = 16_384
@@ -67,30 +67,11 @@ class Parting:
     """What is set aside of some tables; a context manager.
 
     Args:
-        records: the report's tables of records; other tables are left alone.
-        tables: local Parquet files by table name.
-        reasons: a file of :mod:`openreg_airflow.exception_queue.reasons`.
-        scratch: a private folder for temporary files.
-        waived: rules that records need not meet: by table of records, the 0-based row and the
-            rule.
-
-    Raises:
-        SpecError: a table or column that the section names is not there.
-        PermanentError: a reason names a row that is not there, or one without a record.
+        found: which rows they are; it is closed with this.
     """
 
-    def __init__(
-        self,
-        records: Mapping[str, RecordTable],
-        tables: Mapping[str, Path],
-        reasons: Path,
-        scratch: Path,
-        waived: Mapping[str, Iterable[tuple[int, str]]] | None = None,
-    ) -> None:
-        self._records = dict(records)
-        self._tables = tables
-        self._scratch = scratch
-        self._found = AsideRows(records, tables, reasons, scratch, waived)
+    def __init__(self, found: AsideRows) -> None:
+        self._found = found
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +106,7 @@ class Parting:
         """
         written = 0
         aside = self._numbers[table]
-        with opened(self._tables[table]) as file:
+        with opened(self._found.tables[table]) as file:
             text = [f.name for f in file.schema_arrow if pa.types.is_string(f.type)]
             with pq.ParquetWriter(
                 target,
@@ -161,7 +142,7 @@ class Parting:
         return {name: _distinct(rows) for name, (rows, _) in self._found.pairs.items()}
 
     def _records_of(self, name: str) -> Iterator[AsideRecord]:
-        tables = [t for t in family(self._records, name) if self.aside(t)]
+        tables = [t for t in family(self._found.records, name) if self.aside(t)]
         for table in tables:
             self._hold(table)
         held: dict[str, pa.Table] = {}
@@ -169,7 +150,7 @@ class Parting:
         reasons = self._found.reasons_of(name)
         repeated = self._found.repeated(name)
         seen: dict[str, int] = defaultdict(int)
-        key = self._records[name].key or ()
+        key = self._found.records[name].key or ()
         for first in range(0, len(numbers), _RECORDS):
             part = numbers[first : first + _RECORDS]
             if first % _MAPPED == 0:
@@ -209,13 +190,16 @@ class Parting:
 
     def _held(self, table: str) -> pa.Table:
         """The rows of a table that are set aside, from a file that is mapped into memory."""
-        return pa.ipc.open_file(pa.memory_map(str(self._scratch / _HELD.format(table)))).read_all()
+        return pa.ipc.open_file(pa.memory_map(str(self._path(table)))).read_all()
+
+    def _path(self, table: str) -> Path:
+        return self._found.scratch / _HELD.format(table)
 
     def _hold(self, table: str) -> None:
         """Write the rows of a table that are set aside to a file of their own."""
-        path = self._scratch / _HELD.format(table)
+        path = self._path(table)
         aside = self._numbers[table]
-        with opened(self._tables[table]) as file:
+        with opened(self._found.tables[table]) as file:
             schema = file.schema_arrow
             with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
                 first = 0

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from openreg_airflow.errors import PermanentError, SpecError
 from openreg_airflow.exception_queue import claims
+from openreg_airflow.exception_queue.aside_rows import AsideRows
 from openreg_airflow.exception_queue.parting import Parting
 from openreg_airflow.exception_queue.rows import queue_transaction
 from openreg_airflow.exception_queue.set_aside import SetAside, hand_on
@@ -117,7 +118,7 @@ def go_on(
         scratch = stack.enter_context(workspace.scratch_folder()).absolute()
         with queue_transaction(store_url, write=False) as connection:
             waived = claims.released_rules(connection, run, STAGE)
-        parting = stack.enter_context(Parting(records, local, reasons, scratch, waived))
+        parting = stack.enter_context(Parting(AsideRows(records, local, reasons, scratch, waived)))
         handed_on = hand_on(parting, records, tables, workspace.folder(run, stage))
         with queue_transaction(store_url, write=True) as connection:
             claims.give_back_failed(connection, run, STAGE, parting.records())

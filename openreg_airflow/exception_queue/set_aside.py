@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from openreg_airflow.exception_queue.aside_rows import AsideRows
 from openreg_airflow.exception_queue.intake import Intake
 from openreg_airflow.exception_queue.parting import Parting
 from openreg_airflow.records import Dataset
@@ -85,7 +86,7 @@ def set_aside(
             if name in tables
         }
         scratch = stack.enter_context(workspace.scratch_folder()).absolute()
-        parting = stack.enter_context(Parting(records, local, reasons, scratch))
+        parting = stack.enter_context(Parting(AsideRows(records, local, reasons, scratch)))
         handed_on = hand_on(parting, records, tables, workspace.folder(run, stage))
         counts = {name: (tables[name].rows, handed_on[name].rows) for name in parting.roots}
         intake = record(

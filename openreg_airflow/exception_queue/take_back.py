@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import or_, select, update
 
 from openreg_airflow.errors import PermanentError
+from openreg_airflow.exception_queue.aside_rows import AsideRows
 from openreg_airflow.exception_queue.changes import Change, Changes, audit
 from openreg_airflow.exception_queue.intake import Intake
 from openreg_airflow.exception_queue.parting import Parting
@@ -109,7 +110,7 @@ def take_back(
                 key = one.key if row is None else None
                 writer.add(one.table, one.rule, one.message, row=row, key=key)
         local = {name: path.absolute() for name, path in tables.items()}
-        parting = stack.enter_context(Parting(records, local, reasons, scratch))
+        parting = stack.enter_context(Parting(AsideRows(records, local, reasons, scratch)))
         with queue_transaction(store_url, write=True) as connection:
             return Intake(connection, run, STAGE, "authority").take_back(parting.watched())
 

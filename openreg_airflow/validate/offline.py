@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openreg_airflow.errors import SpecError
+from openreg_airflow.exception_queue.aside_rows import AsideRows
 from openreg_airflow.exception_queue.parting import Parting
 from openreg_airflow.records import RunKey, Verdict
 from openreg_airflow.validate.fence import run_fenced
@@ -137,7 +138,7 @@ def validate(
     if not records or verdict.blocking:
         return verdict
     reasons = scratch.absolute() / "reasons.parquet"
-    with Parting(records, tables, reasons, scratch.absolute()) as parting:
+    with Parting(AsideRows(records, tables, reasons, scratch.absolute())) as parting:
         aside = {name: parting.aside(name) for name in parting.roots if parting.aside(name)}
     return verdict.model_copy(update={"set_aside": aside})
 

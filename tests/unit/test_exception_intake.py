@@ -21,6 +21,7 @@ from openreg_airflow.exception_queue import (
     parting,
     resubmission,
 )
+from openreg_airflow.exception_queue.aside_rows import AsideRows
 from openreg_airflow.exception_queue.intake import Intake
 from openreg_airflow.exception_queue.listing import Wanted, find
 from openreg_airflow.exception_queue.parting import AsideRecord, Parting
@@ -136,7 +137,9 @@ def test_records_with_the_same_key_are_told_apart_and_others_are_not_counted(
     scratch.mkdir()
     with (
         desk.workspace.open_local(made) as path,
-        Parting({"trades": RecordTable(key=("name",))}, {"trades": path}, reasons, scratch) as part,
+        Parting(
+            AsideRows({"trades": RecordTable(key=("name",))}, {"trades": path}, reasons, scratch)
+        ) as part,
     ):
         found = [(one.values["id"], one.key, one.occurrence) for one in part.records()]
     assert found == [
