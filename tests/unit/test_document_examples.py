@@ -40,6 +40,7 @@ RULE = {"title": "Example", "table": "trades", "message": "wrong"}
 PACK = PROJECT / "openreg_airflow" / "validate" / "packs" / "mifir_transactions.yaml"
 #: Stands for lines that an example leaves out.
 LEFT_OUT = re.compile(r"^ *\.\.\.\n", re.MULTILINE)
+COMMANDS: Any = get_command(app)
 PROMPT = re.compile(r"^\$ ", re.MULTILINE)
 
 
@@ -141,7 +142,7 @@ def test_commands_can_be_called_so(block: Block) -> None:
             continue
         while Path(words[0]).name != "openreg":
             words.pop(0)
-        command, name = get_command(app), "openreg"
+        command, name = COMMANDS, "openreg"
         called = words[1:]
         while hasattr(command, "commands"):
             name = called.pop(0)
