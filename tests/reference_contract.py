@@ -180,6 +180,32 @@ class ReferenceContract:
         [found] = store.held("authority", {one: 0}, [])
         assert sorted((row.reference, row.event) for row in found) == [("A", ""), ("B", "")]
 
+    def test_what_a_resubmission_reports_tells_of_the_rejected_record_before_it(
+        self, url: str
+    ) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A", "+B", "+C")
+        store.reject(one, said("A", "B"))
+        two = reserved(store, "two", "+A", "+D", resubmission=1)
+        reserved(store, "three", "+B", run_id="run-3")
+        [found] = store.held("authority", {one: 0, two: 1, two + 1: 0}, [])
+        # Only of A is another report of a resubmission's; D never was in the source.
+        assert {row.reference: row.refused for row in found} == dict.fromkeys("BCD") | {"A": "d"}
+        store.reject(one, [], taken=[(0, 3)])
+        [found] = store.held("authority", {one: 0, two: 1}, [])
+        assert {row.refused for row in found} == {None}
+
+    def test_file_that_is_accepted_after_all_holds_its_references(self, url: str) -> None:
+        store = References(url)
+        one = reserved(store, "one", "+A", "+B", "+C")
+        store.reject(one, [], [(0, 2)])
+        store.reject(one, [], [(0, 2)])
+        # All but the record that is rejected by itself.
+        store.reject(one, said("B", row=1), taken=[(0, 2)])
+        with pytest.raises(ReferenceReuseError, match="'A' was reported"):
+            reserved(store, "two", "+A")
+        reserved(store, "two", "+B")
+
     def test_rejection_is_open_until_the_record_is_sent_again(self, url: str) -> None:
         store = References(url)
         one = reserved(store, "one", "+A", "*A")
