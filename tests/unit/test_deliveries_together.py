@@ -14,7 +14,11 @@ import pytest
 from openreg_airflow.deliver.channel import NameTakenError, Outcome, Parcel
 from openreg_airflow.deliver.journal import LedgerJournal
 from openreg_airflow.deliver.placing import place
-from openreg_airflow.errors import DeliveryError, StoreUnavailableError
+from openreg_airflow.errors import (
+    DeliveryError,
+    DeliveryRefusedError,
+    StoreUnavailableError,
+)
 from openreg_airflow.store.deliveries import Deliveries, LedgerEntry
 from tests.new_store import new_store
 
@@ -255,6 +259,30 @@ def test_a_file_that_is_renamed_while_it_is_looked_for_was_delivered(
             house.deliver(Clock(looks, rename))
         house.deliver_at_last()
         assert house.inbox.seen == [FINAL], f"renamed at step {looks}"
+
+
+@pytest.mark.parametrize("answer", ["None", "refused"])
+def test_a_destination_that_tells_or_lets_less_about_removing_still_gets_the_file(
+    make: Callable[..., House],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    answer: str,
+) -> None:
+    house = make()
+    for dies in (6, 10):
+        with contextlib.suppress(KilledError):
+            house.deliver(Clock(dies, dying(KilledError)))
+    remove = Session.remove
+
+    def silent(self: Session, path: str) -> None:
+        if answer == "refused":
+            raise DeliveryRefusedError(path)
+        remove(self, path)
+
+    monkeypatch.setattr(Session, "remove", silent)
+    house.deliver()
+    assert house.inbox.seen == [FINAL]
+    assert ("stays behind" in caplog.text) == (answer == "refused")
 
 
 def test_a_file_that_is_sent_again_in_vain_still_goes_out(make: Callable[..., House]) -> None:
