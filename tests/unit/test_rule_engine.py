@@ -5,11 +5,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openreg_airflow.errors import RuleLimitError
+from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.validate import gather, query
 from openreg_airflow.validate.engine import run_rules
 from openreg_airflow.validate.gather import SAMPLES
@@ -356,6 +358,21 @@ def test_counts_agree_with_python(
     assert (low.failed, missing.failed) == (len(expected), prices.count(None))
     kept = [Decimal(row["message"]) for row in failing_rows(work) if row["rule_id"] == "rule"]
     assert kept == expected
+
+
+def test_a_record_is_set_aside_with_what_its_rule_says_of_it(tmp_path: Path) -> None:
+    wrong = rule(
+        "SELECT * FROM trades WHERE number = 3",
+        severity="correctable",
+        message="{number} on {business_date}",
+    )
+    reasons = tmp_path / "reasons.parquet"
+    records = {"trades": RecordTable(key=("transaction_id",))}
+    work = job(tmp_path, wrong).model_copy(update={"records": records, "reasons": reasons})
+    [result] = run_rules(work)
+    [aside] = pq.read_table(reasons).to_pylist()
+    assert (aside["key"], aside["message"]) == (["T0003"], "3 on 2026-03-31")
+    assert result.messages == (aside["message"],)
 
 
 def test_an_error_that_ends_the_database_costs_its_own_rule_alone(
