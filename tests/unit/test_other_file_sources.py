@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -165,6 +167,57 @@ def test_nested_parquet_column_is_not_carried(inbox: Inbox) -> None:
     with pytest.raises(SourceError, match="column l is of type list") as caught:
         parquet(inbox, pa.table({"l": [[1]]}))
     assert "query" not in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("plain", "said"), [(True, "has encrypted columns"), (False, "encrypted metadata")]
+)
+def test_encrypted_parquet_is_refused_and_ends_no_process(
+    inbox: Inbox, plain: bool, said: str
+) -> None:
+    code = _ENCRYPTED.format(plain=plain, path=str(inbox.folder / "f.parquet"))
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+    # In a process of its own: the one that asks Arrow about such a column is no longer there.
+    done = subprocess.run(
+        [sys.executable, "-c", _READING.format(folder=str(inbox.folder))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert said in done.stdout, done.stderr
+
+
+_ENCRYPTED = """
+import base64, pyarrow as pa, pyarrow.parquet as pq, pyarrow.parquet.encryption as pe
+class Keys(pe.KmsClient):
+    def __init__(self, config):
+        super().__init__()
+    def wrap_key(self, key, name):
+        return base64.b64encode(key)
+    def unwrap_key(self, key, name):
+        return base64.b64decode(key)
+properties = pe.CryptoFactory(Keys).file_encryption_properties(
+    pe.KmsConnectionConfig(),
+    pe.EncryptionConfiguration(
+        footer_key="f", column_keys={{"c": ["a"]}}, plaintext_footer={plain}
+    ),
+)
+table = pa.table({{"a": [1], "b": [2]}})
+with pq.ParquetWriter({path!r}, table.schema, encryption_properties=properties) as writer:
+    writer.write_table(table)
+"""
+_READING = """
+from pathlib import Path
+from openreg_airflow.errors import SourceError
+from tests.file_sources import Inbox
+folder = Path({folder!r})
+try:
+    Inbox(folder, folder / "out").done("f.parquet", format="parquet")
+except SourceError as error:
+    print(error)
+"""
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 100 + b"PAR1", b"a,b\n"])

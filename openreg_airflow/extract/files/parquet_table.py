@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _ROWS = 8192
 #: The most that one column of one row group may unfold to: it is held in memory.
 _CHUNK_BYTES = 512 << 20
+#: The nonce and the tag of a footer's signature.
+_SIGNATURE_BYTES = 12 + 16
 
 
 class ParquetTable:
@@ -119,6 +121,20 @@ def _carried(kind: pa.DataType) -> pa.DataType | None:
     return None
 
 
+def _refuse_encrypted(path: Path, metadata: pq.FileMetaData, name: str) -> None:
+    """Refuse a file whose footer is plain and whose columns are not.
+
+    To ask Arrow about such a column ends the process. The footer is signed then, and the signature
+    is behind it: see the plaintext footer mode in the format's Encryption.md.
+    """
+    with path.open("rb") as file:
+        file.seek(-8, 2)
+        length = int.from_bytes(file.read(4), "little")
+    if length - metadata.serialized_size == _SIGNATURE_BYTES:
+        message = f"{name} has encrypted columns"
+        raise SourceError(message, where=name, hint="Ask for the file without encryption.")
+
+
 def _check_size(metadata: pq.FileMetaData, name: str) -> None:
     for group in range(metadata.num_row_groups):
         part = metadata.row_group(group)
@@ -161,6 +177,7 @@ def open_parquet(
     try:
         with pq.ParquetFile(path) as file:
             metadata, schema = file.metadata, file.schema_arrow
+        _refuse_encrypted(path, metadata, name)
         _check_size(metadata, name)
         encoded = _encoded(metadata, schema)
         file = pq.ParquetFile(
