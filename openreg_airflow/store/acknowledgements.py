@@ -228,7 +228,7 @@ class Acknowledgements(Store):
         return tuple(run.model_copy(update={"run_id": run_id}) for run_id in found)
 
     def await_files(
-        self, run: RunKey, awaited: Collection[Acknowledgement], content: str = ""
+        self, run: RunKey, awaited: Collection[Acknowledgement], sent: Collection[str] = ()
     ) -> tuple[Acknowledgement, ...]:
         """Note which files an answer is awaited to; known ones stay as they are.
 
@@ -238,8 +238,8 @@ class Acknowledgements(Store):
         Args:
             run: the run that delivered.
             awaited: the files of artifacts.
-            content: hash of what is in them; empty where only their names and sizes tell them
-                from those of another version.
+            sent: hashes by each of which what is in them is known; where there are none, only
+                their names and sizes tell them from those of another version.
 
         Returns:
             How it stood with the files that no answer is awaited to any more.
@@ -260,7 +260,7 @@ class Acknowledgements(Store):
                 ]
                 last = self._last_read(connection, run, route, artifact)
                 words = last.words if last is not None else None
-                other = bool(words and content and words.content not in ("", content))
+                other = bool(words and words.sent and sent and not {*sent} & {*words.sent})
                 if other or not all(_same_file(one, files.get(one.position)) for one in there):
                     _forget_answers(connection, run, place)
                     replaced += there

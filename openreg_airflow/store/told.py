@@ -28,12 +28,13 @@ class KeptWords(Record):
         files: where they are, the oldest first.
         named: how many records of each position are spoken of, by their newest states; None where
             an earlier version did not count them.
-        content: hash of what was sent; empty where an earlier version did not keep it.
+        sent: hashes by each of which what was sent is known; none where an earlier version did not
+            keep them.
     """
 
     files: tuple[WordsFile, ...]
     named: dict[int, dict[Literal["accepted", "rejected", "pending"], int]] | None = None
-    content: str = ""
+    sent: tuple[str, ...] = ()
 
 
 class ToldPage(Record):

@@ -69,10 +69,14 @@ class Awaited:
         return self.spec.acknowledgement
 
     @property
-    def content(self) -> str:
-        """Hash of what was sent."""
+    def sent(self) -> tuple[str, ...]:
+        """Hashes by each of which what was sent is known.
+
+        Packing may make other bytes of the same content, and another spec the same bytes.
+        """
         files = [file.document_sha256 or file.sha256 for file in self.artifact.reports]
-        return self.artifact.content or hashlib.sha256(" ".join(files).encode()).hexdigest()
+        whole = hashlib.sha256(" ".join(files).encode()).hexdigest()
+        return (self.artifact.content, whole) if self.artifact.content else (whole,)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -144,7 +148,7 @@ def collect(
             )
             for position, file in enumerate(reports, 1)
         ],
-        awaited.content,
+        awaited.sent,
     )
     _tell_of_replaced(replaced)
     if afresh:
@@ -324,7 +328,7 @@ def _take(
         newest,
         matched,
         last=last,
-        content=awaited.content,
+        sent=awaited.sent,
         workspace=workspace,
         folder=folder,
     )

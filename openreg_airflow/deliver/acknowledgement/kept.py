@@ -80,7 +80,7 @@ def keep_words(
     matched: Matched,
     *,
     last: FeedbackFile | None,
-    content: str,
+    sent: tuple[str, ...],
     workspace: Workspace,
     folder: StageFolder,
 ) -> KeptWords:
@@ -90,7 +90,7 @@ def keep_words(
         newest: its words, as :class:`.WordFile` wrote them.
         matched: what they are.
         last: the feedback file that was read before; as of :func:`known_words`.
-        content: hash of what was sent.
+        sent: hashes by each of which what was sent is known.
         workspace: where the words are.
         folder: where its own are kept.
 
@@ -101,7 +101,7 @@ def keep_words(
     before = last.words if last is not None and not matched.everything else None
     files = list(before.files) if before is not None else []
     if not matched.words:
-        return KeptWords(files=tuple(files), named=matched.named, content=content)
+        return KeptWords(files=tuple(files), named=matched.named, sent=sent)
     level, old = 0, 0
     while [ref.level for ref in files[old - _TOGETHER + 1 : old or None]] == [level] * (
         _TOGETHER - 1
@@ -119,4 +119,4 @@ def keep_words(
     with folder.writing(f"{digest[:12]}_words.parquet") as pending:
         shutil.copyfile(path, pending.path)
     files[old or len(files) :] = [WordsFile(**dict(pending.ref), level=level)]
-    return KeptWords(files=tuple(files), named=matched.named, content=content)
+    return KeptWords(files=tuple(files), named=matched.named, sent=sent)
