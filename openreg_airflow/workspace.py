@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -175,9 +176,12 @@ class StageFolder:
             if error.errno not in _UNWRITABLE:
                 raise
             message = f"cannot write {name} to {self._workspace.root}: {error}"
-            raise StorageError(
-                message, hint="Free space or mend permissions, then clear the task."
-            ) from error
+            # What writes the file may have a full disk of temporary files, and seldom says so.
+            hint = (
+                f"Free space there or in {tempfile.gettempdir()}, or mend permissions, then clear "
+                "the task."
+            )
+            raise StorageError(message, hint=hint) from error
 
     @contextmanager
     def _write_local(self, name: str) -> Iterator[Pending]:

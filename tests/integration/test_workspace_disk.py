@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,16 @@ def test_a_full_disk_leaves_nothing_and_a_retry_with_space_succeeds(small_disk: 
     with folder.writing("table.parquet") as pending:
         pending.path.write_bytes(bytes(MIB // 2))
     assert pending.ref.bytes == MIB // 2
+
+
+def test_a_full_disk_of_temporary_files_is_named_too(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    folder = Workspace(tmp_path).folder(RUN, "validate")
+    with pytest.raises(StorageError) as caught, folder.writing("failing_rows.parquet"):
+        (small_disk / "sorted").write_bytes(bytes(2 * MIB))
+    assert f"Free space there or in {small_disk}" in (caught.value.hint or "")
 
 
 def test_a_disk_that_fills_up_keeps_the_file_of_the_attempt_before(small_disk: Path) -> None:
