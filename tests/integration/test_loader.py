@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,16 @@ def test_incremental_report_moves_its_marks_last_and_runs_one_at_a_time(root: Pa
     assert last.trigger_rule == "none_failed"
     assert dags["alpha"].max_active_runs == 1
     assert not dags["beta"].has_task("move_marks")
+
+
+def test_the_first_day_of_a_schedule_begins_at_midnight_of_its_zone(root: Path) -> None:
+    schedule = "{cron: 30 0 * * *, timezone: Europe/Berlin, start_date: 2026-03-02, catchup: true}"
+    spec = root / "alpha" / "report.yaml"
+    spec.write_text(f"{spec.read_text()}\nschedule: {schedule}\n")
+    dag = load_dags([root])["alpha"]
+    assert dag.start_date == datetime(2026, 3, 1, 23, 0, tzinfo=UTC)
+    assert dag.catchup
+    assert not load_dags([root])["beta"].catchup
 
 
 def test_the_validate_task_knows_who_is_told(root: Path) -> None:
