@@ -1,9 +1,9 @@
 """By which columns a query can be read in parts that its spec does not ask for.
 
-Any column of the result would do, since each part is believed only when it has the rows that were
+Any column of its tables would do, since each part is believed only when it has the rows that were
 counted. A column of a key has few ties, and an index by which a part is found without reading the
 table once more. Where the query has an order, the parts keep it: they divide the first column that
-orders its rows.
+orders its rows. A part is the query itself with one condition more.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from openreg_airflow.extract.outline import ColumnName, UndividedError
-from openreg_airflow.extract.query import Placeholder, Query
-from openreg_airflow.extract.sized_parts import Divider
+from openreg_airflow.extract.query import Added, Placeholder
+from openreg_airflow.extract.sized_parts import ranking
 from openreg_airflow.extract.spec import USUAL_PART_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from openreg_airflow.extract.outline import Item, Outline, TableName, Term
+    from openreg_airflow.extract.outline import Outline, TableName
     from openreg_airflow.extract.parameter import Value
+    from openreg_airflow.extract.query import Query
 
 #: What a part may take of a driver's memory, by what the database says of its rows.
 _PART_BYTES = 128 << 20
@@ -42,7 +43,7 @@ class TableFacts:
     Attributes:
         steady: all queries of a transaction see the same rows of it.
         row_bytes: the size of a row, about.
-        columns: the type of each column, in order.
+        columns: the type of each column.
         keys: the columns of each unique key.
         indexed: columns in an index.
     """
@@ -54,7 +55,42 @@ class TableFacts:
     indexed: frozenset[str]
 
 
-def dividers(outline: Outline, facts: Mapping[TableName, TableFacts]) -> list[Divider]:
+@dataclass(frozen=True)
+class TableDivider:
+    """A column of a table that a query takes rows from; see :class:`~.sized_parts.Divider`."""
+
+    column: str
+    rows: int
+    descending: bool
+    outline: Outline
+
+    def ranked(self, query: Query) -> tuple[str | Placeholder, ...]:
+        """Each row's value of the column, and its rank."""
+        one = self.outline
+        rows = _between(query, one.from_at, one.order_at)
+        return (*_between(query, 0, one.select_at), *ranking(self.column), *rows)
+
+    def part(
+        self, query: Query, condition: Sequence[str | Placeholder], values: Mapping[str, Value]
+    ) -> Query:
+        """The query with one condition more."""
+        where, order = self.outline.where_at, self.outline.order_at
+        pieces: list[str | Placeholder] = []
+        if where is None:
+            pieces += [*_between(query, 0, order), Added("\nWHERE "), *condition]
+        else:
+            after = where + len("WHERE")
+            pieces += [*_between(query, 0, after), Added(" ("), *_between(query, after, order)]
+            pieces += [Added("\n) AND "), *condition]
+        if order is None:
+            pieces.append(Added(f" ORDER BY {self.column}"))
+        else:
+            pieces += [Added("\n"), *_between(query, order, None)]
+        parameters = {**query.parameters, **values}
+        return replace(query, pieces=tuple(pieces), parameters=parameters, ordered=True)
+
+
+def dividers(outline: Outline, facts: Mapping[TableName, TableFacts]) -> list[TableDivider]:
     """What may divide the rows of a query, the best first.
 
     Args:
@@ -68,143 +104,102 @@ def dividers(outline: Outline, facts: Mapping[TableName, TableFacts]) -> list[Di
         if not found.steady:
             message = f"{name.name} is no table with transactions"
             raise UndividedError(message)
-    return list(_Columns(outline, facts).dividers())
-
-
-def without_order(query: Query, outline: Outline) -> Query:
-    """The query without its ORDER BY."""
-    if outline.order_at is None:
-        return query
-    pieces: list[str | Placeholder] = []
-    start = 0
-    for piece in query.pieces:
-        size = len(piece.name) + 1 if isinstance(piece, Placeholder) else len(piece)
-        if start + size > outline.order_at:
-            assert isinstance(piece, str)  # noqa: S101 - the words are no parameter
-            pieces.append(piece[: outline.order_at - start])
-            break
-        pieces.append(piece)
-        start += size
-    return replace(query, pieces=tuple(pieces), ordered=False)
+    sources = {name: facts[table] for name, table in outline.sources.items()}
+    size = sum(found.row_bytes for found in sources.values())
+    rows = max(min(_PART_BYTES // max(size, 1), USUAL_PART_ROWS), _LEAST_ROWS)
+    columns = _Columns(outline, sources)
+    descending = False
+    if ordering := columns.first_of_order():
+        chosen, descending = [ordering[0]], ordering[1]
+    elif not (chosen := list(columns.of_keys())):
+        message = "its tables have no unique key of numbers, dates or text"
+        raise UndividedError(message)
+    return [
+        TableDivider(f"{_quoted(column.table)}.{_quoted(column.name)}", rows, descending, outline)
+        for column in chosen
+    ]
 
 
 class _Columns:
-    """The columns of a query's result, and those of its tables behind them."""
+    """The columns of the tables that a query takes rows from.
 
-    def __init__(self, outline: Outline, facts: Mapping[TableName, TableFacts]) -> None:
-        self._facts = {name: facts[table] for name, table in outline.sources.items()}
+    Args:
+        outline: of the query.
+        sources: the tables, by what the query calls them.
+    """
+
+    def __init__(self, outline: Outline, sources: Mapping[str, TableFacts]) -> None:
+        self._sources = sources
         self._order = outline.order
-        self._items = [named for item in outline.items for named in self._named(item)]
-        names = [name.casefold() for name, _ in self._items]
-        if len(set(names)) < len(names):
-            message = "two columns of its result have one name"
-            raise UndividedError(message)
-        size = sum(found.row_bytes for found in self._facts.values())
-        self._rows = max(min(_PART_BYTES // max(size, 1), USUAL_PART_ROWS), _LEAST_ROWS)
-        pinned = ((self._source(column), value) for column, value in outline.pinned.items())
+        pinned = ((self._known(column), value) for column, value in outline.pinned.items())
         self._pinned = {
-            source for source, value in pinned if source and _is_one(value, self._type(source))
+            column for column, value in pinned if column and _is_one(value, self._type(column))
         }
 
-    def dividers(self) -> Iterator[Divider]:
-        terms = [named for term in self._order if (named := self._ordering(term)) is not None]
-        if terms:
-            name, source, descending = terms[0]
-            if source is None or source.name not in self._facts[source.table].indexed:
-                message = f"no index has {name}, which orders it"
+    def first_of_order(self) -> tuple[ColumnName, bool] | None:
+        """The first column that orders the rows, and whether they fall; None when none does."""
+        for term in self._order:
+            column = self._known(term.column) if term.column else None
+            if column is None:
+                message = "it is ordered by something else than a column of its tables"
                 raise UndividedError(message)
-            if self._type(source) not in _DIVIDING:
-                message = f"{name}, which orders it, is {self._type(source)}"
+            if column in self._pinned:
+                continue
+            if column.name not in self._sources[column.table].indexed:
+                message = f"no index has {column.name}, which orders it"
                 raise UndividedError(message)
-            order = ", ".join(f"{_quoted(one)}{' DESC' * down}" for one, _, down in terms)
-            yield Divider(_quoted(name), order, self._rows, descending=descending)
-            return
-        found = [_quoted(name) for name in self._of_keys()]
-        if not found:
-            message = "no column of a unique key is in its result"
-            raise UndividedError(message)
-        for name in found:
-            yield Divider(name, name, self._rows)
+            if self._type(column) not in _DIVIDING:
+                message = f"{column.name}, which orders it, is {self._type(column)}"
+                raise UndividedError(message)
+            return column, term.descending
+        return None
 
-    def _of_keys(self) -> Iterator[str]:
-        """Columns of the result that are of a key: of the shortest, and of its end, first."""
-        given: dict[ColumnName, str] = {}
-        for name, source in self._items:
-            if source is not None:
-                given.setdefault(source, name)
-        seen: set[ColumnName] = set()
-        for table, facts in self._facts.items():
+    def of_keys(self) -> Iterator[ColumnName]:
+        """Columns of unique keys: of the first table, of its shortest, and of its end, first."""
+        seen = set(self._pinned)
+        for table, facts in self._sources.items():
             for key in sorted(facts.keys, key=len):
-                for column in reversed(key):
-                    source = ColumnName(table, column)
-                    usable = source in given and self._type(source) in _DIVIDING
-                    if usable and source not in self._pinned | seen:
-                        seen.add(source)
-                        yield given[source]
+                for name in reversed(key):
+                    column = ColumnName(table, name)
+                    if column not in seen and facts.columns.get(name) in _DIVIDING:
+                        seen.add(column)
+                        yield column
 
-    def _ordering(self, term: Term) -> tuple[str, ColumnName | None, bool] | None:
-        """The result's column that a term orders by; None when all rows have one value there."""
-        source: ColumnName | None = None
-        if isinstance(term.column, int):
-            if not 0 < term.column <= len(self._items):
-                message = "it is ordered by something else than a column"
-                raise UndividedError(message)
-            name, source = self._items[term.column - 1]
-        else:
-            named = None
-            if not term.column.table:  # a name of the result comes before one of a table
-                word = term.column.name.casefold()
-                named = next((one for one in self._items if one[0].casefold() == word), None)
-            if named is None:
-                source = self._source(term.column)
-                same = (one for one in self._items if source and one[1] == source)
-                named = next(same, None)
-            if source in self._pinned:
-                return None
-            if named is None:
-                message = f"its result has no {term.column.name}, which orders it"
-                raise UndividedError(message)
-            name, source = named
-        return None if source in self._pinned else (name, source, term.descending)
-
-    def _named(self, item: Item) -> Iterator[tuple[str, ColumnName | None]]:
-        """An item's columns in the result, each with the table's column that it is."""
-        if item.name is not None:
-            yield item.name, self._source(item.column) if item.column else None
-            return
-        assert item.column is not None  # noqa: S101 - all columns of a table
-        table = item.column.table
-        if not table and len(self._facts) > 1:
-            message = "it takes all columns of several tables"
-            raise UndividedError(message)
-        table = table or next(iter(self._facts))
-        if table not in self._facts:
-            message = f"it has no table {table}"
-            raise UndividedError(message)
-        for name in self._facts[table].columns:
-            yield name, ColumnName(table, name)
-
-    def _source(self, column: ColumnName) -> ColumnName | None:
-        """A table's column, as its table spells it; None when it is not certain which one."""
+    def _known(self, column: ColumnName) -> ColumnName | None:
+        """A column as its table spells it; None when it is not certain whose it is."""
         word = column.name.casefold()
         found = [
             ColumnName(table, name)
-            for table, facts in self._facts.items()
+            for table, facts in self._sources.items()
             if column.table in ("", table)
             for name in facts.columns
             if name.casefold() == word
         ]
         return found[0] if len(found) == 1 else None
 
-    def _type(self, source: ColumnName) -> str:
-        return self._facts[source.table].columns[source.name]
+    def _type(self, column: ColumnName) -> str:
+        return self._sources[column.table].columns[column.name]
+
+
+def _between(query: Query, start: int, end: int | None) -> Iterator[str | Placeholder]:
+    """The pieces of a query between two places of its file."""
+    begins = 0
+    for piece in query.pieces:
+        size = len(piece.name) + 1 if isinstance(piece, Placeholder) else len(piece)
+        ends = begins + size if end is None else min(begins + size, end)
+        if isinstance(piece, Placeholder):
+            if start <= begins < ends:
+                yield piece
+        elif cut := piece[max(start - begins, 0) : max(ends - begins, 0)]:
+            yield cut
+        begins += size
 
 
 def _is_one(value: Value, kind: str) -> bool:
     """Whether all values of a type that equal this one are sorted as one."""
     if isinstance(value, date):
         return kind in _DAYS
-    return kind in (_TEXTS if isinstance(value, str) else _NUMBERS)
+    return kind in (_TEXTS | _DAYS if isinstance(value, str) else _NUMBERS)
 
 
 def _quoted(name: str) -> str:

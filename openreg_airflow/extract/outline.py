@@ -2,8 +2,8 @@
 
 A query may be read in parts that nobody asked for when each of its parts gives the same rows
 however often it is asked in one state of the database, and when it costs little to ask for a part:
-it takes rows from tables and joins of tables, and neither groups, counts nor limits them. What is
-not known to be so is not divided.
+it takes rows from tables as they are, and neither groups, counts nor limits them. What is not known
+to be so is not divided.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from openreg_airflow.extract.query import Query
 
 #: Parts of a SELECT that take rows as they are.
-_PLAIN = frozenset({"expressions", "from_", "joins", "where", "order"})
+_PLAIN = frozenset({"with_", "expressions", "from_", "joins", "where", "order"})
 _WITHIN_QUERIES = (exp.Min, exp.Max, exp.Count)
 #: Functions that give the same for the same values, today and tomorrow.
 _STEADY = frozenset({
@@ -40,7 +40,7 @@ _STEADY = frozenset({
     "UnixToTime", "Upper", "Week", "WeekOfYear", "Xor", "Year",
 })  # fmt: skip
 _UNSTEADY = (exp.Parameter, exp.SessionParameter, exp.Version, exp.Lateral, exp.Window)
-_ROWS_OF_THEIR_OWN = (exp.With, exp.SetOperation, exp.Limit, exp.Offset, exp.Distinct, exp.Group)
+_ROWS_OF_THEIR_OWN = (exp.SetOperation, exp.Limit, exp.Offset, exp.Distinct, exp.Group, exp.Having)
 _SPOKEN = {
     "Group": "GROUP BY",
     "Parameter": "a variable",
@@ -71,23 +71,10 @@ class ColumnName:
 
 
 @dataclass(frozen=True)
-class Item:
-    """One item of what is selected.
-
-    Attributes:
-        name: of the result's column; None for all columns of a table, or of the only one.
-        column: what it takes as it is; None when it is computed.
-    """
-
-    name: str | None
-    column: ColumnName | None
-
-
-@dataclass(frozen=True)
 class Term:
-    """One term of the ORDER BY; ``column`` may be a name in the result, or an item's number."""
+    """One term of the ORDER BY; ``column`` is None for anything but a column of a table."""
 
-    column: ColumnName | int
+    column: ColumnName | None
     descending: bool
 
 
@@ -98,18 +85,20 @@ class Outline:
     Attributes:
         sources: the tables in FROM, in order, by what the query calls them.
         others: tables that it looks into beside.
-        items: what is selected, in order.
         order: the terms of its ORDER BY.
-        order_at: where in the file its ORDER BY begins; None when it has none.
         pinned: columns that are compared with one value, which all rows then have.
+        select_at, from_at, where_at, order_at: where in the file its SELECT begins, behind what
+            stands in WITH, its FROM, its WHERE and its ORDER BY; None where it has none.
     """
 
     sources: dict[str, TableName]
     others: frozenset[TableName]
-    items: tuple[Item, ...]
     order: tuple[Term, ...]
-    order_at: int | None
     pinned: dict[ColumnName, Value]
+    select_at: int
+    from_at: int
+    where_at: int | None
+    order_at: int | None
 
 
 def outline(query: Query, dialect: str) -> Outline:
@@ -131,15 +120,25 @@ def outline(query: Query, dialect: str) -> Outline:
         message = "it is not one SELECT"
         raise UndividedError(message)
     _check(tree)
-    sources = dict(_sources(tree))
-    every = {_table(found) for found in tree.find_all(exp.Table)}
+    named = {cte.alias.casefold() for cte in tree.find_all(exp.CTE)}
+    tables = [
+        (found, _table(found))
+        for found in tree.find_all(exp.Table)
+        if found.db or found.name.casefold() not in named
+    ]
+    joined = [tree.args["from_"], *(tree.args.get("joins") or ())]
+    direct = [one.this for one in joined]
+    sources = {one.alias_or_name: name for at in direct for one, name in tables if one is at}
+    begins = _clauses(tree, query.text, dialect)
     return Outline(
         sources=sources,
-        others=frozenset(every) - frozenset(sources.values()),
-        items=tuple(_item(one) for one in tree.expressions),
+        others=frozenset(name for _, name in tables) - frozenset(sources.values()),
         order=tuple(_terms(tree)),
-        order_at=_order_at(query.text, dialect) if tree.args.get("order") else None,
         pinned=dict(_pinned(tree, query)),
+        select_at=begins["expressions"],
+        from_at=begins["from_"],
+        where_at=begins.get("where"),
+        order_at=begins.get("order"),
     )
 
 
@@ -155,6 +154,9 @@ def _check(tree: exp.Select) -> None:
     more = {key for key, value in tree.args.items() if value} - _PLAIN
     if more:
         raise UndividedError(f"it has {', '.join(sorted(more)).upper()}")  # noqa: EM102
+    if not tree.args.get("from_"):
+        message = "it takes no rows from a table"
+        raise UndividedError(message)
 
 
 def _spoken(node: exp.Expr) -> str:
@@ -166,19 +168,6 @@ def _called(node: exp.Func) -> str:
     return str(node.name).upper() if isinstance(node, exp.Anonymous) else node.sql_name()
 
 
-def _sources(tree: exp.Select) -> Iterator[tuple[str, TableName]]:
-    given = [tree.args["from_"]] if tree.args.get("from_") else []
-    for found in chain(given, tree.args.get("joins") or ()):
-        table = found.this
-        if not isinstance(table, exp.Table):
-            message = "it takes rows from something else than tables"
-            raise UndividedError(message)
-        yield table.alias_or_name.casefold(), _table(table)
-    if not given:
-        message = "it takes no rows from a table"
-        raise UndividedError(message)
-
-
 def _table(found: exp.Table) -> TableName:
     if not isinstance(found.this, exp.Identifier) or found.catalog or found.args.get("partition"):
         message = "it takes rows from something else than whole tables"
@@ -186,40 +175,57 @@ def _table(found: exp.Table) -> TableName:
     return TableName(found.db, found.name)
 
 
-def _item(one: exp.Expr) -> Item:
-    if isinstance(one, exp.Star):
-        return Item(None, ColumnName("", "*"))
-    inner = one.this if isinstance(one, exp.Alias) else one
-    if isinstance(inner, exp.Column):
-        column = ColumnName(inner.table.casefold(), inner.name)
-        return (
-            Item(None, column)
-            if isinstance(inner.this, exp.Star)
-            else Item(one.alias_or_name, column)
-        )
-    if not isinstance(one, exp.Alias):
-        message = f"{one.sql()[:60]} has no name (AS)"
-        raise UndividedError(message)
-    return Item(one.alias, None)
-
-
 def _terms(tree: exp.Select) -> Iterator[Term]:
     order = tree.args.get("order")
     for term in order.expressions if order is not None else ():
-        descending = bool(term.args.get("desc"))
-        if isinstance(term.this, exp.Column):
-            yield Term(ColumnName(term.this.table.casefold(), term.this.name), descending)
-        elif isinstance(term.this, exp.Literal) and not term.this.is_string:
-            yield Term(int(term.this.this), descending)
-        else:
-            message = "it is ordered by something else than a column"
-            raise UndividedError(message)
+        yield Term(_ordering(term.this, tree.expressions), bool(term.args.get("desc")))
 
 
-def _order_at(text: str, dialect: str) -> int:
-    """Where the ORDER BY of the whole begins: no other comes behind it."""
-    tokens = Dialect.get_or_raise(dialect).tokenize(text)
-    return max(token.start for token in tokens if token.token_type is TokenType.ORDER_BY)
+def _ordering(term: exp.Expr, items: list[exp.Expr]) -> ColumnName | None:
+    """The column that a term means: a name in the result comes before one in a table."""
+    if isinstance(term, exp.Literal) and not term.is_string:
+        number = int(term.this) if str(term.this).isdigit() else 0
+        before = items[: max(number, 1)]
+        starred = any(isinstance(item, exp.Star) or item.is_star for item in before)
+        if not 0 < number <= len(items) or starred:
+            return None
+        return _column(items[number - 1].unalias())
+    if isinstance(term, exp.Column) and not term.table:
+        word = term.name.casefold()
+        named = [item.unalias() for item in items if item.alias_or_name.casefold() == word]
+        return _column(named[0]) if named else _column(term)
+    return _column(term)
+
+
+def _column(found: exp.Expr) -> ColumnName | None:
+    if not isinstance(found, exp.Column) or found.is_star:
+        return None
+    return ColumnName(found.table, found.name)
+
+
+def _clauses(tree: exp.Select, text: str, dialect: str) -> dict[str, int]:
+    """Where the clauses of the whole begin: outside of all parentheses."""
+    depth = 0
+    begins: dict[TokenType, list[int]] = {}
+    for token in Dialect.get_or_raise(dialect).tokenize(text):
+        depth += (token.token_type is TokenType.L_PAREN) - (token.token_type is TokenType.R_PAREN)
+        if not depth:
+            begins.setdefault(token.token_type, []).append(token.start)
+    wanted = {
+        "expressions": (TokenType.SELECT, 0),
+        "from_": (TokenType.FROM, 0),
+        "where": (TokenType.WHERE, 0),
+        "order": (TokenType.ORDER_BY, -1),  # an index may be meant FOR ORDER BY
+    }
+    try:
+        return {
+            clause: begins[kind][index]
+            for clause, (kind, index) in wanted.items()
+            if tree.args.get(clause)
+        }
+    except KeyError as error:
+        message = "its words are not understood"
+        raise UndividedError(message) from error
 
 
 def _pinned(tree: exp.Select, query: Query) -> Iterator[tuple[ColumnName, Value]]:
@@ -228,8 +234,8 @@ def _pinned(tree: exp.Select, query: Query) -> Iterator[tuple[ColumnName, Value]
         if not isinstance(condition, exp.EQ):
             continue
         for column, given in permutations((condition.this, condition.expression)):
-            if isinstance(column, exp.Column) and (value := _value(given, query)) is not None:
-                yield ColumnName(column.table.casefold(), column.name), value
+            if (name := _column(column)) and (value := _value(given, query)) is not None:
+                yield name, value
 
 
 def _value(given: exp.Expr, query: Query) -> Value | None:
@@ -246,5 +252,5 @@ def _conditions(condition: exp.Expr) -> Iterable[exp.Expr]:
     """The conditions that all must hold."""
     condition = condition.unnest()
     if isinstance(condition, exp.And):
-        return [*_conditions(condition.this), *_conditions(condition.expression)]
-    return [condition]
+        return chain(_conditions(condition.this), _conditions(condition.expression))
+    return (condition,)

@@ -59,14 +59,14 @@ def part_queries(query: Query, spec: PartitionSpec, splits: Sequence[Bound]) -> 
         splits: where a part ends and the next begins, ascending.
     """
     return [
-        part_query(query, spec.order, *between(spec.column, low, high, len(query.text)))
+        part_query(query, spec, *between(spec.column, low, high, len(query.text)))
         for low, high in zip([None, *splits], [*splits, None], strict=True)
     ]
 
 
 def part_query(
     query: Query,
-    order: str,
+    spec: PartitionSpec,
     condition: Sequence[str | Placeholder],
     values: Mapping[str, Value],
 ) -> Query:
@@ -74,10 +74,11 @@ def part_query(
 
     Args:
         query: of the whole.
-        order: of the part's rows: the words behind ORDER BY.
+        spec: the ``partition`` section.
         condition: of the part's rows.
         values: of the parameters in it.
     """
+    order = ", ".join(spec.order_by or (spec.column,))
     pieces = (
         Added("SELECT * FROM ("),
         *query.pieces,

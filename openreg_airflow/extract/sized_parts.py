@@ -13,49 +13,90 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 from openreg_airflow.errors import SourceError
 from openreg_airflow.extract.partition import ALIAS, between, part_query
 from openreg_airflow.extract.query import Added, Query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from openreg_airflow.extract.parameter import Value
     from openreg_airflow.extract.partition import Bound
+    from openreg_airflow.extract.query import Placeholder, Query
     from openreg_airflow.extract.spec import PartitionSpec
 
 _MOST_PARTS = 10_000
 _SIZES = (
-    "SELECT min(openreg_value) AS low, count(openreg_value) AS valued, count(*) AS everyone FROM "
-    "(SELECT {column} AS openreg_value, rank() OVER (ORDER BY {column}) AS openreg_rank FROM ("
+    "SELECT min(openreg_value) AS low, count(openreg_value) AS valued, count(*) AS everyone FROM ("
 )
 #: The number of a part, from 0: all databases round, not all have floor, div or %. The zeros are
 #: there since MySQL divides to four digits more than the dividend has.
 _NUMBER = "round((openreg_rank - 0.5) * 1.0000000000 / {rows} - 0.5, 0)"
 
 
+class Divider(Protocol):
+    """What divides the rows of a query."""
+
+    @property
+    def column(self) -> str:
+        """The column, as SQL has it."""
+
+    @property
+    def rows(self) -> int:
+        """Rows wanted in a part."""
+
+    @property
+    def descending(self) -> bool:
+        """Whether the parts come in the falling order of the column."""
+
+    def ranked(self, query: Query) -> tuple[str | Placeholder, ...]:
+        """A query for each row's ``openreg_value`` of the column and its ``openreg_rank``."""
+
+    def part(
+        self, query: Query, condition: Sequence[str | Placeholder], values: Mapping[str, Value]
+    ) -> Query:
+        """The query for the rows of a condition on the column, and the values in that."""
+
+
 @dataclass(frozen=True)
-class Divider:
-    """What divides the rows of a query.
+class AskedDivider:
+    """What the spec of a source asks for: a column of the query's result."""
 
-    Attributes:
-        column: of the result, as SQL has it.
-        order: of the rows of a part: the words behind ORDER BY.
-        rows: wanted in a part.
-        descending: the parts come in the falling order of the column.
-    """
+    spec: PartitionSpec
 
-    column: str
-    order: str
-    rows: int
-    descending: bool = False
+    @property
+    def column(self) -> str:
+        """See :class:`Divider`."""
+        return self.spec.column
 
-    @classmethod
-    def asked(cls, spec: PartitionSpec) -> Self:
-        """What the spec of a source asks for."""
-        assert spec.part_rows is not None  # noqa: S101 - seen by the caller
-        return cls(spec.column, spec.order, spec.part_rows)
+    @property
+    def rows(self) -> int:
+        """See :class:`Divider`."""
+        assert self.spec.part_rows is not None  # noqa: S101 - seen by whoever makes one
+        return self.spec.part_rows
+
+    @property
+    def descending(self) -> bool:
+        """See :class:`Divider`."""
+        return False
+
+    def ranked(self, query: Query) -> tuple[str | Placeholder, ...]:
+        """See :class:`Divider`."""
+        return (*ranking(self.column), Added("FROM ("), *query.pieces, Added(f"\n) {ALIAS}"))
+
+    def part(
+        self, query: Query, condition: Sequence[str | Placeholder], values: Mapping[str, Value]
+    ) -> Query:
+        """See :class:`Divider`."""
+        return part_query(query, self.spec, condition, values)
+
+
+def ranking(column: str) -> tuple[Added, ...]:
+    """What a query for the rank of each row begins with; see :meth:`Divider.ranked`."""
+    value, rank = f"{column} AS openreg_value", f"rank() OVER (ORDER BY {column}) AS openreg_rank"
+    return (Added(f"SELECT {value}, {rank} "),)
 
 
 @dataclass(frozen=True)
@@ -69,10 +110,9 @@ class SizedPart:
 
 def sizes_query(query: Query, by: Divider) -> Query:
     """The query for where the parts begin and how many rows they have; see :func:`sized_parts`."""
-    before = Added(_SIZES.format(column=by.column))
     number = _NUMBER.format(rows=by.rows)
-    after = Added(f"\n) {ALIAS}) openreg_ranked GROUP BY {number} ORDER BY 1")
-    return replace(query, pieces=(before, *query.pieces, after), ordered=True)
+    after = Added(f"\n) openreg_ranked GROUP BY {number} ORDER BY 1")
+    return replace(query, pieces=(Added(_SIZES), *by.ranked(query), after), ordered=True)
 
 
 def sized_parts(
@@ -95,12 +135,12 @@ def sized_parts(
     parts = []
     if without:
         alone = [Added(f"{by.column} IS NULL")]
-        parts.append(SizedPart(part_query(query, by.order, alone, {}), without, None))
+        parts.append(SizedPart(by.part(query, alone, {}), without, None))
     lows = [None, *(low for low, _ in found[1:]), None]
     known: list[tuple[Bound | None, int]] = [*found] or [(None, 0)]
     for (low, high), (least, rows) in zip(pairwise(lows), known, strict=True):
         condition, values = between(by.column, low, high, len(query.text), nulls=not without)
-        parts.append(SizedPart(part_query(query, by.order, condition, values), rows, least))
+        parts.append(SizedPart(by.part(query, condition, values), rows, least))
     return parts[::-1] if by.descending else parts
 
 

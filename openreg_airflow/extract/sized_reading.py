@@ -18,7 +18,7 @@ from openreg_airflow.extract.reader import HoldingSession
 from openreg_airflow.extract.readings import Readings
 from openreg_airflow.extract.shape import Shape
 from openreg_airflow.extract.shared_session import Lent, SharedSession
-from openreg_airflow.extract.sized_parts import Divider, sized_parts, sizes_query
+from openreg_airflow.extract.sized_parts import AskedDivider, sized_parts, sizes_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -55,7 +55,7 @@ class SizedReading:
     ) -> None:
         assert spec.partition is not None  # noqa: S101 - seen by the caller
         self._spec = spec
-        self._by = Divider.asked(spec.partition)
+        self._by = AskedDivider(spec.partition)
         self._query = query
         self._reader = reader
         self._readings = Readings(

@@ -131,11 +131,6 @@ class PartitionSpec(Section):
         return self
 
     @property
-    def order(self) -> str:
-        """What orders the rows of a part: the words behind ORDER BY."""
-        return ", ".join(self.order_by or (self.column,))
-
-    @property
     def part_rows(self) -> int | None:
         """Rows of a part when parts are read in turn; None when they are read side by side."""
         return None if self.parts is not None else self.rows or USUAL_PART_ROWS

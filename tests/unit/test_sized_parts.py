@@ -19,7 +19,7 @@ from openreg_airflow.extract.query import Query, parse
 from openreg_airflow.extract.reader import SourceConnection
 from openreg_airflow.extract.readers.sqlite import SqliteReader, SqliteSession
 from openreg_airflow.extract.shared_session import snapshot
-from openreg_airflow.extract.sized_parts import Divider, sized_parts, sizes_query
+from openreg_airflow.extract.sized_parts import AskedDivider, sized_parts, sizes_query
 from openreg_airflow.extract.spec import ExtractSection, PartitionSpec
 from openreg_airflow.pools import source_slots
 from tests.extraction import Database
@@ -43,7 +43,7 @@ def run(database: sqlite3.Connection, one: Query) -> list[tuple[Any, ...]]:
 def test_every_row_is_in_one_part_of_the_size_that_was_asked(
     values: list[int | None], rows: int
 ) -> None:
-    spec = Divider("id", "id", rows)
+    spec = AskedDivider(PartitionSpec(column="id", rows=rows))
     ties = max((values.count(value) for value in set(values)), default=0)
     with closing(sqlite3.connect(":memory:")) as database:
         database.execute("CREATE TABLE t (id INTEGER)")
@@ -69,7 +69,7 @@ def test_every_row_is_in_one_part_of_the_size_that_was_asked(
 @pytest.mark.parametrize("rows", [1, 7, 199_999, 200_000, 100_000_000])
 def test_numbers_of_parts_are_exact_at_their_ends(rows: int) -> None:
     """The formula, where rounding could put the first or last row of a part into another one."""
-    formula = sizes_query(query(), Divider("id", "id", rows)).pieces[-1]
+    formula = sizes_query(query(), AskedDivider(PartitionSpec(column="id", rows=rows))).pieces[-1]
     number = str(formula).split("GROUP BY ")[1].split(" ORDER BY")[0]
     with closing(sqlite3.connect(":memory:")) as database:
         for part in (0, 1, 2, 9_999):
@@ -79,7 +79,7 @@ def test_numbers_of_parts_are_exact_at_their_ends(rows: int) -> None:
 
 
 def test_no_value_is_written_into_the_sql() -> None:
-    spec = Divider.asked(PartitionSpec(column="id", rows=2, order_by=("id", "note")))
+    spec = AskedDivider(PartitionSpec(column="id", rows=2, order_by=("id", "note")))
     sizes = [(10, 2, 2), (None, 0, 1), (20, 2, 2), (30, 1, 1)]
 
     parts = sized_parts(query(), spec, sizes)
@@ -103,7 +103,7 @@ def test_no_value_is_written_into_the_sql() -> None:
 @pytest.mark.parametrize("low", [1.5, True, b"x", datetime(2026, 1, 1)])  # noqa: DTZ001
 def test_values_that_lose_digits_or_have_no_order_bound_no_part(low: Any) -> None:
     with pytest.raises(SourceError, match=f"column id is {type(low).__name__}, which cannot bound"):
-        sized_parts(query(), Divider("id", "id", 5), [(low, 3, 3)])
+        sized_parts(query(), AskedDivider(PartitionSpec(column="id", rows=5)), [(low, 3, 3)])
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_values_that_lose_digits_or_have_no_order_bound_no_part(low: Any) -> Non
 )
 def test_parts_that_would_not_bound_memory_are_refused(sizes: list[Any], said: str) -> None:
     with pytest.raises(SourceError, match=said) as caught:
-        sized_parts(query(), Divider("id", "id", 5), sizes)
+        sized_parts(query(), AskedDivider(PartitionSpec(column="id", rows=5)), sizes)
 
     assert "rows" in str(caught.value.hint)
 
@@ -207,7 +207,7 @@ def test_part_with_other_rows_than_were_counted_fails(
         monkeypatch.delattr(SqliteSession, "hold")
     counted = sized_reading.sized_parts
 
-    def miscounted(one: Query, spec: PartitionSpec, sizes: Any) -> Any:
+    def miscounted(one: Query, spec: Any, sizes: Any) -> Any:
         return counted(one, spec, [(low, n + (low == 10_000), n + 1) for low, n, _ in sizes])
 
     monkeypatch.setattr(sized_reading, "sized_parts", miscounted)
@@ -262,6 +262,8 @@ def test_partition_has_parts_or_rows() -> None:
 
 def test_decimal_bounds_keep_their_digits() -> None:
     low = Decimal("9999999999999.99999")
-    parts = sized_parts(query(), Divider("p", "p", 5), [(low, 5, 5), (low + 1, 1, 1)])
+    parts = sized_parts(
+        query(), AskedDivider(PartitionSpec(column="p", rows=5)), [(low, 5, 5), (low + 1, 1, 1)]
+    )
 
     assert parts[1].query.used == {"_from": low + 1}

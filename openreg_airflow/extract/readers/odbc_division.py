@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from openreg_airflow.errors import SourceError
-from openreg_airflow.extract.division import TableFacts, dividers, without_order
+from openreg_airflow.extract.division import TableDivider, TableFacts, dividers
 from openreg_airflow.extract.outline import UndividedError, outline
 from openreg_airflow.extract.query import Added, Placeholder
 from openreg_airflow.extract.sized_parts import sized_parts, sizes_query
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from openreg_airflow.extract.outline import TableName
     from openreg_airflow.extract.query import Query
-    from openreg_airflow.extract.sized_parts import Divider, SizedPart
+    from openreg_airflow.extract.sized_parts import SizedPart
 
 #: How many columns are tried: each takes the database a look at all rows.
 _TRIES = 3
@@ -37,7 +37,7 @@ def divided(
     *,
     ask: Callable[[Query], list[tuple[Any, ...]]],
     hold: Callable[[], None],
-) -> tuple[Divider, list[SizedPart]]:
+) -> tuple[TableDivider, list[SizedPart]]:
     """The parts of a query, and what divides it.
 
     Args:
@@ -55,12 +55,11 @@ def divided(
     tables = sorted({*found.sources.values(), *found.others}, key=lambda t: (t.schema, t.name))
     columns = dividers(found, {table: _facts(table, query, facts_query, ask) for table in tables})
     hold()
-    plain = without_order(query, found)
     reason = ""
     for by in columns[:_TRIES]:
         try:
-            sizes = ask(sizes_query(plain, by))
-            return by, sized_parts(plain, by, ((low, int(v), int(n)) for low, v, n in sizes))
+            sizes = ask(sizes_query(query, by))
+            return by, sized_parts(query, by, ((low, int(v), int(n)) for low, v, n in sizes))
         except SourceError as error:
             reason = reason or error.message
     raise UndividedError(reason)
