@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from openreg_airflow.artifacts.writer import relations, writer
 from openreg_airflow.errors import ArtifactError
+from openreg_airflow.exception_queue.left_out import left_out
 from openreg_airflow.records import Column, Dataset
 from openreg_airflow.references.content import Inner, Records
 from openreg_airflow.references.guard import scope_of, told
 from openreg_airflow.references.rows import STAGED, write_records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -49,7 +50,7 @@ def corrected(order: Order, store: References) -> Order:
     table = order.tables.get(order.spec.table)
     if spec is None or table is None:
         return order
-    target = _target(order, table)
+    target = _with_left_out(_target(order, table), order, spec, store)
     scope = scope_of(spec, order.run.report_id)
     key = (scope, order.run.report_id, order.run.business_date, order.name)
     before = store.submissions(*key)
@@ -81,6 +82,23 @@ def corrected(order: Order, store: References) -> Order:
         # All that was rejected is reported otherwise, and the run keeps the files that it sent.
         return again
     return _order(order, tables, records, target, before)
+
+
+def _with_left_out(target: str, order: Order, spec: ReferencesSpec, store: References) -> str:
+    """The hash of what the authority is to have, where records wait in the exception queue."""
+    digest, waiting = hashlib.sha256(target.encode()), False
+    for batch in _left_out(order, spec, store):
+        for reference in batch:
+            digest.update(f"\n{reference}".encode())
+            waiting = True
+    return digest.hexdigest() if waiting else target
+
+
+def _left_out(order: Order, spec: ReferencesSpec, store: References) -> Iterator[list[str]]:
+    """The references of records that are in the exception queue and not in the tables."""
+    if order.resubmission:
+        return iter(())
+    return left_out(store.url, order.run, order.spec.table, spec.column)
 
 
 def _again(
@@ -201,6 +219,7 @@ def _derived(
             own=own,
             written=written,
             resubmission=bool(order.resubmission),
+            left_out=_left_out(order, spec, store),
             out=Files(
                 rows=files[order.spec.table],
                 records=files["the records"],

@@ -88,6 +88,7 @@ def derive(
     resubmission: bool,
     out: Files,
     scratch: Path,
+    left_out: Iterable[list[str]] = (),
 ) -> Correction:
     """Write the rows that make an authority's records those of a table.
 
@@ -106,6 +107,7 @@ def derive(
         resubmission: the table holds only some of the records, so that none is gone.
         out: where it goes.
         scratch: a folder for what does not fit into memory.
+        left_out: references of records that are not in the table and not gone, in batches.
 
     Raises:
         ArtifactError: a row cannot be understood, a reference stands in the table twice, or
@@ -116,6 +118,7 @@ def derive(
         told = scratch / "target.parquet"
         put_records(database, [IN_ORDER], told)
         _load_held(database, held(read_records(told)), own)
+        _load_left_out(database, left_out)
         make_plan(database, spec, resubmission=resubmission)
         _cancelling(database, target.path, spec, written)
         _write(database, target.path, spec, out.rows)
@@ -148,6 +151,14 @@ def _load_held(
         database.register("batch", pa.Table.from_arrays(arrays, schema=_HELD))
         database.execute("INSERT INTO held SELECT * FROM batch")
     database.unregister("batch")
+
+
+def _load_left_out(database: duckdb.DuckDBPyConnection, references: Iterable[list[str]]) -> None:
+    database.execute("CREATE TABLE left_out (reference VARCHAR)")
+    for batch in references:
+        database.register("batch", pa.table({"reference": pa.array(batch, pa.string())}))
+        database.execute("INSERT INTO left_out SELECT reference FROM batch")
+        database.unregister("batch")
 
 
 def _cancelling(

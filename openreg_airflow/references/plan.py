@@ -2,7 +2,8 @@
 
 The tables are those of :mod:`openreg_airflow.references.content`, and ``held``: what was said last
 of each reference and event, with the submission that said so; ``own`` are the submissions of the
-same artifact and business date. The result are the tables ``plan``, with what becomes of each row,
+same artifact and business date; ``left_out``: references of records that wait elsewhere and are
+not gone. The result are the tables ``plan``, with what becomes of each row,
 and ``old``: records of ours that stand and are to be cancelled, with no row of the table for it.
 """
 
@@ -51,13 +52,15 @@ LEFT JOIN target c ON c.reference = h.reference AND c.cancels
 WHERE NOT h.cancels AND h.event = '' AND c.position IS NULL AND CASE
     WHEN n.position IS NOT NULL
         THEN $1 AND n.digest <> h.digest AND ($2 OR n.digest IS DISTINCT FROM h.refused)
-    ELSE o.resubmission = 0 AND NOT $2 END
+    ELSE o.resubmission = 0 AND NOT $2
+        AND h.reference NOT IN (SELECT reference FROM left_out) END
 """
 _TAKEN_BACK = """
 SELECT h.reference FROM held h JOIN own o ON o.id = h.submission
 WHERE h.cancels AND o.resubmission = 0 AND h.before IS NOT NULL
     AND h.before NOT IN (SELECT id FROM own)
     AND h.reference NOT IN (SELECT reference FROM target)
+    AND h.reference NOT IN (SELECT reference FROM left_out)
 ORDER BY h.reference LIMIT 1
 """
 #: With its record, what was told of it is gone.
@@ -68,6 +71,7 @@ LEFT JOIN target t ON t.reference = h.reference AND t.event = h.event
 WHERE h.event <> '' AND o.resubmission = 0 AND b.reference IS NULL AND t.position IS NULL
     AND h.reference NOT IN (SELECT reference FROM old)
     AND h.reference NOT IN (SELECT reference FROM target WHERE cancels)
+    AND h.reference NOT IN (SELECT reference FROM left_out)
 ORDER BY h.reference, h.event LIMIT 1
 """
 

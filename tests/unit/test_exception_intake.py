@@ -23,6 +23,7 @@ from openreg_airflow.exception_queue import (
 )
 from openreg_airflow.exception_queue.aside_rows import AsideRows
 from openreg_airflow.exception_queue.intake import Intake
+from openreg_airflow.exception_queue.left_out import left_out
 from openreg_airflow.exception_queue.listing import Wanted, find
 from openreg_airflow.exception_queue.parting import AsideRecord, Parting
 from openreg_airflow.exception_queue.reasons import ReasonWriter
@@ -198,3 +199,26 @@ def test_rejected_resubmission_is_found_by_a_key_of_any_type(desk: Desk) -> None
     claims.settle(desk.url, again)
     assert rejected(again, taken.tables["trades"]) == 2
     assert rejected(again, taken.tables["trades"]) == 0
+
+
+def test_rows_that_tables_do_not_have_are_told_as_they_stand(desk: Desk) -> None:
+    prices = {"A": "0", "B": "-1", "C": "0", "D": "7"}
+    desk.source_run("run", prices)
+    found = {one.key[0]: one for one in find(desk.url, Wanted())}
+    a, b, c = (found[name] for name in "ABC")
+    anna = Actor("anna", "test")
+    decisions.reject(desk.url, {b.id: b.version}, anna, "no trade of ours")
+    decisions.amend(desk.url, {c.id: {"id": "C2", "price": "5"}}, {c.id: c.version}, anna, "typo")
+
+    def told(table: str, column: str) -> list[str]:
+        return [
+            one for batch in left_out(desk.url, desk.key("run"), table, column) for one in batch
+        ]
+
+    assert told("trades", "id") == ["A", "C"], "not what is left out for good"
+    assert told("parties", "lei") == ["A-buyer", "A-seller", "C-buyer", "C-seller"]
+    assert desk.resubmit("again") == ["C2"]
+    assert told("trades", "id") == ["A", "C2"], "what was reported, as it was reported"
+    desk.rejected("run", "D")
+    assert told("trades", "id") == ["A", "C2"], "D is in the tables of the next run"
+    assert a.state == "pending"
