@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 from typer.testing import CliRunner
 
 from openreg_airflow.cli import app
+from openreg_airflow.deliver.acknowledgement import fetching
 from openreg_airflow.deliver.acknowledgement.operator import AcknowledgeOperator
 from openreg_airflow.errors import AcknowledgementError
 from openreg_airflow.exception_queue.balance import balances
@@ -488,6 +489,36 @@ def test_a_file_that_is_still_being_written_is_taken_when_it_is_whole(
     assert desk.store.files(RUN, "regulator", "transactions") == ()
     desk.look()
     assert desk.standing == ("accepted", 5, 0, 0)
+
+
+def test_a_line_that_may_be_half_written_is_watched_before_it_is_believed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"accepted": ["ok"], "rejected": ["nok"]}
+    form = {"reference": "ref", "status": "state", "words": words}
+    given: dict[str, Any] = {"parser": "csv", "form": form, "pattern": "{stem}_*.csv"}
+
+    def write_on(seconds: float) -> None:
+        assert seconds > 0
+        desk.answer("state;ref\nnok;T1\nok;T2\n", f"{STEM}_1.csv")
+
+    desk.answer("state;ref\nnok;T", f"{STEM}_1.csv")
+    with monkeypatch.context() as patched:
+        patched.setattr(fetching.time, "sleep", write_on)
+        desk.waits(**given)
+    assert desk.store.files(RUN, "regulator", "transactions") == ()
+
+    desk.waits(**given)
+    assert desk.standing == ("received", 1, 1, 3)
+
+    desk.answer("state;ref\nok;T3", f"{STEM}_2.csv")  # ends so, and stays as it is
+    with monkeypatch.context() as patched:
+        patched.setattr(fetching.time, "sleep", lambda _: None)
+        desk.waits(**given)
+    assert [file.filename for file in desk.store.files(RUN, "regulator", "transactions")] == [
+        f"{STEM}_1.csv",
+        f"{STEM}_2.csv",
+    ]
 
 
 def test_a_name_that_leads_elsewhere_is_no_feedback(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What the last line, element or object of a whole file ends with.
+_ENDS = (b"\n", b"\r", b">", b"}", b"]")
+#: How long a file that ends otherwise is watched: of a CSV file that is being written nothing else
+#: tells that the last word is not half of one.
+_WATCH_SECONDS = 2.0
 _NUMBER = re.compile(r"([0-9]+)")
 _NOT_IN_NAMES = re.compile(r"[^\w.\-]")
 
@@ -101,7 +107,28 @@ def fetch_answers(
                 continue
             log.info("fetched %s, %d bytes", name, size)
             fetched.append(FetchedAnswer(target, name, changed))
-    return fetched
+        return _whole(fetched, answer.folder, session)
+
+
+def _whole(fetched: list[FetchedAnswer], folder: str, session: Mailbox) -> list[FetchedAnswer]:
+    """The files that are not being written just now, as far as that can be told."""
+    unsure = [one for one in fetched if not _ends_whole(one.path)]
+    if not unsure:
+        return fetched
+    time.sleep(_WATCH_SECONDS)
+    growing = []
+    for one in unsure:
+        path = posixpath.join(folder, one.name)
+        if (session.size(path), session.changed(path)) != (one.path.stat().st_size, one.changed):
+            log.warning("%s is being written just now; the next look takes it", one.name)
+            growing.append(one)
+    return [one for one in fetched if one not in growing]
+
+
+def _ends_whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 1, 0))
+        return file.read() in _ENDS
 
 
 def local_name(name: str) -> str:
