@@ -70,8 +70,6 @@ class Intake:
         self.same = 0
         #: Items whose record has other values now: they are pending again.
         self.changed = 0
-        #: Items of earlier runs whose record is no longer set aside.
-        self.superseded = 0
 
     def take(
         self,
@@ -282,7 +280,6 @@ class Intake:
                 raise TransientError(message, hint="Wait for that run, then clear this task.")
             after = {"state": "superseded", "run": self._run.run_id}
             self._changes.add(Change("supersede", row.id, {"state": row.state}, after))
-            self.superseded += 1
             if row.reported_by is not None:
                 twice.append(row.record_key)
         self._connection.execute(
@@ -290,8 +287,9 @@ class Intake:
         )
         if twice:
             log.warning(
-                "%d records that a resubmission reported pass now and are in this run's tables "
-                "too; the first has the key %s.",
+                "%d records that a resubmission reported are not set aside any more: they pass now "
+                "and are in this run's tables too, or the source has them no more and they stay "
+                "reported; the first has the key %s.",
                 len(twice),
                 twice[0],
             )

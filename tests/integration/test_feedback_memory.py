@@ -18,15 +18,20 @@ from tests.feedback_memory import peak
 _RECORDS = 100_000
 
 
-def collected(folder: Path, kind: str, records: int) -> dict[str, Any]:
+def run(program: str, *given: object) -> str:
+    """The last line that a program of the tests prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.feedback_memory", str(folder), kind, str(records)],
+        [sys.executable, "-m", f"tests.{program}", *map(str, given)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return "".join(done.stdout.splitlines()[-1:])
+
+
+def collected(folder: Path, kind: str, records: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run("feedback_memory", folder, kind, records))
     return found
 
 
@@ -40,6 +45,18 @@ def test_records_that_are_accepted_one_by_one_take_neither_memory_nor_rows_of_th
     # A database that works in 256 MiB, a batch of Arrow, and the program itself.
     assert found["peak"] < 450
     assert found["store"] < 2_000_000
+
+
+def test_records_that_are_all_rejected_go_to_the_exception_queue_within_bounds(
+    tmp_path: Path,
+) -> None:
+    run("rejection_memory", "report", tmp_path, _RECORDS)
+
+    found = json.loads(run("rejection_memory", "reject", tmp_path, _RECORDS))
+
+    assert [one["new"] for one in found["tries"]] == [_RECORDS, 0]
+    # A database that works in 96 MiB, and the program itself; 337 when this was written.
+    assert max(one["peak"] for one in found["tries"]) < 400
 
 
 @pytest.mark.parametrize(
