@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from openreg_airflow.store.acknowledgements import (
+from openreg_airflow.store.acknowledgement_records import (
     Acknowledgement,
-    Acknowledgements,
     FeedbackFile,
     RecordAnswer,
     overdue,
 )
+from openreg_airflow.store.acknowledgements import Acknowledgements
 from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.audit_trail import verify
 from openreg_airflow.store.deliveries import Deliveries, LedgerEntry

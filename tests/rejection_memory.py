@@ -22,7 +22,7 @@ from openreg_airflow.exception_queue.rejections import Rejection
 from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.exception_queue.take_back import take_back
 from openreg_airflow.records import Column, Dataset
-from openreg_airflow.store.acknowledgements import RecordAnswer
+from openreg_airflow.store.acknowledgement_records import RecordAnswer
 from tests.exception_runs import PARTIES, RECORDS, TRADES, Desk, parties, trades
 from tests.feedback_memory import peak
 

@@ -16,7 +16,8 @@ from openreg_airflow.artifacts.publishing import retention
 from openreg_airflow.cli import app
 from openreg_airflow.mapping_records import MappingSnapshot
 from openreg_airflow.records import Artifact, ArtifactFile, RunKey
-from openreg_airflow.store.acknowledgements import Acknowledgement, Acknowledgements, FeedbackFile
+from openreg_airflow.store.acknowledgement_records import Acknowledgement, FeedbackFile
+from openreg_airflow.store.acknowledgements import Acknowledgements
 from openreg_airflow.store.artifact_history import ArtifactHistory, unsettled
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.mapping_run_models import SnapshotRow
@@ -27,7 +28,7 @@ from openreg_airflow.workspace import Workspace
 from tests.new_store import new_store
 
 if TYPE_CHECKING:
-    from openreg_airflow.store.acknowledgements import AckState
+    from openreg_airflow.store.acknowledgement_records import AckState
     from openreg_airflow.store_records import AttemptResult
 
 RUN = RunKey(report_id="mifir", business_date=date(2026, 3, 2), run_id="manual__1")

@@ -33,7 +33,7 @@ from openreg_airflow.exception_queue.set_aside import set_aside
 from openreg_airflow.exception_queue.spec import RecordTable
 from openreg_airflow.exception_queue.take_back import take_back
 from openreg_airflow.store import audit
-from openreg_airflow.store.acknowledgements import RecordAnswer
+from openreg_airflow.store.acknowledgement_records import RecordAnswer
 from openreg_airflow.store.actor import Actor
 from openreg_airflow.store.audit_trail import verify
 from tests.exception_runs import Desk, trades

@@ -27,7 +27,8 @@ from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
 from openreg_airflow.deliver.connection import Connection
 from openreg_airflow.deliver.spec import RouteSpec
 from openreg_airflow.records import Artifact, ArtifactFile, Column, Dataset, FileRef
-from openreg_airflow.store.acknowledgements import Acknowledgement, Acknowledgements
+from openreg_airflow.store.acknowledgement_records import Acknowledgement
+from openreg_airflow.store.acknowledgements import Acknowledgements
 from openreg_airflow.store.engine import connect_engine, parse_url, transaction
 from openreg_airflow.store.told import KeptWords, WordsFile
 from openreg_airflow.store_records import DeliveryAttempt

@@ -27,7 +27,7 @@ from openreg_airflow.deliver.acknowledgement.matching import match
 from openreg_airflow.deliver.acknowledgement.pattern import check_answer_pattern, matches, page_of
 from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec, FeedbackForm
 from openreg_airflow.records import ArtifactFile
-from openreg_airflow.store.acknowledgements import Acknowledgement
+from openreg_airflow.store.acknowledgement_records import Acknowledgement
 from tests.feedback_files import DAY, auth031
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from openreg_airflow.deliver.acknowledgement.feedback import Answer, FeedbackError
 from openreg_airflow.parquet_rows import RowFile, opened
 from openreg_airflow.references.names import name_of
-from openreg_airflow.store.acknowledgements import RecordAnswer
+from openreg_airflow.store.acknowledgement_records import RecordAnswer
 from openreg_airflow.store.models import ID, escaped
 
 if TYPE_CHECKING:

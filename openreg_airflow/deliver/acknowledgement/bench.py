@@ -19,7 +19,7 @@ from openreg_airflow.deliver.acknowledgement.answers import WordFile
 from openreg_airflow.deliver.acknowledgement.feedback import FeedbackError
 from openreg_airflow.errors import StorageError
 from openreg_airflow.references.names import name_sql
-from openreg_airflow.store.acknowledgements import RecordAnswer
+from openreg_airflow.store.acknowledgement_records import RecordAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

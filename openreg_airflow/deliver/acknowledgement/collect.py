@@ -17,9 +17,8 @@ from openreg_airflow.deliver.acknowledgement.fetching import fetch_answers, loca
 from openreg_airflow.deliver.acknowledgement.whole_files import of_whole_files, with_whole_files
 from openreg_airflow.errors import SpecError
 from openreg_airflow.references.guard import references_of
-from openreg_airflow.store.acknowledgements import (
+from openreg_airflow.store.acknowledgement_records import (
     Acknowledgement,
-    Acknowledgements,
     FeedbackFile,
     RecordAnswer,
 )
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.connection import Connection
     from openreg_airflow.deliver.spec import RouteSpec
     from openreg_airflow.records import Artifact, Dataset, FileRef, RunKey
+    from openreg_airflow.store.acknowledgements import Acknowledgements
     from openreg_airflow.workspace import StageFolder, Workspace
 
     Reject = Callable[[Iterator[RecordAnswer]], None]

@@ -12,7 +12,7 @@ from openreg_airflow.command_line import fail
 from openreg_airflow.errors import OpenRegError
 
 if TYPE_CHECKING:
-    from openreg_airflow.store.acknowledgements import AcknowledgementOfRun
+    from openreg_airflow.store.acknowledgement_records import AcknowledgementOfRun
 
 
 def acks(
@@ -33,7 +33,8 @@ def acks(
     overdue or a file was rejected.
     """
     from openreg_airflow import settings
-    from openreg_airflow.store.acknowledgements import Acknowledgements, overdue
+    from openreg_airflow.store.acknowledgement_records import overdue
+    from openreg_airflow.store.acknowledgements import Acknowledgements
 
     try:
         found = Acknowledgements(settings.load().store_url).outstanding(
@@ -60,7 +61,7 @@ def _print(found: tuple[AcknowledgementOfRun, ...]) -> None:
     from rich.text import Text
 
     from openreg_airflow.calendars.cut_off import span
-    from openreg_airflow.store.acknowledgements import overdue
+    from openreg_airflow.store.acknowledgement_records import overdue
 
     # Lines and not a table: names of files and runs stay whole however narrow a terminal is.
     console = Console()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from openreg_airflow.deliver.acknowledgement.collect import Awaited
     from openreg_airflow.deliver.connection import Connection
-    from openreg_airflow.store.acknowledgements import FeedbackFile
+    from openreg_airflow.store.acknowledgement_records import FeedbackFile
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.acknowledgement.feedback import RecordStatus
     from openreg_airflow.deliver.acknowledgement.matching import Matched
     from openreg_airflow.records import RunKey
-    from openreg_airflow.store.acknowledgements import Acknowledgements, FeedbackFile
+    from openreg_airflow.store.acknowledgement_records import FeedbackFile
+    from openreg_airflow.store.acknowledgements import Acknowledgements
     from openreg_airflow.workspace import StageFolder, Workspace
 
 #: Files of one level that are put together.

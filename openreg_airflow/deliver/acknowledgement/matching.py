@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.acknowledgement.kept import KnownWords
     from openreg_airflow.deliver.acknowledgement.pages import Counts
     from openreg_airflow.deliver.acknowledgement.spec import AcknowledgementSpec
-    from openreg_airflow.store.acknowledgements import Acknowledgement, AckState
+    from openreg_airflow.store.acknowledgement_records import Acknowledgement, AckState
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openreg_airflow.deliver.spec import RouteSpec
     from openreg_airflow.exception_queue.spec import RecordTable
     from openreg_airflow.records import Dataset, RunKey
-    from openreg_airflow.store.acknowledgements import Acknowledgement, RecordAnswer
+    from openreg_airflow.store.acknowledgement_records import Acknowledgement, RecordAnswer
 
 log = logging.getLogger(__name__)
 

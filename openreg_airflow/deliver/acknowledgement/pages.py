@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from openreg_airflow.deliver.acknowledgement.bench import Heard
-    from openreg_airflow.store.acknowledgements import Acknowledgement
+    from openreg_airflow.store.acknowledgement_records import Acknowledgement
 
     Counts = Mapping[RecordStatus, int]
 

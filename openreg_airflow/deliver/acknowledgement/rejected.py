@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from openreg_airflow.store.acknowledgements import RecordAnswer
+    from openreg_airflow.store.acknowledgement_records import RecordAnswer
 
 #: Records that are looked up at a time; each time the table's columns are read once.
 _RECORDS = 20_000

@@ -11,14 +11,14 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from openreg_airflow.store.acknowledgements import RecordAnswer
+from openreg_airflow.store.acknowledgement_records import RecordAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from openreg_airflow.deliver.acknowledgement.feedback import Feedback
     from openreg_airflow.records import ArtifactFile
-    from openreg_airflow.store.acknowledgements import Acknowledgement
+    from openreg_airflow.store.acknowledgement_records import Acknowledgement
 
 _NO_RULES: tuple[str, ...] = ()
 
